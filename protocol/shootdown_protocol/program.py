@@ -1,0 +1,140 @@
+"""A compiled scenario: what a process needs to run its columns, and nothing of the language.
+
+The scenario language (`shootdown_verify`) compiles to this; it travels in a message. Locations,
+columns and devices are named by their position.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import msgspec
+
+
+class Op(IntEnum):
+    """What an instruction of a column does."""
+
+    LOAD = 1
+    STORE = 2
+    PREFETCH = 3
+    AWAIT = 4
+    SYNC = 5
+    DELAY = 6
+    RUN = 7
+
+
+class When(IntEnum):
+    """What a column waits for before a load, store or operation."""
+
+    NOW = 0
+    WRITABLE = 1
+    """The entry of the location is present and writable."""
+    PRESENT = 2
+    """The entry of the location is present."""
+    FREED = 3
+    """A frame of the instance has been freed and lies on the buddy list."""
+    RETURNED = 4
+    """Every operation on the location, named in another column, has returned."""
+
+
+class State(IntEnum):
+    """How a location is mapped when an instance begins."""
+
+    NONE = 0
+    """Anonymous memory never touched: no entry."""
+    RW = 1
+    """A private page, mapped writable."""
+    RO = 2
+    """A private page of a read-only mapping."""
+    COW = 3
+    """A private page shared copy-on-write with a process outside the scenario."""
+    COW_SOLE = 4
+    """Write-protected, but no other holder: a fault copies (as for a KSM page) and frees it."""
+    ZERO = 5
+    """The shared zero page, mapped read-only in a writable mapping."""
+    KSM_PAIR = 6
+    """A read-only page with a KSM page of the same content ready to replace it."""
+
+
+class Location(msgspec.Struct, frozen=True):
+    """One logical word: a page of an address space, and what it holds at the start.
+
+    ``table`` numbers the page-table page: locations with equal ``table`` share one (and its lock).
+    ``parent`` is the location whose content a fork gives to this one, or -1.
+    """
+
+    name: str
+    mm: int
+    va: int
+    state: State
+    value: int
+    table: int
+    parent: int = -1
+    racy: bool = False
+
+
+class Instruction(msgspec.Struct, frozen=True):
+    """One line of a column.
+
+    ``operation`` is a kernel function's name (RUN only); ``target`` a column (AWAIT, SYNC);
+    ``amount`` batch-clock ticks (DELAY); ``register`` names where a load's value goes.
+    """
+
+    op: Op
+    location: int = -1
+    value: int = 0
+    register: str = ""
+    when: When = When.NOW
+    write_intent: bool = False
+    target: int = -1
+    amount: int = 0
+    operation: str = ""
+    line: int = 0
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One actor. A CPU column has ``device`` -1; ``cpu`` numbers the CPU whose free list it uses.
+
+    A device column has ``cpu`` -1. The address space is that of the location accessed.
+    """
+
+    name: str
+    device: int
+    cpu: int
+    instructions: tuple[Instruction, ...]
+
+
+class Warm(msgspec.Struct, frozen=True):
+    """A translation that a device holds when the instance begins."""
+
+    device: int
+    location: int
+    write_intent: bool = False
+
+
+class Speculation(msgspec.Struct, frozen=True):
+    """A location that a device may translate at any time, unasked; at most ``count`` times live."""
+
+    device: int
+    location: int
+    write_intent: bool = False
+    count: int = 2
+
+
+class Program(msgspec.Struct, frozen=True):
+    """A whole scenario, compiled.
+
+    ``bound`` names the operations that the chosen discipline binds; the others are notified
+    as ``clear_flush`` does. ``options`` are ``reuse=lifo|fifo``, ``ptl=split|mm``.
+    """
+
+    name: str
+    summary: str
+    mms: tuple[str, ...]
+    devices: tuple[str, ...]
+    locations: tuple[Location, ...]
+    columns: tuple[Column, ...]
+    warm: tuple[Warm, ...]
+    speculation: tuple[Speculation, ...]
+    bound: tuple[str, ...]
+    options: dict[str, str] = {}
