@@ -1,0 +1,77 @@
+# Needs Python 3.11 or newer and make; everything else is put into .venv.
+#
+#   make demo    the founding bug, seen and then not seen, on real processes
+#   make test    every test
+#   make lint    every checker of style, types and imports
+#   make bench   the measurements, as ratios to a floor
+#   make setup   .venv alone
+#   make lock    choose new versions of the tools and write them down
+#   make clean   remove all that these made
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+READY := .venv/ready
+SCENARIO := configs/scenarios/cow-two-pages.litmus
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench lock clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup: $(READY)
+
+# Built anew when what is to be installed changes; else this costs one comparison of dates.
+# uv is several times quicker than pip but does not read pip's settings, so pip stands in for it
+# where only pip knows the way to an index.
+$(READY): pyproject.toml requirements-dev.lock hatch_build.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "shootdown needs Python 3.11 or newer; name one: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+		{ echo "no venv: on Debian and Ubuntu it is a package of its own, python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements-dev.lock uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements-dev.lock || \
+		$(BIN)/python -m pip install --quiet --requirement requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# $(call expect,STATUS,COMMAND): run COMMAND, and fail unless it exits with exactly STATUS.
+define expect
+	@echo '$$ $(2)'; status=0; $(2) || status=$$?; \
+	if [ $$status -ne $(1) ]; then echo "expected exit status $(1), got $$status" >&2; exit 1; fi
+endef
+
+demo: setup
+	$(call expect,1,$(BIN)/shootdown run $(SCENARIO) --discipline range_end)
+	$(call expect,0,$(BIN)/shootdown run $(SCENARIO) --discipline clear_flush)
+	@echo
+	@echo "Told only at range_end, a device went on reading an old page after another device had seen a"
+	@echo "newer write; told between clear and set, under the page table lock, no device did."
+
+test: setup
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# All of them run, whatever the first one says.
+lint: setup
+	@failed=0; \
+	check() { echo "== $$*"; "$$@" || failed=1; }; \
+	check $(BIN)/ruff check; \
+	check $(BIN)/ruff format --check; \
+	check $(BIN)/mypy; \
+	check env PYRIGHT_PYTHON_GLOBAL_NODE=0 $(BIN)/pyright --pythonpath $(BIN)/python; \
+	check $(BIN)/lint-imports; \
+	exit $$failed
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+# Names and versions only: where packages come from is a matter of the machine.
+lock: setup
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
+		--no-emit-index-url --group dev --output-file requirements-dev.lock pyproject.toml
+
+clean:
+	rm -rf .venv build dist out .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
