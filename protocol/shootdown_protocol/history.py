@@ -96,7 +96,8 @@ class Returned(Record, frozen=True, array_like=True, tag=4, gc=False):
 class Resident(Record, frozen=True, array_like=True, tag=5, gc=False):
     """S3: the version in the frame that an entry maps, beside the newest ended store's floor.
 
-    Made when a present entry is set (``final`` false) and when all is quiet (true).
+    Made when a present entry is set (``final`` false) and when all is quiet (true). ``source`` is
+    the location whose version it is, as in `Access`, and ``value`` the scenario's.
     """
 
     location: int
@@ -104,6 +105,8 @@ class Resident(Record, frozen=True, array_like=True, tag=5, gc=False):
     order: int
     floor: int
     final: bool
+    source: int
+    value: int
 
 
 class Stray(Record, frozen=True, array_like=True, tag=6, gc=False):
