@@ -143,7 +143,7 @@ KEPT = [
         "tests/test_a.py",
         'def test_a():\n    """A page of mm/memory.c, e.g. one, is\n    seen."""\n',
     ),
-    ("machine_path", "a.md", "see docs/work/a, ~/work/a and https://example.org/home/a\n"),
+    ("machine_path", "a.md", "see docs/mnt/a, ~/mnt/a and https://example.org/Users/a\n"),
     ("deferral", "a.py", 'mkdtemp("run-XXXXXX")  # a hack for todo lists\n'),
     ("harmless_scenario", "configs/scenarios/a.litmus", FIXED),
 ]

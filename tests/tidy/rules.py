@@ -18,7 +18,7 @@ MODULE_LINES_MAX = 600
 # Type names that say nothing about what the thing is.
 VAGUE_NAME = re.compile(r"(Manager|Handler|Utils|Info)$")
 
-# A path that starts at the root of one machine; not "docs/work/", "~/work/" or "$HOME/work/".
+# A path that starts at the root of one machine; not "docs/mnt/", "~/mnt/" or "$HOME/mnt/".
 MACHINE_PATH = re.compile(r"(?<![\w.~})-])/(?:home|root|work|srv|mnt|Users)/")
 
 # Words that put work off.
