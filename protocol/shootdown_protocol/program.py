@@ -56,7 +56,7 @@ class State(IntEnum):
     """A read-only page with a KSM page of the same content ready to replace it."""
 
 
-class Location(msgspec.Struct, frozen=True):
+class Location(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One logical word: a page of an address space, and what it holds at the start.
 
     ``table`` numbers the page-table page: locations with equal ``table`` share one (and its lock).
@@ -73,7 +73,7 @@ class Location(msgspec.Struct, frozen=True):
     racy: bool = False
 
 
-class Instruction(msgspec.Struct, frozen=True):
+class Instruction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line of a column.
 
     ``operation`` is a kernel function's name (RUN only); ``target`` a column (AWAIT, SYNC);
@@ -92,7 +92,7 @@ class Instruction(msgspec.Struct, frozen=True):
     line: int = 0
 
 
-class Column(msgspec.Struct, frozen=True):
+class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One actor. A CPU column has ``device`` -1; ``cpu`` numbers the CPU whose free list it uses.
 
     A device column has ``cpu`` -1. The address space is that of the location accessed.
@@ -104,7 +104,7 @@ class Column(msgspec.Struct, frozen=True):
     instructions: tuple[Instruction, ...]
 
 
-class Warm(msgspec.Struct, frozen=True):
+class Warm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A translation that a device holds when the instance begins."""
 
     device: int
@@ -112,7 +112,7 @@ class Warm(msgspec.Struct, frozen=True):
     write_intent: bool = False
 
 
-class Speculation(msgspec.Struct, frozen=True):
+class Speculation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A location that a device may translate at any time, unasked; at most ``count`` times live."""
 
     device: int
@@ -121,7 +121,7 @@ class Speculation(msgspec.Struct, frozen=True):
     count: int = 2
 
 
-class Program(msgspec.Struct, frozen=True):
+class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole scenario, compiled.
 
     ``bound`` names the operations that the chosen discipline binds; the others are notified

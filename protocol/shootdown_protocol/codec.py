@@ -1,0 +1,156 @@
+"""Messages to bytes and back: the only place that sees the bytes of a message.
+
+Whatever comes in, a decoder returns a message of its link or raises `RemoteProtocolError` with a
+code, what was seen, what was expected and where; it raises nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from shootdown_protocol import limits
+from shootdown_protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+from shootdown_protocol.messages import (
+    BatchBegin,
+    ControlFromDaemon,
+    ControlMessage,
+    ControlToDaemon,
+    DeviceFromDaemon,
+    DeviceMessage,
+    DeviceToDaemon,
+    Direction,
+    Event,
+    LoadProgram,
+    Plane,
+    RunScenario,
+)
+from shootdown_protocol.program_check import first_fault
+from shootdown_protocol.refusal import Bytes, Side, refusal
+
+Message = TypeVar("Message")
+
+DEVICE_TO_DAEMON: Final = Side(Plane.DEVICE, Direction.TO_DAEMON, limits.DEVICE_MESSAGE_BYTES_MAX)
+DEVICE_FROM_DAEMON: Final = Side(
+    Plane.DEVICE, Direction.FROM_DAEMON, limits.DEVICE_MESSAGE_BYTES_MAX
+)
+CONTROL_TO_DAEMON: Final = Side(
+    Plane.CONTROL, Direction.TO_DAEMON, limits.CONTROL_MESSAGE_BYTES_MAX
+)
+CONTROL_FROM_DAEMON: Final = Side(
+    Plane.CONTROL, Direction.FROM_DAEMON, limits.CONTROL_MESSAGE_BYTES_MAX
+)
+OBSERVER: Final = Side(Plane.OBSERVER, Direction.FROM_DAEMON, limits.EVENT_BYTES_MAX)
+
+_encode = msgspec.msgpack.Encoder().encode
+
+# Text that is not UTF-8 is a UnicodeDecodeError and deep nesting a RecursionError; the rest is
+# msgspec's own.
+_REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def encode_device(message: DeviceMessage) -> bytes:
+    """Pack a message of the device plane; `LocalProtocolError` when it does not fit."""
+    return _pack(message, limits.DEVICE_MESSAGE_BYTES_MAX)
+
+
+def encode_control(message: ControlMessage) -> bytes:
+    """Pack a message of the control plane; `LocalProtocolError` when it does not fit."""
+    return _pack(message, limits.CONTROL_MESSAGE_BYTES_MAX)
+
+
+def encode_event(event: Event) -> bytes:
+    """Pack an event for observers; `LocalProtocolError` when it does not fit."""
+    return _pack(event, limits.EVENT_BYTES_MAX)
+
+
+def _pack(message: msgspec.Struct, bytes_max: int) -> bytes:
+    try:
+        data = _encode(message)
+    except (msgspec.EncodeError, TypeError, ValueError, OverflowError) as error:
+        raise LocalProtocolError(
+            ErrorCode.OUT_OF_RANGE,
+            seen=str(error),
+            expected="fields of their types, integers of 64 bits",
+            where=type(message).__name__,
+        ) from error
+    if len(data) > bytes_max:
+        raise LocalProtocolError(
+            ErrorCode.MESSAGE_TOO_LONG,
+            seen=f"{len(data)} bytes",
+            expected=f"at most {bytes_max}",
+            where=type(message).__name__,
+        )
+    return data
+
+
+def _check_program(message: LoadProgram | RunScenario) -> None:
+    fault = first_fault(message.program)
+    if fault is not None:
+        raise RemoteProtocolError(
+            ErrorCode.WRONG_PROGRAM,
+            seen=fault.seen,
+            expected=fault.expected,
+            where=f"{type(message).__name__}.program, {fault.where}",
+        )
+
+
+def _check_batch(message: BatchBegin) -> None:
+    if len(message.pasids) != message.count:
+        raise RemoteProtocolError(
+            ErrorCode.OUT_OF_RANGE,
+            seen=f"{len(message.pasids)} arrays",
+            expected=f"{message.count}, one a slot",
+            where="BatchBegin.pasids",
+        )
+
+
+_CHECKS: Final[dict[type, Callable[[Any], None]]] = {
+    LoadProgram: _check_program,
+    RunScenario: _check_program,
+    BatchBegin: _check_batch,
+}
+"""What field types cannot say."""
+
+
+def _reader(decode: Callable[[Bytes], Message], side: Side) -> Callable[[Bytes], Message]:
+    bytes_max = side.bytes_max
+
+    def read(data: Bytes) -> Message:
+        if len(data) <= bytes_max:
+            try:
+                message = decode(data)
+            except _REFUSED:
+                pass
+            else:
+                check = _CHECKS.get(type(message))
+                if check is not None:
+                    check(message)
+                return message
+        raise refusal(data, side)
+
+    return read
+
+
+decode_device_to_daemon: Final[Callable[[Bytes], DeviceToDaemon]] = _reader(
+    msgspec.msgpack.Decoder(DeviceToDaemon).decode, DEVICE_TO_DAEMON
+)
+"""Read what an agent sent on the device plane."""
+decode_device_from_daemon: Final[Callable[[Bytes], DeviceFromDaemon]] = _reader(
+    msgspec.msgpack.Decoder(DeviceFromDaemon).decode, DEVICE_FROM_DAEMON
+)
+"""Read what the daemon sent on the device plane."""
+decode_control_to_daemon: Final[Callable[[Bytes], ControlToDaemon]] = _reader(
+    msgspec.msgpack.Decoder(ControlToDaemon).decode, CONTROL_TO_DAEMON
+)
+"""Read what was asked of the daemon on the control plane."""
+decode_control_from_daemon: Final[Callable[[Bytes], ControlFromDaemon]] = _reader(
+    msgspec.msgpack.Decoder(ControlFromDaemon).decode, CONTROL_FROM_DAEMON
+)
+"""Read what the daemon sent on the control plane."""
+decode_event: Final[Callable[[Bytes], Event]] = _reader(
+    msgspec.msgpack.Decoder(Event).decode, OBSERVER
+)
+"""Read what the daemon published for observers."""

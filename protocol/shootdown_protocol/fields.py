@@ -1,0 +1,79 @@
+"""Types of message fields: each is its range, and its ``title`` is what the documents call it.
+
+Only annotated types may live here. A decoder refuses whatever lies outside; an encoder does not
+look, so a process that builds a message out of range is told so by its peer.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from shootdown_protocol import board, limits
+
+Version = Annotated[Literal[1], Meta(title="version, 1")]
+"""`messages.PROTOCOL_VERSION`; another one is refused whatever else the message holds."""
+SequenceNumber = Annotated[int, Meta(ge=0, title="u64")]
+Number = Annotated[int, Meta(ge=0, title="u64")]
+
+DeviceNumber = Annotated[int, Meta(ge=0, le=limits.DEVICES_MAX - 1, title="device")]
+AgentNumber = Annotated[int, Meta(ge=0, le=board.AGENTS_MAX - 1, title="agent")]
+Itag = Annotated[int, Meta(ge=0, le=limits.ITAG_MAX, title="ITag, 0 to 31")]
+ItagVector = Annotated[int, Meta(ge=1, le=limits.ITAG_VECTOR_MAX, title="u32, a bit an ITag")]
+CompletionCount = Annotated[
+    int, Meta(ge=0, le=limits.COMPLETION_COUNT_MAX, title="0 to 7, 0 means 8")
+]
+PasidNumber = Annotated[int, Meta(ge=0, le=limits.PASID_MAX, title="PASID, 20 bits")]
+PageAddress = Annotated[
+    int, Meta(ge=0, le=limits.PAGE_ADDRESS_MAX, multiple_of=1 << 12, title="page address, bytes")
+]
+RangeWord = Annotated[
+    int, Meta(ge=0, le=limits.RANGE_WORD_MAX, multiple_of=1 << 11, title="range word")
+]
+Prgi = Annotated[int, Meta(ge=0, le=limits.PRGI_MAX, title="PRGI, 9 bits")]
+InvalidateFlags = Annotated[int, Meta(ge=0, le=7, title="flags, 3 bits")]
+Instance = Annotated[int, Meta(ge=-1, le=limits.INSTANCE_MAX, title="instance, -1 for none")]
+InstanceCount = Annotated[int, Meta(ge=0, le=limits.INSTANCE_MAX, title="instances")]
+BoardWord = Annotated[int, Meta(ge=0, le=(1 << 22) - 1, title="board word")]
+SlotNumber = Annotated[int, Meta(ge=0, le=limits.SLOTS_MAX - 1, title="slot")]
+SlotCount = Annotated[int, Meta(ge=1, le=limits.SLOTS_MAX, title="slots")]
+Ticks = Annotated[int, Meta(ge=0, le=limits.CLOCK_TICKS_MAX, title="batch-clock ticks")]
+AtcEntries = Annotated[int, Meta(ge=0, le=limits.ATC_ENTRIES_MAX, title="entries")]
+Milliseconds = Annotated[int, Meta(ge=1, le=limits.HEARTBEAT_MS_MAX, title="ms")]
+ProcessNumber = Annotated[int, Meta(ge=1, le=limits.PID_MAX, title="pid")]
+
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\Z",
+        max_length=limits.NAME_CHARACTERS_MAX,
+        title="name",
+    ),
+]
+"""A name becomes part of file names, so it holds nothing that a path could turn on."""
+Text = Annotated[str, Meta(max_length=limits.TEXT_CHARACTERS_MAX, title="text")]
+FilePath = Annotated[str, Meta(max_length=limits.PATH_CHARACTERS_MAX, title="path, or empty")]
+Token = Annotated[str, Meta(max_length=limits.TOKEN_CHARACTERS_MAX, title="token")]
+SegmentName = Annotated[
+    str,
+    Meta(
+        pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]*)?\Z",
+        max_length=limits.SEGMENT_NAME_CHARACTERS_MAX,
+        title="segment name, or empty",
+    ),
+]
+Capabilities = Annotated[tuple[Name, ...], Meta(max_length=limits.CAPABILITIES_MAX, title="names")]
+Devices = Annotated[tuple[DeviceNumber, ...], Meta(max_length=limits.DEVICES_MAX, title="devices")]
+Counters = Annotated[
+    dict[Name, Number], Meta(max_length=limits.COUNTERS_MAX, title="map of name to u64")
+]
+"""Counts since the process began, so that a lost message loses none."""
+SlotPasids = Annotated[
+    tuple[Annotated[tuple[PasidNumber, ...], Meta(max_length=limits.MMS_MAX)], ...],
+    Meta(max_length=limits.SLOTS_MAX, title="one array a slot, one PASID an mm"),
+]
+EventFields = Annotated[
+    dict[Name, int | float | str | bool | None],
+    Meta(max_length=limits.EVENT_FIELDS_MAX, title="map of name to scalar"),
+]

@@ -1,0 +1,585 @@
+"""Every message of every plane, each a frozen structure, and the registry that lists them.
+
+Nothing but vocabulary may live here: `codec` turns messages into bytes and back.
+``docs/protocol.md`` explains who says what when; its tables are generated from this file.
+
+* Device plane: one DEALER an agent to the daemon's ROUTER. A message is a msgpack array, its tag
+  first, the link's sequence number second.
+* Control plane: DEALERs of the command line and of agents to the daemon's second ROUTER. A message
+  is a msgpack map with a ``type``; ``request`` is the asker's number and comes back in the answer.
+* Observer plane: PUB. `Event` only, a msgpack map.
+
+A message has one payload frame, and a tag is never given a second meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, IntEnum, IntFlag
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from shootdown_protocol import limits
+from shootdown_protocol.errors import ErrorCode
+from shootdown_protocol.fields import (
+    AgentNumber,
+    AtcEntries,
+    BoardWord,
+    Capabilities,
+    CompletionCount,
+    Counters,
+    DeviceNumber,
+    Devices,
+    EventFields,
+    FilePath,
+    Instance,
+    InstanceCount,
+    InvalidateFlags,
+    Itag,
+    ItagVector,
+    Milliseconds,
+    Name,
+    Number,
+    PageAddress,
+    PasidNumber,
+    Prgi,
+    ProcessNumber,
+    RangeWord,
+    SegmentName,
+    SequenceNumber,
+    SlotCount,
+    SlotNumber,
+    SlotPasids,
+    Text,
+    Ticks,
+    Token,
+    Version,
+)
+from shootdown_protocol.program import Program
+
+PROTOCOL_VERSION: Final = 1
+
+SHARED_MEMORY: Final = "shared_memory"
+"""Capability of an agent that maps the segment. One that a peer does not know means nothing."""
+
+
+class InvalidateFlag(IntFlag):
+    """Bits of an invalidate request's flags."""
+
+    GLOBAL = 1
+    """Every PASID, and entries marked global too."""
+    IOTLB_FIRST = 2
+    """Drop the range from the IOTLB that the agent hosts before telling the device TLB."""
+    LEAF_ONLY = 4
+    """No table was freed: paging-structure caches may keep what they hold."""
+
+
+class PageResponseCode(IntEnum):
+    """Response code of a page request group (PCIe PRI)."""
+
+    SUCCESS = 0
+    """Ask for the translation again; it may still be refused."""
+    INVALID = 1
+    """There is no such mapping, or it does not allow this."""
+    FAILURE = 15
+    """Page requests are off for this device until it is enabled again."""
+
+
+# --- Device plane ------------------------------------------------------------------------------
+
+
+class DeviceMessage(
+    msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True
+):
+    """Base: ``sequence`` counts the messages of one direction of one link, from 0."""
+
+    sequence: SequenceNumber
+
+
+class DeviceElement(
+    msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True
+):
+    """Base of what a device message holds several of."""
+
+
+class Hello(DeviceMessage, frozen=True, tag=1):
+    """An agent's first message. ``token`` is the testbed's, which the agent was started with."""
+
+    protocol_version: Version
+    token: Token
+    name: Name
+    pid: ProcessNumber
+    capabilities: Capabilities
+
+
+class Welcome(DeviceMessage, frozen=True, tag=2):
+    """The daemon's answer: what the agent is, which memory it maps, what its caches are like.
+
+    ``agent`` numbers its board words. ``segment`` is empty for an agent without shared memory.
+    ``heartbeat_ms`` is how often the daemon asks, ``heartbeat_limit_ms`` after how long without
+    an answer each side takes the other for dead. ``iotlb``: the agent hosts an IOTLB;
+    ``walk_by_level``: a table walk is one step a level.
+    """
+
+    protocol_version: Version
+    agent: AgentNumber
+    segment: SegmentName
+    segment_generation: Number
+    heartbeat_ms: Milliseconds
+    heartbeat_limit_ms: Milliseconds
+    seed: Number
+    iotlb: bool
+    atc_entries: AtcEntries
+    walk_by_level: bool
+
+
+class Refused(DeviceMessage, frozen=True, tag=3):
+    """The daemon's answer to a `Hello` that it does not accept; the link is then closed."""
+
+    code: ErrorCode
+    why: Text
+
+
+class LoadProgram(DeviceMessage, frozen=True, tag=4):
+    """Take a compiled scenario. ``program_number`` names it from now on.
+
+    Slots lie on the board from ``slot_base``, ``slots`` of them: two banks, so that a batch is
+    made ready while another runs. The agent plays ``devices`` and writes its records to a new file
+    at ``history`` (none when empty).
+    """
+
+    program_number: Number
+    program: Program
+    slot_base: BoardWord
+    slots: SlotCount
+    devices: Devices
+    history: FilePath
+
+
+class UnloadProgram(DeviceMessage, frozen=True, tag=5):
+    """The run is over: flush and close the history, then answer `ProgramUnloaded`."""
+
+    program_number: Number
+
+
+class ProgramUnloaded(DeviceMessage, frozen=True, tag=6):
+    """The agent's history is complete, with this many records."""
+
+    program_number: Number
+    records: Number
+    counters: Counters
+
+
+class BatchBegin(DeviceMessage, frozen=True, tag=7):
+    """Make a batch ready: warm its caches, then set the board word ``A_WARM`` to ``batch``.
+
+    Instances ``first_instance`` to ``first_instance + count - 1`` lie in as many slots from
+    ``first_slot``. Instance i starts at a tick below ``start_span`` and its device columns begin
+    within ``window`` ticks of that, drawn from ``seed``.
+    """
+
+    program_number: Number
+    batch: Number
+    first_instance: InstanceCount
+    count: SlotCount
+    first_slot: SlotNumber
+    seed: Number
+    start_span: Ticks
+    window: Ticks
+    pasids: SlotPasids
+
+
+class BatchGo(DeviceMessage, frozen=True, tag=8):
+    """Wakes an agent to run a batch; the board word ``GO`` says the same to one that spins."""
+
+    batch: Number
+
+
+class BatchDrain(DeviceMessage, frozen=True, tag=9):
+    """End a batch, whether or not its columns have ended: stop, drain, drop its translations."""
+
+    batch: Number
+
+
+class BatchDrained(DeviceMessage, frozen=True, tag=10):
+    """Nothing of the batch is cached or under way any more: its PASIDs may be used again."""
+
+    batch: Number
+    counters: Counters
+
+
+class InvalidateRequest(DeviceElement, frozen=True):
+    """Drop translations of a range from one device (PCIe ATS invalidate request).
+
+    ``address`` is an `ats_range` word, ``flags`` are `InvalidateFlag`. ``instance`` is for the
+    log only.
+    """
+
+    device: DeviceNumber
+    itag: Itag
+    pasid: PasidNumber
+    address: RangeWord
+    flags: InvalidateFlags
+    instance: Instance
+
+
+class Invalidate(DeviceMessage, frozen=True, tag=16):
+    """Invalidate requests for devices of one agent, to be obeyed in this order."""
+
+    requests: Annotated[
+        tuple[InvalidateRequest, ...],
+        Meta(min_length=1, max_length=limits.INVALIDATIONS_PER_MESSAGE_MAX),
+    ]
+
+
+class ItagCompletion(DeviceElement, frozen=True):
+    """One device's completion of every ITag whose bit is set (PCIe ATS invalidate completion).
+
+    Due only when nothing that used a dropped translation is under way. ``count`` is how many
+    completions each of these ITags gets in all, 0 meaning 8.
+    """
+
+    device: DeviceNumber
+    itags: ItagVector
+    count: CompletionCount
+
+
+class InvalidateCompletion(DeviceMessage, frozen=True, tag=17):
+    """Completions of devices of one agent."""
+
+    completions: Annotated[
+        tuple[ItagCompletion, ...],
+        Meta(min_length=1, max_length=limits.INVALIDATIONS_PER_MESSAGE_MAX),
+    ]
+
+
+class PageRequest(DeviceElement, frozen=True):
+    """One page that a device needs (PCIe PRI page request); ``last`` closes its group.
+
+    ``last`` with neither ``read`` nor ``write`` is a stop marker, which gets no response.
+    """
+
+    device: DeviceNumber
+    pasid: PasidNumber
+    address: PageAddress
+    prgi: Prgi
+    last: bool
+    read: bool
+    write: bool
+
+
+class PageRequests(DeviceMessage, frozen=True, tag=18):
+    """Page requests of devices of one agent."""
+
+    requests: Annotated[
+        tuple[PageRequest, ...],
+        Meta(min_length=1, max_length=limits.PAGE_REQUESTS_PER_MESSAGE_MAX),
+    ]
+
+
+class PageResponse(DeviceElement, frozen=True):
+    """The one response to a page request group. Success carries no translation."""
+
+    device: DeviceNumber
+    pasid: PasidNumber
+    prgi: Prgi
+    code: PageResponseCode
+
+
+class PageResponses(DeviceMessage, frozen=True, tag=19):
+    """Page request group responses for devices of one agent."""
+
+    responses: Annotated[
+        tuple[PageResponse, ...],
+        Meta(min_length=1, max_length=limits.PAGE_REQUESTS_PER_MESSAGE_MAX),
+    ]
+
+
+class Heartbeat(DeviceMessage, frozen=True, tag=24):
+    """Asks the loop that does the agent's work whether it goes round."""
+
+    beat: Number
+
+
+class HeartbeatReply(DeviceMessage, frozen=True, tag=25):
+    """Sent by the working loop itself, never by a thread beside it."""
+
+    beat: Number
+    counters: Counters
+
+
+class Detach(DeviceMessage, frozen=True, tag=26):
+    """These devices leave.
+
+    From the daemon: begin no walk, drain, drop everything, then answer `DetachDone`. From an agent
+    that has done so itself: go on invalidating until `DetachDone` says that it may leave.
+    """
+
+    devices: Devices
+    reason: Text
+
+
+class DetachDone(DeviceMessage, frozen=True, tag=27):
+    """The devices hold nothing (from an agent) or are members of nothing (from the daemon)."""
+
+    devices: Devices
+
+
+class ErrorReport(DeviceMessage, frozen=True, tag=28):
+    """What was wrong with a message that came, or missing before it; the link goes on."""
+
+    code: ErrorCode
+    why: Text
+
+
+class Goodbye(DeviceMessage, frozen=True, tag=29):
+    """The last message of a side that ends in order."""
+
+    reason: Text
+
+
+# --- Control plane -----------------------------------------------------------------------------
+
+
+class ControlMessage(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields=True):
+    """Base: ``request`` is chosen by the asker and repeated in every answer."""
+
+    request: Number
+
+
+class ControlRequest(ControlMessage, frozen=True):
+    """Base of what asks: each says its version, for a control link has no greeting."""
+
+    protocol_version: Version
+
+
+class ProcessState(Enum):
+    """What a process of a testbed is doing."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    RUNNING = "running"
+    LOST = "lost"
+    ENDED = "ended"
+
+
+class ProcessRole(Enum):
+    """What a process of a testbed is for."""
+
+    DAEMON = "daemon"
+    AGENT = "agent"
+
+
+class RunEnd(Enum):
+    """Why a run ended."""
+
+    DONE = "done"
+    ABORTED = "aborted"
+    AGENT_LOST = "agent_lost"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    """The daemon met an error of its own; the text says which."""
+
+
+class ProcessStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One process of a testbed."""
+
+    name: Name
+    pid: ProcessNumber
+    role: ProcessRole
+    state: ProcessState
+    devices: Devices
+    counters: Counters
+
+
+class Status(ControlRequest, frozen=True, tag="status"):
+    """Asks for every process of the testbed."""
+
+
+class StatusReply(ControlMessage, frozen=True, tag="status_reply"):
+    """The answer to `Status`. ``run`` and ``scenario`` are 0 and empty when nothing runs."""
+
+    testbed: Name
+    run: Number
+    scenario: Text
+    instances: InstanceCount
+    processes: Annotated[
+        tuple[ProcessStatus, ...], Meta(max_length=limits.PROCESSES_MAX, title="processes")
+    ]
+
+
+class RunScenario(ControlRequest, frozen=True, tag="run"):
+    """Asks for a run; answered by `RunStarted`, then `RunProgress`, then `RunEnded`.
+
+    ``instances`` 0 means until `Abort`. ``discipline`` is a name or ``FILE.py:Class``. Histories
+    go to the folder ``history``. ``instances_per_batch`` 0 leaves it to the daemon.
+    """
+
+    program: Program
+    discipline: FilePath
+    instances: InstanceCount
+    seed: Number
+    history: FilePath
+    instances_per_batch: InstanceCount = 0
+
+
+class RunStarted(ControlMessage, frozen=True, tag="run_started"):
+    """Every agent has been sent the program."""
+
+    run: Number
+
+
+class RunProgress(ControlMessage, frozen=True, tag="run_progress"):
+    """``done`` of ``of`` instances have drained; whether they were right is not known yet."""
+
+    run: Number
+    done: InstanceCount
+    of: InstanceCount
+
+
+class RunEnded(ControlMessage, frozen=True, tag="run_ended"):
+    """The histories are complete, or as complete as they will be.
+
+    ``instances`` have drained; later records belong to instances that are not to be judged.
+    """
+
+    run: Number
+    end: RunEnd
+    why: Text
+    instances: InstanceCount
+    counters: Counters
+    histories: Annotated[tuple[FilePath, ...], Meta(max_length=limits.PROCESSES_MAX, title="paths")]
+
+
+class Abort(ControlRequest, frozen=True, tag="abort"):
+    """End a run after the batch under way; the run's asker gets `RunEnded`."""
+
+    run: Number
+
+
+class Stop(ControlRequest, frozen=True, tag="stop"):
+    """End the testbed (to the daemon) or the process (to an agent)."""
+
+    reason: Text
+
+
+class Stopping(ControlMessage, frozen=True, tag="stopping"):
+    """The answer to `Stop`: it will be done."""
+
+
+class ErrorReply(ControlMessage, frozen=True, tag="error"):
+    """The answer to a request that was refused or could not be read (``request`` is then 0)."""
+
+    code: ErrorCode
+    why: Text
+
+
+# --- Observer plane ----------------------------------------------------------------------------
+
+
+class Event(msgspec.Struct, frozen=True, tag="event", tag_field="type", forbid_unknown_fields=True):
+    """Something that happened, for whoever looks on. ``sequence`` shows what PUB has dropped."""
+
+    sequence: SequenceNumber
+    process: Name
+    name: Name
+    fields: EventFields
+
+
+# --- Registry ----------------------------------------------------------------------------------
+
+
+class Plane(Enum):
+    """A kind of link."""
+
+    DEVICE = "device"
+    CONTROL = "control"
+    OBSERVER = "observer"
+
+
+class Direction(Enum):
+    """Who may send a message."""
+
+    TO_DAEMON = "to the daemon"
+    FROM_DAEMON = "from the daemon"
+    BOTH = "both ways"
+
+
+@dataclass(frozen=True, slots=True)
+class MessageKind:
+    """One row of the registry."""
+
+    type: type[msgspec.Struct]
+    plane: Plane
+    direction: Direction
+
+    @property
+    def name(self) -> str:
+        """The structure's name."""
+        return self.type.__name__
+
+    @property
+    def tag(self) -> int | str:
+        """What stands for it on the wire."""
+        tag = self.type.__struct_config__.tag
+        assert isinstance(tag, int | str)
+        return tag
+
+
+DeviceToDaemon = (
+    Hello
+    | ProgramUnloaded
+    | BatchDrained
+    | InvalidateCompletion
+    | PageRequests
+    | HeartbeatReply
+    | Detach
+    | DetachDone
+    | ErrorReport
+    | Goodbye
+)
+"""What an agent may send on the device plane."""
+DeviceFromDaemon = (
+    Welcome
+    | Refused
+    | LoadProgram
+    | UnloadProgram
+    | BatchBegin
+    | BatchGo
+    | BatchDrain
+    | Invalidate
+    | PageResponses
+    | Heartbeat
+    | Detach
+    | DetachDone
+    | ErrorReport
+    | Goodbye
+)
+"""What the daemon may send on the device plane."""
+ControlToDaemon = Status | RunScenario | Abort | Stop
+"""What may be asked of the daemon on the control plane."""
+ControlFromDaemon = StatusReply | RunStarted | RunProgress | RunEnded | Stop | Stopping | ErrorReply
+"""What the daemon may send on the control plane."""
+
+
+def _rows(
+    plane: Plane, to_daemon: tuple[type, ...], from_daemon: tuple[type, ...]
+) -> Iterator[MessageKind]:
+    both = set(to_daemon) & set(from_daemon)
+    for kind in dict.fromkeys((*to_daemon, *from_daemon)):
+        one_way = Direction.TO_DAEMON if kind in to_daemon else Direction.FROM_DAEMON
+        yield MessageKind(kind, plane, Direction.BOTH if kind in both else one_way)
+
+
+MESSAGES: Final = (
+    *sorted(
+        _rows(Plane.DEVICE, DeviceToDaemon.__args__, DeviceFromDaemon.__args__),
+        key=lambda row: int(row.tag),
+    ),
+    *_rows(Plane.CONTROL, ControlToDaemon.__args__, ControlFromDaemon.__args__),
+    *_rows(Plane.OBSERVER, (), (Event,)),
+)
+"""Every message of every plane."""

@@ -1,0 +1,62 @@
+"""Whether a message of a link came next, came after a loss, or should not have come.
+
+Each direction of a device link counts its messages from 0, so a lost invalidation is seen by the
+next message or heartbeat. Pure: what to do about it is the caller's business.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from shootdown_protocol.limits import SEQUENCE_GAPS_MAX
+
+
+class Arrival(Enum):
+    """What one message's number says."""
+
+    NEXT = "next"
+    GAP = "gap"
+    """Messages before it are missing: whatever they said to drop may still be held."""
+    DUPLICATE = "duplicate"
+    """It was seen before: it must not be obeyed again."""
+    LATE = "late"
+    """It was missing and has been reported so: what it says has been overtaken."""
+
+
+class SequenceCheck:
+    """Expects the numbers of one direction of one link, from 0.
+
+    After a gap the numbers are expected to go on from there. ``missed`` counts messages that were
+    lost and have not come late.
+    """
+
+    __slots__ = ("_gaps", "expected", "missed")
+
+    def __init__(self) -> None:
+        """Expect a link's first message."""
+        self.expected = 0
+        self.missed = 0
+        self._gaps: list[range] = []
+
+    def accept(self, sequence: int) -> Arrival:
+        """Take in the number of a message that came."""
+        if sequence == self.expected:
+            self.expected = sequence + 1
+            return Arrival.NEXT
+        if sequence > self.expected:
+            self._gaps.append(range(self.expected, sequence))
+            # Beyond the bound the oldest gap is forgotten; of it, late then reads as duplicate.
+            del self._gaps[:-SEQUENCE_GAPS_MAX]
+            self.missed += sequence - self.expected
+            self.expected = sequence + 1
+            return Arrival.GAP
+        return self._accept_old(sequence)
+
+    def _accept_old(self, sequence: int) -> Arrival:
+        for position, gap in enumerate(self._gaps):
+            if sequence in gap:
+                halves = (range(gap.start, sequence), range(sequence + 1, gap.stop))
+                self._gaps[position : position + 1] = [half for half in halves if half]
+                self.missed -= 1
+                return Arrival.LATE
+        return Arrival.DUPLICATE
