@@ -39,7 +39,11 @@ L_LIMIT: Final = 1
 """What an access begun now must obey, raised when an operation returns: see `pack_limit`."""
 L_VERSION: Final = 2
 """Number of the newest version handed out."""
-WORDS_PER_LOCATION: Final = 3
+L_EPOCH: Final = 3
+"""Epoch of what is mapped now; the daemon raises it when it clears an entry for good."""
+L_RETURNED: Final = 4
+"""How many operations on the location have returned."""
+WORDS_PER_LOCATION: Final = 5
 
 READ: Final = 1
 WRITE: Final = 2
@@ -50,7 +54,7 @@ _ORDER_SHIFT: Final = _PERMISSION_BITS
 
 @dataclass(frozen=True, slots=True)
 class SlotLayout:
-    """Words of one slot: started, one ``ended`` word a column, three words a location."""
+    """Words of one slot: started, one ``ended`` word a column, five words a location."""
 
     columns: int
     locations: int

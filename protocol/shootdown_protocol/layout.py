@@ -75,9 +75,7 @@ class Layout:
             message = f"scramble: a positive odd number was expected, got {self.scramble}"
             raise ValueError(message)
         if not 0 < self.board_words <= BOARD_WORDS_MAX:
-            message = (
-                f"board_words: 1 to {BOARD_WORDS_MAX} were expected, got {self.board_words}"
-            )
+            message = f"board_words: 1 to {BOARD_WORDS_MAX} were expected, got {self.board_words}"
             raise ValueError(message)
 
     @property

@@ -1,0 +1,156 @@
+"""CPU columns and the page request server: the kernel's tasks.
+
+A column's body runs its instructions one after the other; the server answers page requests of
+devices by the fault path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+
+from shootdown_daemon.machine.cpu import Cpu
+from shootdown_daemon.machine.iommu import complete
+from shootdown_daemon.machine.kernel import KernelSlot, list_lengths
+from shootdown_daemon.machine.operations import OPERATIONS
+from shootdown_daemon.machine.operations.fault import FaultAnswer, handle_mm_fault
+from shootdown_engine.access import Intent, Target, begin, take_effect
+from shootdown_engine.channels import PageRequest
+from shootdown_engine.column import await_column, deny, end_column, sync_column, tick
+from shootdown_engine.store import Store, receive
+from shootdown_engine.task import Task
+from shootdown_engine.trap import BLOCKED, Blocked, Request, trap
+from shootdown_protocol.history import Kind
+from shootdown_protocol.memory import pte_generation, pte_pfn, pte_present, pte_write
+from shootdown_protocol.program import Column, Instruction, Op, When
+
+FAULTS_MAX = 16
+"""Faults that one access may take before it is given up (S5)."""
+
+
+def column_task(kslot: KernelSlot, index: int) -> Task:
+    """The task of one CPU column."""
+    column = kslot.kernel.program.columns[index]
+    assert column.device < 0
+    return Task(column.name, lambda: run_column(kslot, index, column), owner=kslot)
+
+
+def page_request_server(kslot: KernelSlot) -> Task:
+    """The server that answers a slot's page requests, one a round."""
+    return Task("iopf", lambda: serve_page_request(kslot), server=True, owner=kslot)
+
+
+def run_column(kslot: KernelSlot, index: int, column: Column) -> Coroutine[Request, object, None]:
+    """Run a CPU column to its end, and say so."""
+
+    async def body() -> None:
+        for line in column.instructions:
+            await _run(kslot, column, line)
+        await trap("end", end_column, kslot.slot, index)
+
+    return body()
+
+
+async def _run(kslot: KernelSlot, column: Column, line: Instruction) -> None:
+    slot = kslot.slot
+    if line.op is Op.AWAIT:
+        await trap("await", await_column, slot, line.target)
+    elif line.op is Op.SYNC:
+        await trap("sync", sync_column, slot, line.target)
+    elif line.op is Op.DELAY:
+        for _ in range(line.amount):
+            await trap("delay", tick)
+    else:
+        cpu = Cpu(kslot, column.name, column.cpu, line.location, from_buddy=line.when is When.FREED)
+        if line.when is not When.NOW:
+            await trap("when", wait_until, cpu, line.when)
+        if line.op is Op.RUN:
+            operation = OPERATIONS[line.operation]
+            await operation.run(cpu.within(operation.name, operation.phases))
+        else:
+            await access(cpu, line)
+
+
+async def access(cpu: Cpu, line: Instruction) -> None:
+    """A CPU's load or store; a fault is handled inline and the access tried again."""
+    kind = Kind.LOAD if line.op is Op.LOAD else Kind.STORE
+    intent = Intent(kind, line.location, line.value, line.register)
+    for _ in range(FAULTS_MAX):
+        if await trap(
+            kind.name.lower(), access_memory, cpu, intent, operation="", location=line.location
+        ):
+            return
+        if await handle_mm_fault(cpu, write=kind is Kind.STORE) is FaultAnswer.INVALID:
+            await trap("segv", deny, cpu.kslot.slot, intent, "no permission")
+            return
+    await trap("segv", deny, cpu.kslot.slot, intent, "fault retried for ever")
+
+
+def access_memory(store: Store, cpu: Cpu, intent: Intent) -> bool:
+    """Walk and access in one step, as a CPU whose own TLB is flushed in no time; False: a fault."""
+    pte = store.load(cpu.entry.word)
+    if not pte_present(pte) or (intent.kind is Kind.STORE and not pte_write(pte)):
+        return False
+    target = Target(pte_pfn(pte), pte_generation(pte), hit=False, stale=False)
+    begun = begin(store, cpu.site)
+    take_effect(store, cpu.memory, cpu.kslot.slot, intent, begun, target)
+    return True
+
+
+def wait_until(store: Store, cpu: Cpu, when: When) -> Blocked | None:
+    """Guard of an instruction's ``when``."""
+    if when is When.FREED:
+        met = store.get(("freed", cpu.kslot.index)) is not None
+    elif when is When.RETURNED:
+        met = store.load(cpu.site.returned) > 0
+    else:
+        pte = store.load(cpu.entry.word)
+        met = pte_present(pte) and (when is When.PRESENT or pte_write(pte))
+    return None if met else BLOCKED
+
+
+def serve_page_request(kslot: KernelSlot) -> Coroutine[Request, object, None]:
+    """Take one page request, resolve it, respond: one response a group, without a translation."""
+
+    async def body() -> None:
+        request = await trap("take_page_request", take_page_request, kslot.index)
+        spare_cpu = len(list_lengths(kslot.kernel.program)) - 1
+        cpu = Cpu(kslot, f"iopf{request.prgi}", spare_cpu, request.location)
+        answer = await handle_mm_fault(cpu, write=request.write)
+        await trap(
+            "page_response", respond, kslot, request, answer.value, location=request.location
+        )
+
+    return body()
+
+
+def take_page_request(store: Store, slot: int) -> PageRequest | Blocked:
+    """Guard: a page request of the slot has arrived."""
+    request = receive(store, ("page_request", slot))
+    if request is None:
+        return BLOCKED
+    assert isinstance(request, PageRequest)
+    return request
+
+
+def respond(store: Store, kslot: KernelSlot, request: PageRequest, answer: str) -> None:
+    """Send the group's one response."""
+    store.send(("page_response", request.device, kslot.index, request.prgi), answer)
+
+
+def completion_server(device: int) -> Task:
+    """The server that takes a device's completions in, one a round."""
+
+    async def body() -> None:
+        await trap("", take_completion, device)
+
+    return Task(f"completion{device}", body, server=True)
+
+
+def take_completion(store: Store, device: int) -> Blocked | None:
+    """Guard: a completion has arrived; an unexpected one is dropped, as hardware reports it."""
+    itag = receive(store, ("completion", device))
+    if itag is None:
+        return BLOCKED
+    assert isinstance(itag, int)
+    complete(store, device, itag)
+    return None

@@ -1,0 +1,334 @@
+"""A CPU running in the kernel: the primitives that operations are written in.
+
+Each method is one trap, named as the kernel's function. `Cpu.phase` is where the discipline comes
+in; nothing else in an operation knows of notification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from shootdown_daemon.machine import iommu, locks, page_alloc, page_table, returning
+from shootdown_daemon.machine.kernel import KernelSlot
+from shootdown_daemon.machine.phases import Binding, InvalidateRange, Phase
+from shootdown_engine.store import Store
+from shootdown_engine.trap import Blocked, trap
+from shootdown_protocol.layout import owner_of
+from shootdown_protocol.memory import PAGE_SIZE, Pte, make_pte, pte_pfn
+
+R = TypeVar("R")
+
+
+class Cpu:
+    """One task of the kernel at work on one location, inside one operation.
+
+    ``task`` owns the locks taken, ``cpu`` numbers the free list, ``from_buddy`` makes allocations
+    take what was freed last. Operations are given a `Cpu` and nothing else.
+    """
+
+    __slots__ = (
+        "binding",
+        "cpu",
+        "entry",
+        "from_buddy",
+        "kslot",
+        "memory",
+        "operation",
+        "site",
+        "task",
+    )
+
+    def __init__(
+        self, kslot: KernelSlot, task: str, cpu: int, location: int, *, from_buddy: bool = False
+    ) -> None:
+        """Stand at a location, outside any operation."""
+        self.kslot = kslot
+        self.memory = kslot.kernel.memory
+        self.task = task
+        self.cpu = cpu
+        self.site = kslot.slot.sites[location]
+        self.entry = kslot.entries[location]
+        self.from_buddy = from_buddy
+        self.operation = ""
+        self.binding: Binding = {}
+
+    def within(self, operation: str, phases: tuple[Phase, ...]) -> Cpu:
+        """The same CPU inside an operation, with the notification bound to it."""
+        cpu = self.at(self.site.index)
+        cpu.operation = operation
+        cpu.binding = self.kslot.kernel.binding(operation, phases)
+        return cpu
+
+    def at(self, location: int) -> Cpu:
+        """The same CPU and operation at another location."""
+        cpu = Cpu(self.kslot, self.task, self.cpu, location, from_buddy=self.from_buddy)
+        cpu.operation = self.operation
+        cpu.binding = self.binding
+        return cpu
+
+    @property
+    def zero_pfn(self) -> int:
+        """The shared zero page."""
+        return self.memory.zero_pfn
+
+    def _do(
+        self, name: str, step: Callable[..., R | Blocked], *arguments: object, detail: str = ""
+    ) -> Awaitable[R]:
+        return trap(
+            name,
+            step,
+            *arguments,
+            operation=self.operation,
+            location=self.site.index,
+            detail=detail,
+        )
+
+    # Notification
+
+    async def phase(self, phase: Phase) -> None:
+        """Announce a phase: the discipline's hooks for it run here."""
+        for hook in self.binding.get(phase, ()):
+            await hook(self, self.span)
+
+    @property
+    def span(self) -> InvalidateRange:
+        """The page of this location, as a range to invalidate."""
+        va = self.site.va & -PAGE_SIZE
+        return InvalidateRange(self.site.pasid, va, va + PAGE_SIZE, self.site.index)
+
+    async def arch_invalidate_secondary_tlbs(self, span: InvalidateRange) -> None:
+        """``mmu_notifier_arch_invalidate_secondary_tlbs()``: notify all members and wait."""
+        tickets = await self._do(
+            "arch_invalidate_secondary_tlbs",
+            iommu.send_invalidate,
+            span,
+            self.kslot.slot.instance,
+            iommu.WAITED,
+        )
+        if tickets:
+            await self._do("wait_invalidate_completion", iommu.wait_completion, tickets)
+
+    async def queue_invalidate(self, span: InvalidateRange) -> None:
+        """Notify all members and do not wait for their completions."""
+        await self._do(
+            "queue_invalidate",
+            iommu.send_invalidate,
+            span,
+            self.kslot.slot.instance,
+            iommu.POSTED,
+        )
+
+    async def invalidate_range_start(self) -> None:
+        """``mmu_notifier_invalidate_range_start()``."""
+        await self._do("invalidate_range_start", _nothing)
+        await self.phase(Phase.RANGE_START)
+
+    async def invalidate_range_end(self) -> None:
+        """``mmu_notifier_invalidate_range_end()``."""
+        await self._do("invalidate_range_end", _nothing)
+        await self.phase(Phase.RANGE_END)
+
+    # Locks
+
+    def mmap_read_lock(self) -> Awaitable[None]:
+        """``mmap_read_lock()``."""
+        return self._do("mmap_read_lock", locks.mmap_read_lock, self.kslot.index, self.site.mm)
+
+    def mmap_read_unlock(self) -> Awaitable[None]:
+        """``mmap_read_unlock()``."""
+        return self._do("mmap_read_unlock", locks.mmap_read_unlock, self.kslot.index, self.site.mm)
+
+    def mmap_write_lock(self) -> Awaitable[None]:
+        """``mmap_write_lock()``."""
+        return self._do("mmap_write_lock", locks.mmap_write_lock, self.kslot.index, self.site.mm)
+
+    def mmap_write_unlock(self) -> Awaitable[None]:
+        """``mmap_write_unlock()``."""
+        return self._do(
+            "mmap_write_unlock", locks.mmap_write_unlock, self.kslot.index, self.site.mm
+        )
+
+    def pte_offset_map_lock(self) -> Awaitable[Pte]:
+        """``pte_offset_map_lock()``: take the page table lock and give the entry."""
+        return self._do(
+            "pte_offset_map_lock", page_table.pte_offset_map_lock, self.entry, self.task
+        )
+
+    async def pte_unmap_unlock(self) -> None:
+        """``pte_unmap_unlock()``, announced as a phase."""
+        await self.spin_unlock()
+        await self.phase(Phase.AFTER_UNLOCK)
+
+    def spin_unlock(self) -> Awaitable[None]:
+        """``pte_unmap_unlock()`` where nothing was changed: no phase."""
+        return self._do("pte_unmap_unlock", locks.unlock_ptl, self.entry.lock, self.task)
+
+    # Entries
+
+    def ptep_get_lockless(self) -> Awaitable[Pte]:
+        """``ptep_get_lockless()``: read the entry without the lock."""
+        return self._do("ptep_get_lockless", page_table.ptep_get_lockless, self.entry)
+
+    async def _change(self, name: str, step: Callable[..., Pte], *arguments: object) -> Pte:
+        await self.phase(Phase.BEFORE_CLEAR)
+        old = await self._do(name, step, self.entry, self.task, *arguments)
+        await self.phase(Phase.CLEAR_FLUSH)
+        return old
+
+    def ptep_clear_flush(self) -> Awaitable[Pte]:
+        """``ptep_clear_flush()``: clear the entry; its flush notifies, by discipline."""
+        return self._change("ptep_clear_flush", page_table.ptep_get_and_clear)
+
+    def ptep_modify_prot_start(self) -> Awaitable[Pte]:
+        """``ptep_modify_prot_start()``: clear the entry until the new protection is set."""
+        return self._change("ptep_modify_prot_start", page_table.ptep_get_and_clear)
+
+    def ptep_get_and_clear(self) -> Awaitable[Pte]:
+        """``ptep_get_and_clear()`` of a zap: what was mapped is gone, and a new epoch begins."""
+        return self._change("ptep_get_and_clear", page_table.ptep_clear_for_good, self.site.epoch)
+
+    def ptep_set_wrprotect(self) -> Awaitable[Pte]:
+        """``ptep_set_wrprotect()``."""
+        return self._change("ptep_set_wrprotect", page_table.ptep_set_wrprotect)
+
+    def _set(self, name: str, pte: Pte) -> Awaitable[None]:
+        return self._do(
+            name,
+            page_table.set_pte_at,
+            self.memory,
+            self.kslot.slot,
+            self.site,
+            self.entry,
+            self.task,
+            pte,
+            detail=f"frame {pte_pfn(pte):#x}",
+        )
+
+    async def set_pte_at(self, pte: Pte) -> None:
+        """``set_pte_at()``: fill the clear entry."""
+        await self._set("set_pte_at", pte)
+        await self.phase(Phase.AFTER_SET)
+
+    async def ptep_modify_prot_commit(self, pte: Pte) -> None:
+        """``ptep_modify_prot_commit()``: set the entry with its new protection."""
+        await self._set("ptep_modify_prot_commit", pte)
+        await self.phase(Phase.AFTER_SET)
+
+    async def ptep_set_access_flags(self) -> None:
+        """``ptep_set_access_flags()``: let stores through."""
+        await self._do(
+            "ptep_set_access_flags",
+            page_table.ptep_set_access_flags,
+            self.memory,
+            self.kslot.slot,
+            self.site,
+            self.entry,
+            self.task,
+        )
+        await self.phase(Phase.AFTER_SET)
+
+    async def mk_pte(self, pfn: int, *, writable: bool) -> Pte:
+        """``mk_pte()``: an entry for a frame of this location, with the frame's generation."""
+        generation = await trap("", page_table.frame_generation, self.memory, pfn)
+        return make_pte(pfn, writable=writable, dirty=writable, generation=generation)
+
+    # Pages
+
+    def alloc_page(self) -> Awaitable[int]:
+        """``alloc_page()``: gives the frame's page number."""
+        return self._do(
+            "alloc_page",
+            page_alloc.alloc_page,
+            self.memory,
+            self.kslot.index,
+            self.cpu,
+            owner_of(self.kslot.slot.instance, self.site.index),
+            self.from_buddy,
+        )
+
+    def copy_user_page(self, new: int, old: int) -> Awaitable[None]:
+        """``copy_user_highpage()``: the copy carries the version."""
+        return self._do("copy_user_page", page_alloc.copy_user_page, self.memory, new, old)
+
+    def clear_user_page(self, new: int) -> Awaitable[None]:
+        """``clear_user_highpage()``: version 0 of the present epoch."""
+        return self._do(
+            "clear_user_page",
+            page_alloc.clear_user_page,
+            self.memory,
+            self.kslot.slot,
+            self.site,
+            new,
+        )
+
+    def get_page(self, pfn: int) -> Awaitable[None]:
+        """``get_page()``."""
+        return self._do("get_page", page_alloc.get_page, pfn)
+
+    def page_count(self, pfn: int) -> Awaitable[int]:
+        """``page_count()``; a KSM page counts as shared however many map it."""
+        return self._do("page_count", page_alloc.page_count, pfn)
+
+    def put_page(self, pfn: int, references: int = 1) -> Awaitable[bool]:
+        """``put_page()``: dropping the last reference frees the frame."""
+        kernel = self.kslot.kernel
+        return self._do(
+            "put_page",
+            page_alloc.put_page,
+            self.memory,
+            self.kslot.index,
+            pfn,
+            references,
+            kernel.lifo,
+            detail=f"frame {pfn:#x}",
+        )
+
+    def get_ksm_page(self) -> Awaitable[int]:
+        """``get_ksm_page()``: the page of the same content that is to replace this one's."""
+        return self._do("get_ksm_page", page_alloc.get_ksm_page, self.kslot.index, self.site.index)
+
+    # Address space
+
+    def vma_lookup(self) -> Awaitable[int]:
+        """``vma_lookup()``: permissions of the mapping (`board.READ`, `WRITE`), 0 for none."""
+        return self._do("vma_lookup", returning.vma_lookup, self.kslot.index, self.site.index)
+
+    def vm_flags_reset(self, permissions: int) -> Awaitable[None]:
+        """``vm_flags_reset()``: change the mapping's permissions; 0 removes it."""
+        return self._do(
+            "vm_flags_reset",
+            returning.vm_flags_reset,
+            self.kslot.index,
+            self.site.index,
+            permissions,
+        )
+
+    def op_return(
+        self, *, new_epoch: bool = False, permissions: int | None = None
+    ) -> Awaitable[None]:
+        """The operation returns: accesses begun from now on obey the new limit.
+
+        ``new_epoch``: nothing older than the present epoch may be met; ``permissions`` None
+        leaves them as they are.
+        """
+        return self._do(
+            "return", returning.op_return, self.site, self.operation, new_epoch, permissions
+        )
+
+    def fork_return(self, child: int) -> Awaitable[None]:
+        """``copy_page_range()`` returns: the child starts at the version resident now."""
+        return self._do(
+            "return",
+            returning.fork_return,
+            self.memory,
+            self.kslot.slot,
+            self.site,
+            self.kslot.slot.sites[child],
+            self.kslot.entries[child],
+            self.operation,
+        )
+
+
+def _nothing(_store: Store) -> None:
+    """Be a place where another task may run."""

@@ -1,0 +1,116 @@
+"""Disciplines: at which phase of an operation the secondary TLBs are notified.
+
+Each is a small frozen class whose async hooks are named after the phases of
+`shootdown_daemon.machine.phases.Phase`. A user's own looks the same, in a file of theirs, and is
+given as ``--discipline FILE.py:Class``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from shootdown_daemon.machine.phases import InvalidateRange, Phase
+
+
+class Notifier(Protocol):
+    """What a hook may use of the `Cpu` that it is given."""
+
+    async def arch_invalidate_secondary_tlbs(self, span: InvalidateRange) -> None:
+        """Notify every device of the PASID and wait until all have completed."""
+        ...
+
+    async def queue_invalidate(self, span: InvalidateRange) -> None:
+        """Notify every device of the PASID and do not wait."""
+        ...
+
+
+@dataclass(frozen=True)
+class Discipline:
+    """Base of all disciplines; has no hook, so it never notifies."""
+
+    @property
+    def name(self) -> str:
+        """Name for reports."""
+        return type(self).__name__
+
+
+@dataclass(frozen=True)
+class NoNotification(Discipline):
+    """``none``: nobody is told."""
+
+
+@dataclass(frozen=True)
+class RangeStart(Discipline):
+    """``range_start``: notify before the lock is taken. A refill before the clear is missed."""
+
+    async def range_start(self, cpu: Notifier, span: InvalidateRange) -> None:
+        """Notify as ``invalidate_range_start()`` is called."""
+        await cpu.arch_invalidate_secondary_tlbs(span)
+
+
+@dataclass(frozen=True)
+class BeforeClear(Discipline):
+    """``before_clear``: notify under the lock, too early."""
+
+    async def before_clear(self, cpu: Notifier, span: InvalidateRange) -> None:
+        """Notify before the entry is cleared."""
+        await cpu.arch_invalidate_secondary_tlbs(span)
+
+
+@dataclass(frozen=True)
+class ClearFlush(Discipline):
+    """``clear_flush``: notify under the lock, between clear and set (``ptep_clear_flush()``)."""
+
+    async def clear_flush(self, cpu: Notifier, span: InvalidateRange) -> None:
+        """Notify while the entry is clear."""
+        await cpu.arch_invalidate_secondary_tlbs(span)
+
+
+@dataclass(frozen=True)
+class AfterSet(Discipline):
+    """``after_set``: notify under the lock, when the new entry can already be used."""
+
+    async def after_set(self, cpu: Notifier, span: InvalidateRange) -> None:
+        """Notify after the entry is set."""
+        await cpu.arch_invalidate_secondary_tlbs(span)
+
+
+@dataclass(frozen=True)
+class AfterUnlock(Discipline):
+    """``after_unlock``: notify once the page table lock is dropped."""
+
+    async def after_unlock(self, cpu: Notifier, span: InvalidateRange) -> None:
+        """Notify after the unlock."""
+        await cpu.arch_invalidate_secondary_tlbs(span)
+
+
+@dataclass(frozen=True)
+class RangeEnd(Discipline):
+    """``range_end``: defer to ``invalidate_range_end()``."""
+
+    async def range_end(self, cpu: Notifier, span: InvalidateRange) -> None:
+        """Notify as ``invalidate_range_end()`` is called."""
+        await cpu.arch_invalidate_secondary_tlbs(span)
+
+
+@dataclass(frozen=True)
+class BeforeFree(Discipline):
+    """``before_free``: defer to the gather's flush, just before pages are freed."""
+
+    async def before_free(self, cpu: Notifier, span: InvalidateRange) -> None:
+        """Notify at the last moment before the free."""
+        await cpu.arch_invalidate_secondary_tlbs(span)
+
+
+DISCIPLINES: dict[str, Discipline] = {
+    "none": NoNotification(),
+    Phase.RANGE_START.value: RangeStart(),
+    Phase.BEFORE_CLEAR.value: BeforeClear(),
+    Phase.CLEAR_FLUSH.value: ClearFlush(),
+    Phase.AFTER_SET.value: AfterSet(),
+    Phase.AFTER_UNLOCK.value: AfterUnlock(),
+    Phase.RANGE_END.value: RangeEnd(),
+    Phase.BEFORE_FREE.value: BeforeFree(),
+}
+"""Shipped disciplines by the name that ``--discipline`` takes."""

@@ -1,0 +1,108 @@
+"""Steps of the host's IOMMU: who may hold a PASID's translations, ITags, invalidations under way.
+
+An ITag's cell goes from None (free) to ``waited`` or ``posted`` when a request is sent. Its
+completion makes a waited one ``done`` (the waiter frees it) and frees a posted one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from shootdown_daemon.machine.phases import InvalidateRange
+from shootdown_engine.channels import InvalidateRequest
+from shootdown_engine.store import Store
+from shootdown_engine.trap import BLOCKED, Blocked
+from shootdown_protocol.history import Invalidation
+from shootdown_protocol.memory import PAGE_SHIFT
+
+ITAGS = 32
+"""ITags of a device: 0 to 31 (PCIe ATS), none given out again before its completion."""
+
+WAITED = "waited"
+POSTED = "posted"
+DONE = "done"
+
+
+class Ticket(NamedTuple):
+    """An invalidation whose completion somebody waits for."""
+
+    device: int
+    itag: int
+
+
+def block_of(start: int, end: int) -> tuple[int, int]:
+    """Address and size of the smallest aligned power-of-two block over ``[start, end)``."""
+    assert start < end, "an empty range cannot be invalidated"
+    shift = max(PAGE_SHIFT, (start ^ (end - 1)).bit_length())
+    return start >> shift << shift, 1 << shift
+
+
+def members(store: Store, pasid: int) -> tuple[int, ...]:
+    """Devices that may hold translations of a PASID, read anew for each invalidation."""
+    devices = store.get(("members", pasid))
+    if devices is None:
+        return ()
+    assert isinstance(devices, tuple)
+    return devices
+
+
+def join(store: Store, pasid: int, device: int) -> None:
+    """Publish that a device may hold translations of a PASID, before its first walk."""
+    present = members(store, pasid)
+    if device not in present:
+        store.put(("members", pasid), (*present, device))
+
+
+def leave(store: Store, pasid: int, device: int) -> None:
+    """Take a device out, once it holds nothing of the PASID any more."""
+    rest = tuple(member for member in members(store, pasid) if member != device)
+    store.put(("members", pasid), rest or None)
+
+
+def send_invalidate(
+    store: Store, span: InvalidateRange, instance: int, state: str
+) -> tuple[Ticket, ...] | Blocked:
+    """Send one request to every member; blocked while a member has no free ITag."""
+    tickets = []
+    for device in members(store, span.pasid):
+        itag = _free_itag(store, device)
+        if itag is None:
+            return BLOCKED
+        tickets.append(Ticket(device, itag))
+    address, size = block_of(span.start, span.end)
+    for device, itag in tickets:
+        store.put(("itag", device, itag), state)
+        request = InvalidateRequest(itag, span.pasid, address, size, instance)
+        store.send(("invalidate", device), request)
+        store.emit(Invalidation("sent", str(device), itag, span.pasid, address, size))
+    return tuple(tickets)
+
+
+def _free_itag(store: Store, device: int) -> int | None:
+    for itag in range(ITAGS):
+        if store.get(("itag", device, itag)) is None:
+            return itag
+    return None
+
+
+def wait_completion(store: Store, tickets: tuple[Ticket, ...]) -> Blocked | None:
+    """Guard: every device has completed; then give the ITags back."""
+    for device, itag in tickets:
+        if store.get(("itag", device, itag)) != DONE:
+            return BLOCKED
+    for device, itag in tickets:
+        store.put(("itag", device, itag), None)
+    return None
+
+
+def complete(store: Store, device: int, itag: int) -> bool:
+    """Take a completion in; False when no request with this ITag is under way (unexpected)."""
+    state = store.get(("itag", device, itag))
+    if state == WAITED:
+        store.put(("itag", device, itag), DONE)
+    elif state == POSTED:
+        store.put(("itag", device, itag), None)
+    else:
+        return False
+    store.emit(Invalidation("completed", str(device), itag, -1, 0, 0))
+    return True

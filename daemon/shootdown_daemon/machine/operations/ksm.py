@@ -1,0 +1,46 @@
+"""KSM: ``replace_page()`` in mm/ksm.c (row 27 of the table).
+
+Left out: the comparison, the stable tree and the write protection that went before.
+"""
+
+from __future__ import annotations
+
+from shootdown_daemon.machine.cpu import Cpu
+from shootdown_daemon.machine.phases import Phase
+from shootdown_protocol.memory import pte_pfn, pte_same
+
+REPLACE_PAGE = (
+    "replace_page",
+    (
+        Phase.RANGE_START,
+        Phase.BEFORE_CLEAR,
+        Phase.CLEAR_FLUSH,
+        Phase.AFTER_SET,
+        Phase.AFTER_UNLOCK,
+        Phase.RANGE_END,
+        Phase.OP_RETURN,
+    ),
+)
+
+
+async def run_replace_page(cpu: Cpu) -> None:
+    """Map the KSM page of the same content; the caller's reference outlives range_end."""
+    await cpu.mmap_read_lock()
+    orig_pte = await cpu.ptep_get_lockless()
+    kpage = await cpu.get_ksm_page()
+    entry = await cpu.mk_pte(kpage, writable=False)
+    await cpu.invalidate_range_start()
+    pte = await cpu.pte_offset_map_lock()
+    if pte_same(pte, orig_pte):
+        await cpu.ptep_clear_flush()
+        await cpu.set_pte_at(entry)
+        await cpu.pte_unmap_unlock()
+        replaced: int = pte_pfn(orig_pte)
+    else:
+        await cpu.spin_unlock()
+        replaced = kpage
+    await cpu.invalidate_range_end()
+    await cpu.put_page(replaced)
+    await cpu.phase(Phase.OP_RETURN)
+    await cpu.mmap_read_unlock()
+    await cpu.op_return()

@@ -1,0 +1,42 @@
+"""Taking write permission: ``change_pte_range()`` of mprotect(PROT_READ) (row 10 of the table).
+
+Left out: NUMA hinting, userfaultfd, soft-dirty; more than one entry.
+"""
+
+from __future__ import annotations
+
+from shootdown_daemon.machine.cpu import Cpu
+from shootdown_daemon.machine.phases import Phase
+from shootdown_protocol.board import READ
+from shootdown_protocol.memory import pte_present, pte_wrprotect
+
+CHANGE_PTE_RANGE = (
+    "change_pte_range",
+    (
+        Phase.RANGE_START,
+        Phase.BEFORE_CLEAR,
+        Phase.CLEAR_FLUSH,
+        Phase.AFTER_SET,
+        Phase.AFTER_UNLOCK,
+        Phase.RANGE_END,
+        Phase.OP_RETURN,
+    ),
+)
+
+
+async def run_change_pte_range(cpu: Cpu) -> None:
+    """mprotect(PROT_READ) of one page: no page is freed, so the flush may come last."""
+    await cpu.mmap_write_lock()
+    await cpu.vm_flags_reset(READ)
+    await cpu.invalidate_range_start()
+    pte = await cpu.pte_offset_map_lock()
+    if pte_present(pte):
+        old = await cpu.ptep_modify_prot_start()
+        await cpu.ptep_modify_prot_commit(pte_wrprotect(old))
+        await cpu.pte_unmap_unlock()
+    else:
+        await cpu.spin_unlock()
+    await cpu.invalidate_range_end()
+    await cpu.phase(Phase.OP_RETURN)
+    await cpu.mmap_write_unlock()
+    await cpu.op_return(permissions=READ)

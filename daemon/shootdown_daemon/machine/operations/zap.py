@@ -1,0 +1,66 @@
+"""Unmapping: ``zap_pte_range()`` with a forced flush, and ``unmap_vmas()`` without one.
+
+Rows 12, 14 and 15 of the table. Left out: rmap, swap entries, several entries to a batch, and
+that a forced flush of the kernel runs under the page table lock: here `Phase.BEFORE_FREE` is
+announced just before the free, the latest moment that can still be called before it.
+"""
+
+from __future__ import annotations
+
+from shootdown_daemon.machine.cpu import Cpu
+from shootdown_daemon.machine.phases import Phase
+from shootdown_protocol.memory import pte_pfn, pte_present
+
+ZAP_PTE_RANGE = (
+    "zap_pte_range",
+    (
+        Phase.RANGE_START,
+        Phase.BEFORE_CLEAR,
+        Phase.CLEAR_FLUSH,
+        Phase.AFTER_UNLOCK,
+        Phase.BEFORE_FREE,
+        Phase.RANGE_END,
+        Phase.OP_RETURN,
+    ),
+)
+UNMAP_VMAS = ("unmap_vmas", ZAP_PTE_RANGE[1])
+
+
+async def run_zap_pte_range(cpu: Cpu) -> None:
+    """MADV_DONTNEED whose gather is flushed by force: the page is freed before range_end."""
+    await cpu.mmap_read_lock()
+    await cpu.invalidate_range_start()
+    gathered = await _clear_entry(cpu)
+    await cpu.phase(Phase.BEFORE_FREE)
+    if gathered is not None:
+        await cpu.put_page(gathered)
+    await cpu.invalidate_range_end()
+    await cpu.phase(Phase.OP_RETURN)
+    await cpu.mmap_read_unlock()
+    await cpu.op_return(new_epoch=True)
+
+
+async def run_unmap_vmas(cpu: Cpu) -> None:
+    """munmap: the gather is flushed and the page freed after range_end."""
+    await cpu.mmap_write_lock()
+    await cpu.vm_flags_reset(0)
+    await cpu.invalidate_range_start()
+    gathered = await _clear_entry(cpu)
+    await cpu.invalidate_range_end()
+    await cpu.phase(Phase.BEFORE_FREE)
+    if gathered is not None:
+        await cpu.put_page(gathered)
+    await cpu.phase(Phase.OP_RETURN)
+    await cpu.mmap_write_unlock()
+    await cpu.op_return(new_epoch=True, permissions=0)
+
+
+async def _clear_entry(cpu: Cpu) -> int | None:
+    """Clear the entry under the lock; gives the page number taken into the gather, if any."""
+    pte = await cpu.pte_offset_map_lock()
+    if not pte_present(pte):
+        await cpu.spin_unlock()
+        return None
+    await cpu.ptep_get_and_clear()
+    await cpu.pte_unmap_unlock()
+    return pte_pfn(pte)

@@ -1,0 +1,166 @@
+"""Steps on page table entries, and the building of tables before anything runs.
+
+Every step that changes an entry asserts that its task holds the page table lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shootdown_daemon.machine.locks import holds_ptl, lock_ptl
+from shootdown_engine.access import identify
+from shootdown_engine.memory import PhysicalMemory
+from shootdown_engine.slot import Site, Slot
+from shootdown_engine.store import Store
+from shootdown_engine.trap import BLOCKED, Blocked
+from shootdown_protocol.history import Resident
+from shootdown_protocol.memory import (
+    ENTRIES_PER_TABLE,
+    NONE,
+    PRESENT,
+    RW,
+    Pte,
+    make_table_entry,
+    pte_pfn,
+    pte_present,
+    pte_wrprotect,
+    table_index,
+)
+
+
+class Entry:
+    """Where one location's leaf entry lies and which lock protects it.
+
+    ``word`` is the entry's index in the segment, ``lock`` the number its lock goes by.
+    """
+
+    __slots__ = ("lock", "word")
+
+    def __init__(self, word: int, lock: int) -> None:
+        """Keep the two numbers."""
+        self.word = word
+        self.lock = lock
+
+
+def pte_offset_map_lock(store: Store, entry: Entry, owner: str) -> Pte | Blocked:
+    """``pte_offset_map_lock()``: take the lock and give the entry."""
+    if lock_ptl(store, entry.lock, owner) is BLOCKED:
+        return BLOCKED
+    return Pte(store.load(entry.word))
+
+
+def ptep_get_lockless(store: Store, entry: Entry) -> Pte:
+    """``ptep_get_lockless()``."""
+    return Pte(store.load(entry.word))
+
+
+def ptep_get_and_clear(store: Store, entry: Entry, owner: str) -> Pte:
+    """``ptep_get_and_clear()``: clear the entry and give what it was."""
+    assert holds_ptl(store, entry.lock, owner)
+    old = Pte(store.load(entry.word))
+    store.store(entry.word, NONE)
+    return old
+
+
+def ptep_clear_for_good(store: Store, entry: Entry, owner: str, epoch: int) -> Pte:
+    """``ptep_get_and_clear()`` of a zap: the board word ``epoch`` counts what was mapped here."""
+    old = ptep_get_and_clear(store, entry, owner)
+    store.store(epoch, store.load(epoch) + 1)
+    return old
+
+
+def frame_generation(store: Store, memory: PhysicalMemory, pfn: int) -> int:
+    """The generation that an entry for a frame carries in its ignored bits."""
+    return memory.generation(store, pfn)
+
+
+def ptep_set_wrprotect(store: Store, entry: Entry, owner: str) -> Pte:
+    """``ptep_set_wrprotect()``: take write permission from a present entry; gives the old one."""
+    assert holds_ptl(store, entry.lock, owner)
+    old = Pte(store.load(entry.word))
+    assert pte_present(old)
+    store.store(entry.word, pte_wrprotect(old))
+    return old
+
+
+def set_pte_at(
+    store: Store,
+    memory: PhysicalMemory,
+    slot: Slot,
+    site: Site,
+    entry: Entry,
+    owner: str,
+    pte: Pte,
+) -> None:
+    """``set_pte_at()``: fill a clear entry, and report what its frame holds (S3)."""
+    assert holds_ptl(store, entry.lock, owner)
+    assert not store.load(entry.word) & PRESENT, "set_pte_at on a present entry"
+    store.store(entry.word, pte)
+    store.emit(resident(store, memory, slot, site, pte, final=False))
+
+
+def ptep_set_access_flags(
+    store: Store,
+    memory: PhysicalMemory,
+    slot: Slot,
+    site: Site,
+    entry: Entry,
+    owner: str,
+) -> None:
+    """``ptep_set_access_flags()``: add write permission to a present entry."""
+    assert holds_ptl(store, entry.lock, owner)
+    pte = Pte(store.load(entry.word) | RW)
+    assert pte_present(pte)
+    store.store(entry.word, pte)
+    store.emit(resident(store, memory, slot, site, pte, final=False))
+
+
+def resident(
+    store: Store, memory: PhysicalMemory, slot: Slot, site: Site, pte: Pte, *, final: bool
+) -> Resident:
+    """Read which version the mapped frame holds, beside the floor."""
+    pfn = pte_pfn(pte)
+    word = store.load(memory.first_word(pfn) + site.word_offset)
+    met = identify(memory, slot, site, pfn, word, store.load(site.limit))
+    return Resident(
+        site.index, pfn, met.order, store.load(site.floor), final, met.source, met.value
+    )
+
+
+class TableBuilder:
+    """Builds four-level tables in frames taken from ``frames``, before any instance runs."""
+
+    def __init__(self, store: Store, memory: PhysicalMemory, frames: Iterator[int]) -> None:
+        """Take table pages from an iterator of page numbers."""
+        self.store = store
+        self.memory = memory
+        self.frames = frames
+
+    def new_table(self) -> int:
+        """A zeroed table page; gives its page number."""
+        pfn = next(self.frames)
+        self.store.fill_frame(self.memory.first_word(pfn), 0)
+        return pfn
+
+    def table_below(self, table: int, index: int) -> int:
+        """The table that an entry points to, made if the entry is empty."""
+        word = self.memory.first_word(table) + index
+        entry = self.store.load(word)
+        if pte_present(entry):
+            return pte_pfn(entry)
+        below = self.new_table()
+        self.store.store(word, make_table_entry(below))
+        return below
+
+    def leaf(self, root: int, va: int) -> tuple[int, int]:
+        """Build the way to an address; gives the page table's number and the leaf's word."""
+        table = root
+        for level in (4, 3, 2):
+            table = self.table_below(table, table_index(va, level))
+        return table, self.memory.first_word(table) + table_index(va, 1)
+
+    def set_pasid(self, directory: int, pasid: int, root: int) -> None:
+        """Enter a PASID's root into the PASID table below its directory."""
+        high, low = divmod(pasid, ENTRIES_PER_TABLE)
+        table = self.table_below(directory, high)
+        self.store.store(self.memory.first_word(table) + low, make_table_entry(root))

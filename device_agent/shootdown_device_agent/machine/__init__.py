@@ -1,0 +1,1 @@
+"""The device as a machine: tasks over traps on a store. No clock, socket, thread or chance."""

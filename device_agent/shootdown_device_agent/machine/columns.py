@@ -1,0 +1,104 @@
+"""Device columns, speculative prefetchers and the invalidation server: a device's tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+
+from shootdown_device_agent.machine import atc
+from shootdown_device_agent.machine.atc import Cached
+from shootdown_device_agent.machine.device import Device, DeviceThread
+from shootdown_engine.access import Intent
+from shootdown_engine.column import await_column, end_column, sync_column, tick
+from shootdown_engine.slot import Slot
+from shootdown_engine.store import Store
+from shootdown_engine.task import Task
+from shootdown_engine.trap import BLOCKED, Blocked, Request, trap
+from shootdown_protocol.history import Kind
+from shootdown_protocol.program import Instruction, Op, Program, Speculation, When
+
+
+def device_threads(
+    program: Program, slot: Slot, device: int
+) -> tuple[tuple[DeviceThread, ...], tuple[DeviceThread, ...]]:
+    """Threads of one of the program's devices in a slot: its columns, and its prefetchers."""
+    columns = tuple(
+        DeviceThread(slot, column.name, number)
+        for number, column in enumerate(program.columns)
+        if column.device == device
+    )
+    prefetchers = tuple(
+        DeviceThread(slot, f"speculation{number}", len(program.columns) + number)
+        for number, speculation in enumerate(program.speculation)
+        if speculation.device == device
+    )
+    return columns, prefetchers
+
+
+def column_task(device: Device, thread: DeviceThread) -> Task:
+    """The task of one device column."""
+    return Task(thread.name, lambda: run_column(device, thread), owner=thread.slot)
+
+
+def speculation_task(device: Device, thread: DeviceThread, what: Speculation) -> Task:
+    """A prefetcher that translates, unasked, once a round."""
+
+    def body() -> Coroutine[Request, object, None]:
+        return device.prefetch(thread, what.location, write=what.write_intent)
+
+    return Task(thread.name, body, server=True, owner=thread.slot)
+
+
+def invalidation_server(device: Device) -> Task:
+    """The server that takes a device's invalidations, one a round and in their order."""
+    return Task(f"{device.config.name}.invalidate", device.serve_invalidate, server=True)
+
+
+async def run_column(device: Device, thread: DeviceThread) -> None:
+    """Run a device column to its end, and say so."""
+    slot = thread.slot
+    for line in slot.program.columns[thread.number].instructions:
+        await _run(device, thread, line)
+    await trap("end", end_column, slot, thread.number)
+
+
+async def _run(device: Device, thread: DeviceThread, line: Instruction) -> None:
+    slot = thread.slot
+    if line.op is Op.AWAIT:
+        await trap("await", await_column, slot, line.target)
+    elif line.op is Op.SYNC:
+        await trap("sync", sync_column, slot, line.target)
+    elif line.op is Op.DELAY:
+        for _ in range(line.amount):
+            await trap("delay", tick)
+    elif line.op is Op.PREFETCH:
+        await device.prefetch(thread, line.location, write=line.write_intent)
+    else:
+        if line.when is not When.NOW:
+            await trap("when", wait_until, device, slot, line)
+        kind = Kind.LOAD if line.op is Op.LOAD else Kind.STORE
+        await device.access(thread, Intent(kind, line.location, line.value, line.register))
+
+
+def wait_until(store: Store, device: Device, slot: Slot, line: Instruction) -> Blocked | None:
+    """Guard of an instruction's ``when``; presence is what a walk says."""
+    site = slot.sites[line.location]
+    if line.when is When.RETURNED:
+        met = store.load(site.returned) > 0
+    else:
+        directory = device.config.directory
+        answer = atc.translate(store, device.memory, directory, site.pasid, site.va)
+        met = isinstance(answer, Cached) and (line.when is When.PRESENT or answer.writable)
+    return None if met else BLOCKED
+
+
+def warm(store: Store, device: Device, program: Program, slot: Slot, number: int) -> int:
+    """Fill a device's caches as the program's initial state says; gives how many translations."""
+    filled = 0
+    for declared in program.warm:
+        if declared.device == number:
+            site = slot.sites[declared.location]
+            answer = device.step_walk(store, site)
+            assert isinstance(answer, Cached), f"{site.name} cannot be warm: {answer}"
+            store.put(atc.atc_cell(device.number, site.pasid, site.vpn), answer)
+            filled += 1
+    return filled

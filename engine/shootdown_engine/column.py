@@ -1,0 +1,38 @@
+"""What columns of both sides do alike: wait for each other, end, be refused an access."""
+
+from __future__ import annotations
+
+from shootdown_engine.access import Intent
+from shootdown_engine.slot import Slot
+from shootdown_engine.store import Store
+from shootdown_engine.trap import BLOCKED, Blocked
+from shootdown_protocol.history import Denied, Ended, Synced
+
+
+def await_column(store: Store, slot: Slot, column: int) -> Blocked | None:
+    """Guard: another column has ended."""
+    return None if store.load(slot.ended[column]) == slot.instance + 1 else BLOCKED
+
+
+def sync_column(store: Store, slot: Slot, column: int) -> Blocked | None:
+    """Guard as `await_column`; what that column did happens before what follows here."""
+    if await_column(store, slot, column) is BLOCKED:
+        return BLOCKED
+    store.emit(Synced(column))
+    return None
+
+
+def end_column(store: Store, slot: Slot, column: int) -> None:
+    """Say that a column has ended."""
+    store.store(slot.ended[column], slot.instance + 1)
+    store.emit(Ended(column))
+
+
+def tick(_store: Store) -> None:
+    """Pass one tick: a place where another task may run."""
+
+
+def deny(store: Store, slot: Slot, intent: Intent, reason: str) -> None:
+    """Report an access that the kernel refused."""
+    limit = store.load(slot.sites[intent.location].limit)
+    store.emit(Denied(intent.kind, intent.location, limit, reason, intent.register))

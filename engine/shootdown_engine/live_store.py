@@ -1,0 +1,85 @@
+"""The store of a live process: words of a mapped segment, private cells in a dict, an outbox.
+
+Only what a step may do and what its scheduler needs to wake blocked tasks may live here.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Hashable
+
+from shootdown_engine.store import deliver
+from shootdown_protocol.history import AnyRecord
+from shootdown_protocol.memory import WORDS_PER_FRAME
+
+_FRAME_BYTES = WORDS_PER_FRAME * 8
+_PATTERNS_MAX = 64
+
+
+class LiveStore:
+    """A `Store` over the words of a segment.
+
+    ``remote`` names the kinds of channel whose other end is in another process: their messages
+    go to ``outbox`` as (channel, message). ``records`` collects what steps emit, and ``changed``
+    the private cells that were put since it was last cleared.
+    """
+
+    def __init__(self, words: memoryview, remote: frozenset[str] = frozenset()) -> None:
+        """Work on ``words``, a memoryview of format ``Q`` over the whole segment."""
+        assert words.format == "Q"
+        self.words = words
+        self.bytes = words.cast("B")
+        self.remote = remote
+        self.cells: dict[tuple[Hashable, ...], Hashable] = {}
+        self.outbox: list[tuple[tuple[Hashable, ...], Hashable]] = []
+        self.records: list[AnyRecord] = []
+        self.changed: list[tuple[Hashable, ...]] = []
+        self.emit = self.records.append
+        self.get = self.cells.get
+        self.load = words.__getitem__
+        self.store = words.__setitem__
+        self._poison: dict[int, bytes] = {}
+
+    def put(self, cell: tuple[Hashable, ...], value: Hashable) -> None:
+        """Write a private cell and note that it changed."""
+        if value is None:
+            self.cells.pop(cell, None)
+        else:
+            self.cells[cell] = value
+        self.changed.append(cell)
+
+    def fill_frame(self, first_word: int, pattern: int) -> None:
+        """Write the pattern all over a frame."""
+        start = first_word * 8
+        self.bytes[start : start + _FRAME_BYTES] = self._pattern(pattern)
+
+    def copy_frame(self, source_word: int, target_word: int) -> None:
+        """Copy a frame by one slice assignment."""
+        self.words[target_word : target_word + WORDS_PER_FRAME] = self.words[
+            source_word : source_word + WORDS_PER_FRAME
+        ]
+
+    def broken_word(self, first_word: int, pattern: int) -> int | None:
+        """Compare a frame with the pattern all over."""
+        start = first_word * 8
+        if self.bytes[start : start + _FRAME_BYTES] == self._pattern(pattern):
+            return None
+        for word in self.words[first_word : first_word + WORDS_PER_FRAME]:
+            if word != pattern:
+                return word
+        return None
+
+    def send(self, channel: tuple[Hashable, ...], message: Hashable) -> None:
+        """Put a message into the outbox, or straight into a channel of this process."""
+        if channel[0] in self.remote:
+            self.outbox.append((channel, message))
+        else:
+            deliver(self, channel, message)
+
+    def _pattern(self, word: int) -> bytes:
+        cached = self._poison.get(word)
+        if cached is None:
+            if len(self._poison) > _PATTERNS_MAX:
+                self._poison.clear()
+            cached = self._poison[word] = array("Q", [word]).tobytes() * WORDS_PER_FRAME
+        return cached

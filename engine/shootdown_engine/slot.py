@@ -1,0 +1,87 @@
+"""A slot: where one running instance of a program finds its board words, addresses and PASIDs.
+
+Only numbers that stay the same while an instance runs may live here; both machines use them.
+"""
+
+from __future__ import annotations
+
+from shootdown_protocol.board import (
+    L_EPOCH,
+    L_FLOOR,
+    L_LIMIT,
+    L_RETURNED,
+    L_VERSION,
+    S_STARTED,
+    SlotLayout,
+)
+from shootdown_protocol.memory import PAGE_SHIFT
+from shootdown_protocol.program import Program
+
+
+class Site:
+    """One location of one slot: its addresses and the board words that judge its accesses.
+
+    ``word_offset`` is where in its page the logical word lies, in words.
+    """
+
+    __slots__ = (
+        "epoch",
+        "floor",
+        "index",
+        "limit",
+        "mm",
+        "name",
+        "parent",
+        "pasid",
+        "returned",
+        "va",
+        "version",
+        "vpn",
+        "word_offset",
+    )
+
+    def __init__(self, program: Program, location: int, first_word: int, pasid: int) -> None:
+        """Place a location whose board words begin at ``first_word``."""
+        declared = program.locations[location]
+        self.index = location
+        self.name = declared.name
+        self.mm = declared.mm
+        self.va = declared.va
+        self.vpn = declared.va >> PAGE_SHIFT
+        self.parent = declared.parent
+        self.pasid = pasid
+        self.word_offset = (declared.va & 0xFFF) >> 3
+        self.floor = first_word + L_FLOOR
+        self.limit = first_word + L_LIMIT
+        self.version = first_word + L_VERSION
+        self.epoch = first_word + L_EPOCH
+        self.returned = first_word + L_RETURNED
+
+
+class Slot:
+    """Everything of one instance that both sides know.
+
+    ``instance`` changes when the slot is used again; all else is fixed for a run. ``pasids`` has
+    one PASID an address space of the program.
+    """
+
+    def __init__(
+        self, program: Program, index: int, first_word: int, pasids: tuple[int, ...]
+    ) -> None:
+        """Lay a slot out from its first board word (an index into the segment)."""
+        layout = SlotLayout(len(program.columns), len(program.locations))
+        self.program = program
+        self.index = index
+        self.instance = 0
+        self.first_word = first_word
+        self.words = layout.words
+        self.pasids = pasids
+        self.started = first_word + S_STARTED
+        self.ended = tuple(first_word + layout.ended(c) for c in range(len(program.columns)))
+        self.sites = tuple(
+            Site(program, i, first_word + layout.location(i), pasids[declared.mm])
+            for i, declared in enumerate(program.locations)
+        )
+        self.vpns: dict[int, tuple[int, ...]] = {
+            pasid: tuple(site.vpn for site in self.sites if site.pasid == pasid) for pasid in pasids
+        }

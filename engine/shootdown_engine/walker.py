@@ -1,0 +1,104 @@
+"""The table walker: PASID table, then four levels, by aligned loads and without a lock.
+
+It reads whatever the words say at the moment of each load, as hardware does, while the kernel
+changes them; what it returns says how far it came. Level 4 is the PML4, level 1 the page table.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from shootdown_engine.memory import PhysicalMemory
+from shootdown_engine.store import Store
+from shootdown_protocol.memory import (
+    ENTRIES_PER_TABLE,
+    LEVELS,
+    PASID_BITS,
+    PS,
+    RESERVED_MASK,
+    RW,
+    hardware_bits,
+    pte_generation,
+    pte_pfn,
+    pte_present,
+    table_index,
+)
+
+
+class Translation(NamedTuple):
+    """A leaf found by a walk. ``word`` is the entry's own word, ``entry`` its hardware bits."""
+
+    pfn: int
+    writable: bool
+    generation: int
+    word: int
+    entry: int
+
+
+class WalkFault(NamedTuple):
+    """A walk that found no leaf: ``not-present``, ``reserved`` bits, or ``bad-frame``."""
+
+    reason: str
+    level: int
+
+
+class TableAt(NamedTuple):
+    """Where the next load of a walk goes: a table of a level, and permissions gathered so far."""
+
+    pfn: int
+    level: int
+    writable: bool
+
+
+Walked = Translation | WalkFault | TableAt
+
+
+def read_pasid_entry(store: Store, memory: PhysicalMemory, directory: int, pasid: int) -> Walked:
+    """Find the root of a PASID: directory entry, then PASID table entry (two loads)."""
+    if not 0 <= pasid < 1 << PASID_BITS:
+        return WalkFault("bad-pasid", LEVELS + 2)
+    high, low = divmod(pasid, ENTRIES_PER_TABLE)
+    if high >= ENTRIES_PER_TABLE:
+        return WalkFault("bad-pasid", LEVELS + 2)
+    entry = store.load(memory.first_word(directory) + high)
+    if not pte_present(entry):
+        return WalkFault("not-present", LEVELS + 2)
+    if not memory.exists(pte_pfn(entry)):
+        return WalkFault("bad-frame", LEVELS + 2)
+    entry = store.load(memory.first_word(pte_pfn(entry)) + low)
+    if not pte_present(entry):
+        return WalkFault("not-present", LEVELS + 1)
+    return TableAt(pte_pfn(entry), LEVELS, writable=True)
+
+
+def walk_level(store: Store, memory: PhysicalMemory, at: TableAt, va: int) -> Walked:
+    """Make one load of a walk: the entry of ``va`` in the table ``at``."""
+    if not memory.exists(at.pfn):
+        return WalkFault("bad-frame", at.level + 1)
+    word = memory.first_word(at.pfn) + table_index(va, at.level)
+    entry = store.load(word)
+    if not pte_present(entry):
+        return WalkFault("not-present", at.level)
+    if entry & RESERVED_MASK:
+        return WalkFault("reserved", at.level)
+    writable = at.writable and bool(entry & RW)
+    pfn: int = pte_pfn(entry)
+    if at.level > 1 and not entry & PS:
+        return TableAt(pfn, at.level - 1, writable)
+    if at.level > 1:
+        pfn = _page_of_large_leaf(pfn, va, at.level)
+    return Translation(pfn, writable, pte_generation(entry), word, hardware_bits(entry))
+
+
+def walk(store: Store, memory: PhysicalMemory, directory: int, pasid: int, va: int) -> Walked:
+    """Walk from the PASID table to the leaf within one step."""
+    at = read_pasid_entry(store, memory, directory, pasid)
+    while isinstance(at, TableAt):
+        at = walk_level(store, memory, at, va)
+    return at
+
+
+def _page_of_large_leaf(pfn: int, va: int, level: int) -> int:
+    """The 4 KiB page of a larger leaf that an address falls into."""
+    pages = 1 << 9 * (level - 1)
+    return pfn + ((va >> 12) & (pages - 1))
