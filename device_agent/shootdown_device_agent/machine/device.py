@@ -20,7 +20,14 @@ from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.slot import Site, Slot
 from shootdown_engine.store import Store, receive
 from shootdown_engine.trap import BLOCKED, Blocked, trap
-from shootdown_engine.walker import TableAt, Translation, WalkFault, read_pasid_entry, walk_level
+from shootdown_engine.walker import (
+    TableAt,
+    Translation,
+    Walked,
+    WalkFault,
+    read_pasid_entry,
+    walk_level,
+)
 from shootdown_protocol.history import Fault, Invalidation, Kind, Step
 from shootdown_protocol.memory import PAGE_SHIFT
 
@@ -144,7 +151,7 @@ class Device:
         """Ask the IOMMU: one step, or one for each table when walking by level."""
         if not self.config.walk_by_level:
             return await self._at(intent, "walk", self.step_walk, site)
-        at = await self._at(
+        at: Walked = await self._at(
             intent, "walk", read_pasid_entry, self.memory, self.config.directory, site.pasid
         )
         while isinstance(at, TableAt):
@@ -299,8 +306,13 @@ class Device:
         self._report(store, "applied", request)
 
     def step_drain(self, store: Store, request: InvalidateRequest) -> Blocked | None:
-        """Guard: every access issued through a dropped entry has finished."""
+        """Guard: every access issued through a dropped entry has finished.
+
+        So have the table loads of cancelled walks; a walk parked on a page request has none.
+        """
         for thread in self.threads.get(request.pasid, ()):
+            if self.config.walk_by_level and self._is_cancelled(store, thread):
+                return BLOCKED
             issued = store.get(atc.issued_cell(self.number, thread))
             if isinstance(issued, Issued) and request.itag in issued.drains:
                 return BLOCKED
@@ -325,6 +337,10 @@ class Device:
         walking = store.get(cell)
         if isinstance(walking, Walking) and walking.vpn in pages:
             store.put(cell, walking._replace(state=CANCELLED))
+
+    def _is_cancelled(self, store: Store, thread: Thread) -> bool:
+        walking = store.get(atc.walking_cell(self.number, thread))
+        return isinstance(walking, Walking) and walking.state == CANCELLED
 
     def _mark(
         self, store: Store, thread: Thread, pages: tuple[int, ...], request: InvalidateRequest
