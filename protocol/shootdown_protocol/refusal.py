@@ -22,6 +22,9 @@ from shootdown_protocol.messages import (
     Plane,
 )
 
+Untyped = Any
+"""A value as it came, or a type to look at; nothing is known of either."""
+
 Bytes = bytes | bytearray | memoryview
 """What a message comes in."""
 
@@ -29,6 +32,7 @@ SEEN_CHARACTERS_MAX: Final = 60
 """How much of a value an error shows."""
 _AT: Final = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
 _WRONG_FIELDS: Final = re.compile("(required|unknown) field|at (least|most) length")
+_OBJECT: Final = re.compile("^Object (contains )?")
 _TOKEN: Final = re.compile(r"\[(\d+|\.\.\.)\]|\.(\w+)")
 
 
@@ -111,7 +115,7 @@ def _tag_of(value: object, side: Side) -> object:
     return value.get("type") if isinstance(value, dict) else None
 
 
-def _wrong_version(value: Any, kind: MessageKind) -> RemoteProtocolError | None:  # noqa: ANN401
+def _wrong_version(value: Untyped, kind: MessageKind) -> RemoteProtocolError | None:
     """Look at the version before all else: the other fields may be those of the other version."""
     fields = kind.type.__struct_fields__
     if "protocol_version" not in fields:
@@ -144,11 +148,8 @@ def _explain(text: str, value: object, kind: MessageKind) -> RemoteProtocolError
     where, found, owner = _find(value, kind.type, match["path"] or "", kind.name)
     expected, got, kind_seen = what.removeprefix("Expected ").partition(", got ")
     if _WRONG_FIELDS.search(what):
-        seen = (
-            f"{kind_seen} elements"
-            if got
-            else what.removeprefix("Object ").removeprefix("contains ")
-        )
+        # What msgspec counts includes the tag in one case and not in the other.
+        seen = f"{len(found)} elements" if got else _OBJECT.sub("", what)
         return _refuse(ErrorCode.WRONG_FIELDS, where, seen, _fields_of(owner))
     if got:
         seen = f"{kind_seen} {_show(found)}"
@@ -159,7 +160,7 @@ def _explain(text: str, value: object, kind: MessageKind) -> RemoteProtocolError
     return _refuse(ErrorCode.OUT_OF_RANGE, place, _show(found), expected)
 
 
-def _fields_of(owner: Any) -> str:  # noqa: ANN401
+def _fields_of(owner: Untyped) -> str:
     owner = _bare(owner)
     fields: Sequence[str] = owner.__struct_fields__
     if owner.__struct_config__.tag is not None:
@@ -167,7 +168,7 @@ def _fields_of(owner: Any) -> str:  # noqa: ANN401
     return f"{len(fields)}: {', '.join(fields)}"
 
 
-def _find(value: Any, owner: Any, path: str, where: str) -> tuple[str, object, object]:  # noqa: ANN401
+def _find(value: Untyped, owner: Untyped, path: str, where: str) -> tuple[str, Untyped, Untyped]:
     """Follow msgspec's path: the place in words, the value there, and the type expected there."""
     for index, name in _TOKEN.findall(path):
         if index == "...":
@@ -183,19 +184,19 @@ def _find(value: Any, owner: Any, path: str, where: str) -> tuple[str, object, o
     return where, value, owner
 
 
-_Step = tuple[str, Any, Any]
+_Step = tuple[str, Untyped, Untyped]
 
 
-def _hint(owner: Any, field: str) -> Any:  # noqa: ANN401
+def _hint(owner: Untyped, field: str) -> Untyped:
     return get_type_hints(owner, include_extras=True)[field]
 
 
-def _bare(hint: Any) -> Any:  # noqa: ANN401
+def _bare(hint: Untyped) -> Untyped:
     """A type without its annotations."""
     return get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
 
 
-def _field_at(value: Any, owner: Any, index: int) -> _Step | None:  # noqa: ANN401
+def _field_at(value: Untyped, owner: Untyped, index: int) -> _Step | None:
     owner = _bare(owner)
     if not isinstance(value, Sequence) or index >= len(value):
         return None
@@ -209,14 +210,14 @@ def _field_at(value: Any, owner: Any, index: int) -> _Step | None:  # noqa: ANN4
     return f".{name}", value[index], _hint(owner, name)
 
 
-def _field_named(value: Any, owner: Any, name: str) -> _Step | None:  # noqa: ANN401
+def _field_named(value: Untyped, owner: Untyped, name: str) -> _Step | None:
     owner = _bare(owner)
     if not isinstance(value, Mapping) or name not in getattr(owner, "__struct_fields__", ()):
         return None
     return f".{name}", value.get(name), _hint(owner, name)
 
 
-def _first_refused(value: Any, owner: Any) -> _Step | None:  # noqa: ANN401
+def _first_refused(value: Untyped, owner: Untyped) -> _Step | None:
     """Find the entry of a map that msgspec's path leaves unnamed, by trying each."""
     arguments = get_args(_bare(owner))
     if not isinstance(value, Mapping) or not arguments:

@@ -1,0 +1,265 @@
+"""One message of each kind, with the bytes that stand for it on the wire.
+
+The bytes are what agents in other languages are written against: a change here is a change of the
+protocol.
+"""
+
+from msgspec import Struct
+
+from shootdown_protocol import messages as m
+from shootdown_protocol.errors import ErrorCode
+from shootdown_protocol.program import (
+    Column,
+    Instruction,
+    Location,
+    Op,
+    Program,
+    Speculation,
+    State,
+    Warm,
+    When,
+)
+
+COW_TWO_PAGES = Program(
+    name="cow",
+    summary="The device must not see the new B before the new A.",
+    mms=("mm0",),
+    devices=("DEV0", "DEV2"),
+    locations=(
+        Location("A", 0, 0x7000_0000_0000, State.COW, 0, 0),
+        Location("B", 0, 0x7000_0020_0000, State.COW, 0, 1),
+    ),
+    columns=(
+        Column("CPU0", -1, 0, (Instruction(Op.RUN, 0, operation="wp_page_copy"),)),
+        Column("CPU2", -1, 2, (Instruction(Op.STORE, 0, 1, when=When.WRITABLE),)),
+        Column(
+            "DEV0",
+            0,
+            -1,
+            (Instruction(Op.AWAIT, target=1), Instruction(Op.LOAD, 0, register="r0")),
+        ),
+    ),
+    warm=(Warm(0, 0),),
+    speculation=(Speculation(1, 1),),
+    bound=("wp_page_copy",),
+    options={"ptl": "split"},
+)
+
+GOLDEN: tuple[tuple[Struct, str], ...] = (
+    (
+        m.Hello(0, 1, "token", "agent0", 4242, (m.SHARED_MEMORY,)),
+        "97010001a5746f6b656ea66167656e7430cd109291ad7368617265645f6d656d6f7279",
+    ),
+    (
+        m.Welcome(
+            0,
+            1,
+            0,
+            "shootdown-demo",
+            7,
+            500,
+            2000,
+            1,
+            iotlb=True,
+            atc_entries=64,
+            walk_by_level=False,
+        ),
+        "9c02000100ae73686f6f74646f776e2d64656d6f07cd01f4cd07d001c340c2",
+    ),
+    (
+        m.Refused(0, ErrorCode.WRONG_TOKEN, "another testbed"),
+        "9403007baf616e6f746865722074657374626564",
+    ),
+    (
+        m.LoadProgram(1, 1, COW_TWO_PAGES, 264, 512, (0, 1), "history/agent0"),
+        (
+            "980401018aa46e616d65a3636f77a773756d6d617279d93354686520646576696365206d75737420"
+            "6e6f742073656520746865206e65772042206265666f726520746865206e657720412ea36d6d7391"
+            "a36d6d30a76465766963657392a444455630a444455632a96c6f636174696f6e739288a46e616d65"
+            "a141a26d6d00a27661cf0000700000000000a5737461746503a576616c756500a57461626c6500a6"
+            "706172656e74ffa472616379c288a46e616d65a142a26d6d00a27661cf0000700000200000a57374"
+            "61746503a576616c756500a57461626c6501a6706172656e74ffa472616379c2a7636f6c756d6e73"
+            "9384a46e616d65a443505530a6646576696365ffa363707500ac696e737472756374696f6e73918a"
+            "a26f7007a86c6f636174696f6e00a576616c756500a87265676973746572a0a47768656e00ac7772"
+            "6974655f696e74656e74c2a6746172676574ffa6616d6f756e7400a96f7065726174696f6eac7770"
+            "5f706167655f636f7079a46c696e650084a46e616d65a443505532a6646576696365ffa363707502"
+            "ac696e737472756374696f6e73918aa26f7002a86c6f636174696f6e00a576616c756501a8726567"
+            "6973746572a0a47768656e01ac77726974655f696e74656e74c2a6746172676574ffa6616d6f756e"
+            "7400a96f7065726174696f6ea0a46c696e650084a46e616d65a444455630a664657669636500a363"
+            "7075ffac696e737472756374696f6e73928aa26f7004a86c6f636174696f6effa576616c756500a8"
+            "7265676973746572a0a47768656e00ac77726974655f696e74656e74c2a674617267657401a6616d"
+            "6f756e7400a96f7065726174696f6ea0a46c696e65008aa26f7001a86c6f636174696f6e00a57661"
+            "6c756500a87265676973746572a27230a47768656e00ac77726974655f696e74656e74c2a6746172"
+            "676574ffa6616d6f756e7400a96f7065726174696f6ea0a46c696e6500a47761726d9183a6646576"
+            "69636500a86c6f636174696f6e00ac77726974655f696e74656e74c2ab73706563756c6174696f6e"
+            "9184a664657669636501a86c6f636174696f6e01ac77726974655f696e74656e74c2a5636f756e74"
+            "02a5626f756e6491ac77705f706167655f636f7079a76f7074696f6e7381a370746ca573706c6974"
+            "cd0108cd0200920001ae686973746f72792f6167656e7430"
+        ),
+    ),
+    (m.UnloadProgram(9, 1), "93050901"),
+    (m.ProgramUnloaded(9, 1, 1000, {"walks": 4}), "95060901cd03e881a577616c6b7304"),
+    (
+        m.BatchBegin(2, 1, 3, 512, 2, 256, 1, 1000, 40, ((17,), (18,))),
+        "9b07020103cd020002cd010001cd03e8289291119112",
+    ),
+    (m.BatchGo(3, 3), "93080303"),
+    (m.BatchDrain(4, 3), "93090403"),
+    (
+        m.BatchDrained(4, 3, {"atc_hits": 300, "atc_misses": 2}),
+        "940a040382a86174635f68697473cd012caa6174635f6d697373657302",
+    ),
+    (
+        m.Invalidate(
+            5,
+            (
+                m.InvalidateRequest(0, 31, 17, 0x7000_000F_F800, m.InvalidateFlag.IOTLB_FIRST, 512),
+                m.InvalidateRequest(1, 0, 17, 0x7000_0000_0000, 0, -1),
+            ),
+        ),
+        "9310059296001f11cf00007000000ff80002cd020096010011cf000070000000000000ff",
+    ),
+    (
+        m.InvalidateCompletion(5, (m.ItagCompletion(0, 1 << 31, 1), m.ItagCompletion(1, 1, 0))),
+        "931105929300ce800000000193010100",
+    ),
+    (
+        m.PageRequests(
+            6, (m.PageRequest(0, 17, 0x7000_0000_0000, 5, last=True, read=True, write=False),)
+        ),
+        "93120691970011cf000070000000000005c3c3c2",
+    ),
+    (
+        m.PageResponses(6, (m.PageResponse(0, 17, 5, m.PageResponseCode.SUCCESS),)),
+        "931306919400110500",
+    ),
+    (m.Heartbeat(7, 1), "93180701"),
+    (m.HeartbeatReply(7, 1, {"beats": 90}), "9419070181a562656174735a"),
+    (m.Detach(8, (1,), "asked to"), "941a089101a861736b656420746f"),
+    (m.DetachDone(8, (1,)), "931b089101"),
+    (
+        m.ErrorReport(10, ErrorCode.SEQUENCE_GAP, "saw 5; expected 4"),
+        "941c0a79b173617720353b2065787065637465642034",
+    ),
+    (m.Goodbye(11, "stopped"), "931d0ba773746f70706564"),
+    (
+        m.Status(1, 1),
+        "83a474797065a6737461747573a77265717565737401b070726f746f636f6c5f76657273696f6e01",
+    ),
+    (
+        m.RunScenario(2, 1, COW_TWO_PAGES, "clear_flush", 20000, 1, "out/history"),
+        (
+            "89a474797065a372756ea77265717565737402b070726f746f636f6c5f76657273696f6e01a77072"
+            "6f6772616d8aa46e616d65a3636f77a773756d6d617279d93354686520646576696365206d757374"
+            "206e6f742073656520746865206e65772042206265666f726520746865206e657720412ea36d6d73"
+            "91a36d6d30a76465766963657392a444455630a444455632a96c6f636174696f6e739288a46e616d"
+            "65a141a26d6d00a27661cf0000700000000000a5737461746503a576616c756500a57461626c6500"
+            "a6706172656e74ffa472616379c288a46e616d65a142a26d6d00a27661cf0000700000200000a573"
+            "7461746503a576616c756500a57461626c6501a6706172656e74ffa472616379c2a7636f6c756d6e"
+            "739384a46e616d65a443505530a6646576696365ffa363707500ac696e737472756374696f6e7391"
+            "8aa26f7007a86c6f636174696f6e00a576616c756500a87265676973746572a0a47768656e00ac77"
+            "726974655f696e74656e74c2a6746172676574ffa6616d6f756e7400a96f7065726174696f6eac77"
+            "705f706167655f636f7079a46c696e650084a46e616d65a443505532a6646576696365ffa3637075"
+            "02ac696e737472756374696f6e73918aa26f7002a86c6f636174696f6e00a576616c756501a87265"
+            "676973746572a0a47768656e01ac77726974655f696e74656e74c2a6746172676574ffa6616d6f75"
+            "6e7400a96f7065726174696f6ea0a46c696e650084a46e616d65a444455630a664657669636500a3"
+            "637075ffac696e737472756374696f6e73928aa26f7004a86c6f636174696f6effa576616c756500"
+            "a87265676973746572a0a47768656e00ac77726974655f696e74656e74c2a674617267657401a661"
+            "6d6f756e7400a96f7065726174696f6ea0a46c696e65008aa26f7001a86c6f636174696f6e00a576"
+            "616c756500a87265676973746572a27230a47768656e00ac77726974655f696e74656e74c2a67461"
+            "72676574ffa6616d6f756e7400a96f7065726174696f6ea0a46c696e6500a47761726d9183a66465"
+            "7669636500a86c6f636174696f6e00ac77726974655f696e74656e74c2ab73706563756c6174696f"
+            "6e9184a664657669636501a86c6f636174696f6e01ac77726974655f696e74656e74c2a5636f756e"
+            "7402a5626f756e6491ac77705f706167655f636f7079a76f7074696f6e7381a370746ca573706c69"
+            "74aa6469736369706c696e65ab636c6561725f666c757368a9696e7374616e636573cd4e20a47365"
+            "656401a7686973746f7279ab6f75742f686973746f7279b3696e7374616e6365735f7065725f6261"
+            "74636800"
+        ),
+    ),
+    (
+        m.Abort(3, 1, 5),
+        (
+            "84a474797065a561626f7274a77265717565737403b070726f746f636f6c5f76657273696f6e01a3"
+            "72756e05"
+        ),
+    ),
+    (
+        m.Stop(4, 1, "down"),
+        (
+            "84a474797065a473746f70a77265717565737404b070726f746f636f6c5f76657273696f6e01a672"
+            "6561736f6ea4646f776e"
+        ),
+    ),
+    (
+        m.StatusReply(
+            1,
+            "demo",
+            5,
+            "cow",
+            20000,
+            (
+                m.ProcessStatus(
+                    "agent0",
+                    4242,
+                    m.ProcessRole.AGENT,
+                    m.ProcessState.RUNNING,
+                    (0, 1),
+                    {"walks": 4},
+                ),
+            ),
+        ),
+        (
+            "87a474797065ac7374617475735f7265706c79a77265717565737401a774657374626564a464656d"
+            "6fa372756e05a87363656e6172696fa3636f77a9696e7374616e636573cd4e20a970726f63657373"
+            "65739186a46e616d65a66167656e7430a3706964cd1092a4726f6c65a56167656e74a57374617465"
+            "a772756e6e696e67a764657669636573920001a8636f756e7465727381a577616c6b7304"
+        ),
+    ),
+    (m.RunStarted(2, 5), "83a474797065ab72756e5f73746172746564a77265717565737402a372756e05"),
+    (
+        m.RunProgress(2, 5, 512, 20000),
+        (
+            "85a474797065ac72756e5f70726f6772657373a77265717565737402a372756e05a4646f6e65cd02"
+            "00a26f66cd4e20"
+        ),
+    ),
+    (
+        m.RunEnded(
+            2,
+            5,
+            m.RunEnd.DONE,
+            "",
+            20000,
+            {"walks": 4},
+            ("out/history/daemon", "out/history/agent0"),
+        ),
+        (
+            "88a474797065a972756e5f656e646564a77265717565737402a372756e05a3656e64a4646f6e65a3"
+            "776879a0a9696e7374616e636573cd4e20a8636f756e7465727381a577616c6b7304a9686973746f"
+            "7269657392b26f75742f686973746f72792f6461656d6f6eb26f75742f686973746f72792f616765"
+            "6e7430"
+        ),
+    ),
+    (m.Stopping(4), "82a474797065a873746f7070696e67a77265717565737404"),
+    (
+        m.ErrorReply(0, ErrorCode.TRAILING_BYTES, "saw 2 more bytes"),
+        (
+            "84a474797065a56572726f72a77265717565737400a4636f646568a3776879b07361772032206d6f"
+            "7265206279746573"
+        ),
+    ),
+    (
+        m.Event(
+            1,
+            "daemon",
+            "batch_begun",
+            {"batch": 3, "seed": 1.5, "name": "cow", "overlap": True, "none": None},
+        ),
+        (
+            "85a474797065a56576656e74a873657175656e636501a770726f63657373a66461656d6f6ea46e61"
+            "6d65ab62617463685f626567756ea66669656c647385a5626174636803a473656564cb3ff8000000"
+            "000000a46e616d65a3636f77a76f7665726c6170c3a46e6f6e65c0"
+        ),
+    ),
+)
+"""A message and its bytes, in hex."""
