@@ -1,0 +1,18 @@
+"""Sequential consistency: one order of all accesses explains all results.
+
+Exact, because reads-from and coherence order are given: such an order exists if and only if
+program order, reads-from, coherence order and from-reads have no cycle.
+"""
+
+from __future__ import annotations
+
+from shootdown_verify.judge.events import Execution
+from shootdown_verify.judge.finding import Model
+from shootdown_verify.judge.graph import Cycle, communication, program_order, shortest_cycle
+
+MODEL = Model.SC
+
+
+def find(execution: Execution) -> Cycle | None:
+    """A cycle that rules out every order of all accesses, or None."""
+    return shortest_cycle([*program_order(execution), *communication(execution)])
