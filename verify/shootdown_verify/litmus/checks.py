@@ -1,0 +1,240 @@
+"""What must hold of a scenario as a whole.
+
+One property a function, each raising `ScenarioError` at the first place that breaks it. They know
+tokens, not the program: an error points at the word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePath
+
+from shootdown_protocol.program import Op, State, When
+from shootdown_verify.judge.finding import CONDITION, ORDER
+from shootdown_verify.litmus.scope import Scope
+from shootdown_verify.litmus.syntax import Cell
+from shootdown_verify.litmus.tokens import Token
+from shootdown_verify.litmus.vocabulary import MODELS
+from shootdown_verify.source import nearest, one_of, quote
+
+_Placed = tuple[int, int, Cell]
+"""A cell with its column and its position there."""
+
+
+def check(scope: Scope, *, binds: bool) -> None:
+    """Check a whole scenario; ``binds`` says whether a discipline has anything to bind."""
+    _name_is_the_files(scope)
+    _registers_differ(scope)
+    _stores_differ(scope)
+    _waits_end(scope)
+    _waits_can_come_true(scope)
+    _locations_have_one_writer(scope)
+    _conditions_can_be_met(scope)
+    _claims_are_sound(scope, binds=binds)
+
+
+def _cells(scope: Scope) -> Iterator[_Placed]:
+    for column, cells in enumerate(scope.tree.cells):
+        for position, cell in enumerate(cells):
+            yield column, position, cell
+
+
+def _name_is_the_files(scope: Scope) -> None:
+    name, stem = scope.tree.name, PurePath(scope.source.path).stem
+    if name.text != stem:
+        hint = stem if nearest(name.text, [stem]) else ""
+        raise scope.fault(name, quote(name.text), f"the name of the file, {quote(stem)}", hint)
+
+
+def _registers_differ(scope: Scope) -> None:
+    seen: set[tuple[int, str]] = set()
+    for column, _, cell in _cells(scope):
+        if cell.register is None:
+            continue
+        if (column, cell.register.text) in seen:
+            name = scope.tree.headers[column].name.text
+            what = f"a second load into {quote(f'{name}:{cell.register.text}')}"
+            raise scope.fault(cell.register, what, "every register of a column once")
+        seen.add((column, cell.register.text))
+
+
+def _stores_differ(scope: Scope) -> None:
+    """A value must say which store wrote it."""
+    values = {(i, d.value) for i, d in enumerate(scope.tree.declarations)}
+    for _, _, cell in _cells(scope):
+        if cell.op is not Op.STORE:
+            continue
+        assert cell.name is not None
+        assert cell.value is not None
+        written = (scope.location(cell.name), int(cell.value.text))
+        if written in values:
+            what = f"{cell.value.text} in {quote(cell.name.text)} a second time"
+            expected = "a value that no other store and not the initial state gives it"
+            raise scope.fault(cell.value, what, expected)
+        values.add(written)
+
+
+def _waits_end(scope: Scope) -> None:
+    """No column waits for itself, nor for one that waits for it."""
+    waits: dict[int, list[tuple[int, Token]]] = {}
+    for column, _, cell in _cells(scope):
+        if cell.op in {Op.AWAIT, Op.SYNC}:
+            assert cell.name is not None
+            waits.setdefault(column, []).append((scope.column(cell.name), cell.name))
+    names = list(scope.columns)
+    for start in waits:
+        circle = _circle(waits, start)
+        if circle:
+            path = " -> ".join(names[column] for column in [start, *(c for c, _ in circle)])
+            raise scope.fault(circle[-1][1], f"a wait without end, {path}", "columns that can end")
+
+
+def _circle(waits: dict[int, list[tuple[int, Token]]], start: int) -> list[tuple[int, Token]]:
+    """Find the shortest way from a column back to itself, or nothing."""
+    ways: list[list[tuple[int, Token]]] = [[step] for step in waits[start]]
+    met: set[int] = set()
+    while ways:
+        way = ways.pop(0)
+        column = way[-1][0]
+        if column == start:
+            return way
+        if column not in met:
+            met.add(column)
+            ways += [[*way, step] for step in waits.get(column, [])]
+    return []
+
+
+def _waits_can_come_true(scope: Scope) -> None:
+    for column, position, cell in _cells(scope):
+        if cell.when is When.NOW or _comes_true(scope, column, position, cell):
+            continue
+        assert cell.name is not None
+        assert cell.when_token is not None
+        name = quote(cell.name.text)
+        needs = {
+            When.WRITABLE: (f"{name} never writable", f"an operation or a plain store on {name}"),
+            When.PRESENT: (f"{name} never present", f"an operation or a plain access of {name}"),
+            When.FREED: ("nothing ever freed", "an operation or a plain store"),
+            When.RETURNED: ("no operation to return", f"an operation on {name}"),
+        }
+        seen, expected = needs[cell.when]
+        where = "in another column" if cell.when is When.RETURNED else "in time"
+        raise scope.fault(cell.when_token, seen, f"{expected} {where}")
+
+
+def _comes_true(scope: Scope, column: int, position: int, cell: Cell) -> bool:
+    """Whether the initial state, another column, or this one before, can end a wait."""
+    assert cell.name is not None
+    index = scope.location(cell.name)
+    declaration = scope.tree.declarations[index]
+    if cell.when in _HOLDS_AT_ONCE.get(declaration.state, set()):
+        return True
+    places = {index}
+    if declaration.parent and cell.when is not When.RETURNED:
+        places.add(scope.location(declaration.parent))
+    for other, at, helper in _cells(scope):
+        if other == column and (at >= position or cell.when is When.RETURNED):
+            continue
+        if helper.op not in _HELPS[cell.when] or (helper.op is not Op.RUN and helper.when):
+            continue
+        assert helper.name is not None
+        if cell.when is When.FREED or scope.location(helper.name) in places:
+            return True
+    return False
+
+
+_HOLDS_AT_ONCE = {
+    State.RW: {When.WRITABLE, When.PRESENT},
+    State.RO: {When.PRESENT},
+    State.COW: {When.PRESENT},
+    State.COW_SOLE: {When.PRESENT},
+    State.ZERO: {When.PRESENT},
+    State.KSM_PAIR: {When.PRESENT},
+}
+_HELPS = {
+    When.WRITABLE: {Op.RUN, Op.STORE},
+    When.PRESENT: {Op.RUN, Op.STORE, Op.LOAD},
+    When.FREED: {Op.RUN, Op.STORE},
+    When.RETURNED: {Op.RUN},
+}
+
+
+def _locations_have_one_writer(scope: Scope) -> None:
+    """All CPUs are one process, every device may be another; two make a location racy."""
+    writer: dict[int, str] = {}
+    racy = {scope.location(name) for name in scope.tree.racy}
+    for column, _, cell in _cells(scope):
+        if cell.op is not Op.STORE:
+            continue
+        assert cell.name is not None
+        header = scope.tree.headers[column]
+        who = "CPUs" if header.is_cpu else f"device {quote(scope.device_name(header))}"
+        location = scope.location(cell.name)
+        first = writer.setdefault(location, who)
+        if first != who and location not in racy:
+            name = cell.name.text
+            seen = f"{quote(name)} written by {first} and by {who}"
+            raise scope.fault(cell.name, seen, f"one writer, or 'racy {name};' above")
+
+
+def _conditions_can_be_met(scope: Scope) -> None:
+    loads = [(c, cell.register.text) for c, _, cell in _cells(scope) if cell.register]
+    values = {declaration.value for declaration in scope.tree.declarations}
+    stored = {int(cell.value.text) for _, _, cell in _cells(scope) if cell.value}
+    for forbidden in scope.tree.forbidden:
+        for atom in forbidden.atoms:
+            if atom.column is None:
+                scope.location(atom.name)
+            else:
+                _register_is_loaded(scope, atom.column, atom.name, loads)
+            if int(atom.value.text) not in {0, *values, *stored}:
+                written = [str(value) for value in sorted({0, *values, *stored})]
+                expected = f"a value that something gives ({one_of(written)})"
+                raise scope.fault(atom.value, atom.value.text, expected)
+
+
+def _register_is_loaded(
+    scope: Scope, column: Token, register: Token, loads: list[tuple[int, str]]
+) -> None:
+    index = scope.column(column)
+    own = [name for c, name in loads if c == index]
+    if register.text not in own:
+        expected = f"a register that {column.text} loads ({one_of(own)})"
+        raise scope.fault(register, quote(register.text), expected, nearest(register.text, own))
+
+
+def _claims_are_sound(scope: Scope, *, binds: bool) -> None:
+    claimed: set[tuple[bool, str]] = set()
+    for claim in scope.tree.claims:
+        if not claim.device and not binds:
+            seen = "a claim about a discipline"
+            raise scope.fault(claim.keyword, seen, "an operation in a column, or 'bind OPERATION;'")
+        for name in claim.names:
+            if (claim.device, name.text) in claimed:
+                raise scope.fault(name, f"a second claim about {quote(name.text)}", "one")
+            claimed.add((claim.device, name.text))
+        _checks_are_sound(scope, claim.by)
+    if not any(claim.by for claim in scope.tree.claims):
+        expected = "'caught DISCIPLINE : CHECK': a scenario that nothing fails tests nothing"
+        raise scope.fault(scope.tree.end, scope.tree.end.seen, expected)
+    weakest = scope.tree.weakest
+    if MODELS[weakest.text] is not None and not _may_break_a_model(scope):
+        checks = one_of(sorted(_BREAK_MODELS))
+        raise scope.fault(weakest, quote(weakest.text), f"'none', or something caught by {checks}")
+
+
+def _checks_are_sound(scope: Scope, by: tuple[Token, ...]) -> None:
+    for index, token in enumerate(by):
+        if token.text in [other.text for other in by[:index]]:
+            raise scope.fault(token, f"{quote(token.text)} a second time", "each check once")
+        if token.text == CONDITION and not scope.tree.forbidden:
+            raise scope.fault(token, "'condition' without one", "'forbidden CONDITION'")
+
+
+def _may_break_a_model(scope: Scope) -> bool:
+    checks = {token.text for claim in scope.tree.claims for token in claim.by}
+    return not _BREAK_MODELS.isdisjoint(checks)
+
+
+_BREAK_MODELS = frozenset({"S2", "S3", ORDER, CONDITION})
+"""Checks that can find a memory model broken."""

@@ -1,0 +1,110 @@
+"""The tree of a scenario file: what was written, each part with its place.
+
+Only plain data may live here. `parser` makes a tree from tokens, and knows which word may follow
+which; `compiler` makes a program from a tree, and knows what the words mean together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shootdown_protocol.program import Op, State, When
+from shootdown_verify.litmus.condition import Condition
+from shootdown_verify.litmus.tokens import Token
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """``A@mm = 0 cow``, ``A = none`` or ``B@mm = child of A``."""
+
+    name: Token
+    mm: Token | None
+    state: State
+    value: int = 0
+    parent: Token | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """``atc DEV0 A write`` and ``speculate DEV0 A write times 3``."""
+
+    column: Token
+    location: Token
+    write: Token | None
+    times: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """``CPU0`` or ``DEV0@d0``."""
+
+    name: Token
+    device: Token | None
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether the column is a thread on a CPU."""
+        return self.name.text.startswith("CPU")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One instruction. ``name`` is a location, or a column for ``await`` and ``sync``."""
+
+    verb: Token
+    op: Op
+    name: Token | None = None
+    register: Token | None = None
+    value: Token | None = None
+    amount: int = 0
+    when: When = When.NOW
+    when_token: Token | None = None
+    write: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """The words of one atom of a condition; ``column`` None for a final value."""
+
+    column: Token | None
+    name: Token
+    value: Token
+
+
+@dataclass(frozen=True, slots=True)
+class Forbidden:
+    """``forbidden EXPRESSION``."""
+
+    condition: Condition
+    atoms: tuple[Atom, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """``caught NAMES : CHECKS``, ``caught device NAMES : CHECKS`` or ``safe NAMES``."""
+
+    keyword: Token
+    device: bool
+    names: tuple[Token, ...]
+    by: tuple[Token, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A whole file. ``cells`` has one tuple a column; ``options`` only those that were written."""
+
+    name: Token
+    summary: Token
+    declarations: tuple[Declaration, ...]
+    same_table: tuple[tuple[Token, ...], ...]
+    racy: tuple[Token, ...]
+    warm: tuple[Translation, ...]
+    speculation: tuple[Translation, ...]
+    bound: tuple[Token, ...]
+    options: dict[str, str]
+    headers: tuple[Header, ...]
+    cells: tuple[tuple[Cell, ...], ...]
+    forbidden: tuple[Forbidden, ...]
+    weakest: Token
+    claims: tuple[Claim, ...]
+    end: Token

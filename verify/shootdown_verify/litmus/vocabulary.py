@@ -1,0 +1,103 @@
+"""The fixed words of the scenario language, and the bounds of a scenario.
+
+Only tables of words and numbers may live here. Names of operations, disciplines and faulty
+devices are not fixed: whoever reads a scenario brings them (`Names`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+from shootdown_protocol.program import State, When
+from shootdown_verify.judge.finding import CONDITION, ORDER, Model
+
+FILE_CHARACTERS_MAX: Final = 1 << 16
+"""Characters of a scenario file."""
+NESTING_MAX: Final = 32
+"""Parentheses and negations inside one another, in a condition."""
+DELAY_TICKS_MAX: Final = 10_000
+"""Batch-clock ticks of one ``delay``."""
+SPECULATION_TIMES: Final = 2
+"""How often a device translates unasked, if the scenario does not say."""
+SPECULATION_TIMES_MAX: Final = 16
+
+DEFAULT_MM: Final = "mm"
+"""Address space of a location that names none."""
+DEFAULT_DEVICE: Final = "d0"
+"""Device of a ``DEV`` column that names none."""
+
+FORK_OPERATION: Final = "copy_pte_range"
+"""The operation that fills the children of its location."""
+REPLACE_OPERATION: Final = "replace_page"
+"""The operation that needs a page of the same content at hand."""
+
+
+MODELS: Final[dict[str, Model | None]] = {**{model.label: model for model in Model}, "none": None}
+"""The weakest model that a caught run breaks; ``none`` where what is wrong is a place, a
+permission or a lack of progress."""
+
+CHECKS: Final = ("S1", "S2", "S3", "S4", "S5", ORDER, CONDITION)
+"""What can find a violation: place, value, loss, return and progress; coherence or causality; the
+scenario's condition."""
+
+STATES: Final = {
+    "rw": State.RW,
+    "ro": State.RO,
+    "cow": State.COW,
+    "cow_sole": State.COW_SOLE,
+    "zero": State.ZERO,
+    "ksm_pair": State.KSM_PAIR,
+}
+"""States that a location with a value may begin in."""
+WHENS: Final = {
+    "writable": When.WRITABLE,
+    "present": When.PRESENT,
+    "freed": When.FREED,
+    "returned": When.RETURNED,
+}
+LOAD_WHENS: Final = ("present", "writable", "returned")
+STORE_WHENS: Final = ("writable", "freed", "present", "returned")
+
+OPTIONS: Final = {"reuse": ("lifo", "fifo"), "ptl": ("split", "mm")}
+"""Options and their values, the default first."""
+INIT_WORDS: Final = ("same_table", "racy", "atc", "speculate", "bind", *OPTIONS)
+"""Words that begin a statement of the initial state, besides a location."""
+INSTRUCTIONS: Final = ("load", "store", "prefetch", "await", "sync", "delay")
+"""Words that begin a cell, besides an operation."""
+END_WORDS: Final = ("forbidden", "weakest", "caught", "safe")
+"""Words that begin a statement after the table."""
+
+RESERVED: Final = frozenset(
+    {*INIT_WORDS, *INSTRUCTIONS, *END_WORDS, *STATES, *WHENS}
+    | {"SHOOTDOWN", "child", "device", "none", "of", "times", "when", "write", ORDER, CONDITION}
+)
+"""Words that cannot name a location."""
+
+IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+COLUMN: Final = re.compile(r"(CPU|DEV)(0|[1-9][0-9]?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names that a scenario may use and the language does not fix.
+
+    ``faulty_devices`` None accepts any name.
+    """
+
+    operations: frozenset[str]
+    disciplines: frozenset[str]
+    faulty_devices: frozenset[str] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        operations: Collection[str],
+        disciplines: Collection[str],
+        faulty_devices: Collection[str] | None,
+    ) -> Names:
+        """Gather names from any collections, registries (dicts) included."""
+        devices = None if faulty_devices is None else frozenset(faulty_devices)
+        return cls(frozenset(operations), frozenset(disciplines), devices)
