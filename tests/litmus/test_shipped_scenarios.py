@@ -1,0 +1,136 @@
+"""The shipped scenarios say what the kernel document and reference/safety.md say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.litmus.texts import DISCIPLINES, OPERATIONS, SCENARIOS, read, read_file
+
+from shootdown_protocol.program import Op
+from shootdown_protocol.program_check import first_fault
+from shootdown_verify.judge.finding import Model
+from shootdown_verify.litmus import Scenario, render
+
+EARLY = {"none", "range_start", "before_clear"}
+LATE = {"after_set", "after_unlock", "range_end", "before_free"}
+RIGHT = {"clear_flush"}
+
+# Scenario: the disciplines it catches; those that are safe in it; the weakest model broken.
+CLAIMS: dict[str, tuple[set[str], set[str], Model | None]] = {
+    "cow-two-pages": ({"none"} | LATE, RIGHT, Model.REAL_TIME),
+    "cow-two-pages-causal": ({"none"} | LATE, RIGHT, Model.CAUSAL),
+    "cow-message-passing": (EARLY | LATE, RIGHT, Model.CAUSAL),
+    "zero-page-write": (EARLY | LATE, RIGHT, Model.REAL_TIME),
+    "zap-use-after-free": (EARLY | {"range_end"}, RIGHT | LATE - {"range_end"}, None),
+    "munmap-deferred": (EARLY, RIGHT | LATE, None),
+    "mprotect-deferred": (EARLY, RIGHT | LATE, None),
+    "fork-write-protect": (EARLY, RIGHT | LATE, None),
+    "ksm-same-content": (EARLY | {"before_free"}, RIGHT | LATE - {"before_free"}, None),
+    "first-touch": (set(), EARLY | RIGHT | LATE, None),
+}
+IDS = [path.stem for path in SCENARIOS]
+
+
+def shipped(name: str) -> Scenario:
+    """Read a shipped scenario by name."""
+    (path,) = [path for path in SCENARIOS if path.stem == name]
+    return read_file(path)
+
+
+def test_all_are_there() -> None:
+    """The shipped scenarios are those whose claims are checked here."""
+    assert set(IDS) == set(CLAIMS)
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=IDS)
+def test_claims_are_those_of_the_safety_criterion(path: Path) -> None:
+    """What a scenario claims caught and safe is the row of its operation in reference/safety.md."""
+    scenario = read_file(path)
+    disciplines = [e for e in scenario.expectations if not e.device]
+
+    caught = {e.subject for e in disciplines if e.caught}
+    safe = {e.subject for e in disciplines if not e.caught}
+
+    assert (caught, safe, scenario.weakest) == CLAIMS[scenario.name]
+    assert caught | safe <= set(DISCIPLINES)
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=IDS)
+def test_program_runs_and_binds_one_operation(path: Path) -> None:
+    """Every process accepts the program, and its discipline binds the one operation it is about."""
+    program = read_file(path).program
+    run = [i.operation for column in program.columns for i in column.instructions if i.operation]
+
+    assert first_fault(program) is None
+    assert set(run) == set(program.bound) <= OPERATIONS
+    assert len(program.bound) == 1
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=IDS)
+def test_canonical_form_says_the_same(path: Path) -> None:
+    """Writing and reading a shipped scenario loses nothing but its comments."""
+    scenario = read_file(path)
+
+    assert read(render(scenario), str(path)) == scenario
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=IDS)
+def test_file_is_as_tidy_as_its_canonical_form(path: Path) -> None:
+    """The table of a shipped scenario is aligned, and a comment says what it shows."""
+    text = path.read_text()
+    canonical = render(read(text, str(path)))
+
+    rows = [line for line in text.splitlines() if line.endswith(";") and "|" in line]
+    assert rows == [line for line in canonical.splitlines() if line.endswith(";") and "|" in line]
+    assert "\n# " in text
+
+
+def test_cow_two_pages_has_the_six_actors_of_the_kernel_document() -> None:
+    """Two CPUs break COW, two write, two threads of one device hold both translations."""
+    program = shipped("cow-two-pages").program
+
+    assert [c.name for c in program.columns] == ["CPU0", "CPU1", "CPU2", "CPU3", "DEV0", "DEV2"]
+    assert [len(c.instructions) for c in program.columns] == [1, 1, 1, 2, 2, 1]
+    assert program.devices == ("d0",)
+    assert [warm.location for warm in program.warm] == [0, 1]
+    assert program.speculation == ()
+
+
+def test_outcome_of_the_kernel_document_is_forbidden() -> None:
+    """New B and old A is the outcome; any other is not."""
+    scenario = shipped("cow-two-pages")
+
+    assert scenario.forbids({"DEV2:r1": 1, "DEV0:r0": 0}, {})
+    assert not scenario.forbids({"DEV2:r1": 1, "DEV0:r0": 1}, {})
+    assert not scenario.forbids({"DEV2:r1": 0, "DEV0:r0": 0}, {})
+
+
+def test_causal_strength_adds_only_causes() -> None:
+    """The causal twin differs in one load and in sync for await between the device's threads."""
+    plain, causal = shipped("cow-two-pages").program, shipped("cow-two-pages-causal").program
+
+    ops = [[i.op for i in column.instructions] for column in causal.columns]
+    assert causal.locations == plain.locations
+    assert ops[3] == [Op.AWAIT, Op.LOAD, Op.STORE]
+    assert ops[4] == [Op.SYNC, Op.LOAD]
+    assert [ops[n] for n in (0, 1, 2, 5)] == [
+        [i.op for i in plain.columns[n].instructions] for n in (0, 1, 2, 5)
+    ]
+
+
+@pytest.mark.parametrize("name", ["zap-use-after-free", "munmap-deferred", "ksm-same-content"])
+def test_freed_frame_has_a_taker(name: str) -> None:
+    """Use after free needs somebody in another address space who stores into the frame at once."""
+    program = shipped(name).program
+
+    taken = program.locations[1]
+    assert (taken.name, program.mms[taken.mm]) == ("C", "other")
+    assert program.options["reuse"] == "lifo"
+
+
+def test_first_touch_catches_a_device_and_no_discipline() -> None:
+    """Nothing is stale after a fill, so what can be wrong is a cache of empty entries."""
+    (device,) = [e for e in shipped("first-touch").expectations if e.caught]
+
+    assert (device.subject, device.device, device.by) == ("caches_not_present", True, ("S5",))
