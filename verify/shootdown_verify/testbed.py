@@ -1,0 +1,213 @@
+"""Testbed files: how many agents there are, how they are reached, and how large things are.
+
+A testbed never names a scenario, and a scenario never names an agent: an instance's number
+decides which agent serves which of its devices, so placement cannot change a verdict. Units
+are the last word of a key.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+from shootdown_protocol.board import AGENTS_MAX
+from shootdown_protocol.layout import FRAMES_MAX
+from shootdown_protocol.limits import ATC_ENTRIES_MAX, HEARTBEAT_MS_MAX, SLOTS_MAX
+from shootdown_verify.source import Source, SourceError, Span, nearest, one_of, quote
+
+Transport = Literal["ipc", "tcp"]
+_TRANSPORTS: Final = ("ipc", "tcp")
+_FRAMES_MIN: Final = 256
+_INSTANCES_MAX: Final = SLOTS_MAX // 2
+"""Two batches have slots at a time: one that runs, one that is made ready."""
+_HEARTBEATS_MIN: Final = 2
+"""Heartbeats that must fit into the limit, so that one late beat is no death."""
+
+
+class TestbedError(SourceError):
+    """A testbed file is wrong: it names the place, what was seen, and what was expected."""
+
+    __test__: ClassVar[bool] = False  # the name is the field's; it is no test class
+
+
+@dataclass(frozen=True, slots=True)
+class Testbed:
+    """A daemon, its agents and the memory they share, as a file describes them.
+
+    ``frames`` is the size of physical memory in 4 KiB frames, a power of two.
+    ``instances_per_batch`` run between two points where all caches are drained; at most
+    ``window`` of them are in flight at once. ``walk_by_level`` makes a table walk one step a
+    level. A process that shows no heartbeat for ``heartbeat_limit_ms`` is taken for dead; an
+    invalidation that is not completed in ``completion_timeout_ms`` is resent once, then its
+    device is quarantined; a batch that is not over after ``drain_timeout_ms`` has failed.
+    """
+
+    __test__: ClassVar[bool] = False  # as above
+
+    name: str
+    agents: int
+    transport: Transport = "ipc"
+    frames: int = 16_384
+    instances_per_batch: int = 256
+    window: int = 64
+    iotlb: bool = True
+    atc_entries: int = 1024
+    walk_by_level: bool = False
+    heartbeat_ms: int = 200
+    heartbeat_limit_ms: int = 2000
+    completion_timeout_ms: int = 5000
+    drain_timeout_ms: int = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """Numbers that a key takes, both ends included; ``unit`` is what it counts."""
+
+    low: int
+    high: int
+    unit: str
+    power_of_two: bool = False
+
+    def takes(self, value: object) -> bool:
+        """Whether a TOML value is one of them."""
+        if not isinstance(value, int) or isinstance(value, bool):
+            return False
+        return self.low <= value <= self.high and not (self.power_of_two and value & (value - 1))
+
+    def __str__(self) -> str:
+        power = ", a power of two" if self.power_of_two else ""
+        return f"{self.low} to {self.high} {self.unit}{power}"
+
+
+_BOUNDS: Final = {
+    "agents": _Bounds(1, AGENTS_MAX, "agents"),
+    "frames": _Bounds(_FRAMES_MIN, FRAMES_MAX, "frames of 4 KiB", power_of_two=True),
+    "instances_per_batch": _Bounds(1, _INSTANCES_MAX, "instances"),
+    "window": _Bounds(1, _INSTANCES_MAX, "instances in flight"),
+    "atc_entries": _Bounds(1, ATC_ENTRIES_MAX, "entries"),
+    "heartbeat_ms": _Bounds(10, HEARTBEAT_MS_MAX, "milliseconds"),
+    "heartbeat_limit_ms": _Bounds(20, HEARTBEAT_MS_MAX, "milliseconds"),
+    "completion_timeout_ms": _Bounds(10, HEARTBEAT_MS_MAX, "milliseconds"),
+    "drain_timeout_ms": _Bounds(100, HEARTBEAT_MS_MAX, "milliseconds"),
+}
+_SWITCHES: Final = ("iotlb", "walk_by_level")
+_KEYS: Final = tuple(field.name for field in fields(Testbed) if field.name != "name")
+
+assert {*_BOUNDS, *_SWITCHES, "transport"} == set(_KEYS)
+
+
+def load_testbed(path: str | Path) -> Testbed:
+    """Read a testbed file; its stem is the testbed's name.
+
+    Raises `TestbedError` for anything wrong in it and `OSError` if it cannot be read.
+    """
+    content = Path(path).read_bytes()
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        source = Source(str(path), content.decode(errors="replace"))
+        line = content[: error.start].count(b"\n") + 1
+        seen = f"byte {content[error.start]:#04x}"
+        raise TestbedError(source, Span(line, 1), seen=seen, expected="UTF-8 text") from error
+    return parse_testbed(text, path)
+
+
+def parse_testbed(text: str, path: str | Path) -> Testbed:
+    """Read the text of a testbed file; raises `TestbedError`, and nothing else."""
+    source = Source(str(path), text)
+    values = _toml(source)
+    for key, value in values.items():
+        _check(source, key, value)
+    if "agents" not in values:
+        expected = f"'agents', {_BOUNDS['agents']}"
+        raise TestbedError(source, Span(1, 1), seen="no key 'agents'", expected=expected)
+    testbed = Testbed(name=Path(path).stem, **values)
+    _check_relations(source, testbed)
+    return testbed
+
+
+def _toml(source: Source) -> dict[str, Any]:
+    """Read TOML; deep nesting overflows its reader, and a long number is refused by `int`."""
+    try:
+        return tomllib.loads(source.text)
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
+        span = Span(int(place[1]), int(place[2])) if place else _last_line(source)
+        seen = str(error)[: place.start()] if place else re.sub(r" \(at .*\)$", "", str(error))
+        raise TestbedError(source, span, seen=seen, expected="TOML") from error
+    except (RecursionError, ValueError) as error:
+        seen = "something that no TOML reader takes"
+        raise TestbedError(source, Span(1, 1), seen=seen, expected="key = value") from error
+
+
+def _last_line(source: Source) -> Span:
+    return Span(source.text.count("\n") + 1, 1)
+
+
+def _check(source: Source, key: str, value: object) -> None:
+    if key not in _KEYS:
+        hint = nearest(key, _KEYS)
+        raise TestbedError(
+            source,
+            _place(source, key),
+            seen=f"key {quote(key)}",
+            expected=f"a key of a testbed ({one_of(_KEYS)})",
+            nearest=hint,
+        )
+    expected, right = _what_is_right(key)
+    if not right(value):
+        hint = nearest(value, _TRANSPORTS) if key == "transport" and type(value) is str else ""
+        raise TestbedError(
+            source,
+            _place(source, key),
+            seen=f"{key} = {quote(_toml_word(value))}",
+            expected=expected,
+            nearest=hint,
+        )
+
+
+def _what_is_right(key: str) -> tuple[str, Callable[[object], bool]]:
+    """Say what a key takes, in words and as a test."""
+    if key == "transport":
+        return one_of(_TRANSPORTS), lambda value: value in _TRANSPORTS
+    if key in _SWITCHES:
+        return "true or false", lambda value: isinstance(value, bool)
+    bounds = _BOUNDS[key]
+    return str(bounds), bounds.takes
+
+
+def _toml_word(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return type(value).__name__ if isinstance(value, dict | list) else str(value)
+
+
+def _check_relations(source: Source, testbed: Testbed) -> None:
+    if testbed.window > testbed.instances_per_batch:
+        raise TestbedError(
+            source,
+            _place(source, "window"),
+            seen=f"a window of {testbed.window}",
+            expected=f"at most instances_per_batch, {testbed.instances_per_batch} instances",
+        )
+    least = _HEARTBEATS_MIN * testbed.heartbeat_ms
+    if testbed.heartbeat_limit_ms < least:
+        raise TestbedError(
+            source,
+            _place(source, "heartbeat_limit_ms"),
+            seen=f"a heartbeat limit of {testbed.heartbeat_limit_ms} ms",
+            expected=f"at least {_HEARTBEATS_MIN} heartbeats, {least} ms",
+        )
+
+
+def _place(source: Source, key: str) -> Span:
+    """Find the line that gives a key; the reader of TOML does not say. Else the first."""
+    pattern = re.compile(rf"^\s*\[*\s*[\"']?{re.escape(key)}[\"']?\s*[=.\]]")
+    for number, line in enumerate(source.text.split("\n"), start=1):
+        if pattern.match(line):
+            return Span(number, line.index(key) + 1, len(key))
+    return Span(1, 1)
