@@ -14,7 +14,6 @@ import msgspec
 from shootdown_protocol import limits
 from shootdown_protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from shootdown_protocol.messages import (
-    BatchBegin,
     ControlFromDaemon,
     ControlMessage,
     ControlToDaemon,
@@ -97,20 +96,9 @@ def _check_program(message: LoadProgram | RunScenario) -> None:
         )
 
 
-def _check_batch(message: BatchBegin) -> None:
-    if len(message.pasids) != message.count:
-        raise RemoteProtocolError(
-            ErrorCode.OUT_OF_RANGE,
-            seen=f"{len(message.pasids)} arrays",
-            expected=f"{message.count}, one a slot",
-            where="BatchBegin.pasids",
-        )
-
-
 _CHECKS: Final[dict[type, Callable[[Any], None]]] = {
     LoadProgram: _check_program,
     RunScenario: _check_program,
-    BatchBegin: _check_batch,
 }
 """What field types cannot say."""
 

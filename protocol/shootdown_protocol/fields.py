@@ -69,9 +69,8 @@ Counters = Annotated[
     dict[Name, Number], Meta(max_length=limits.COUNTERS_MAX, title="map of name to u64")
 ]
 """Counts since the process began, so that a lost message loses none."""
-SlotPasids = Annotated[
-    tuple[Annotated[tuple[PasidNumber, ...], Meta(max_length=limits.MMS_MAX)], ...],
-    Meta(max_length=limits.SLOTS_MAX, title="one array a slot, one PASID an mm"),
+Pasids = Annotated[
+    tuple[PasidNumber, ...], Meta(max_length=limits.MMS_MAX, title="PASIDs, one an mm")
 ]
 EventFields = Annotated[
     dict[Name, int | float | str | bool | None],

@@ -45,6 +45,7 @@ from shootdown_protocol.fields import (
     Number,
     PageAddress,
     PasidNumber,
+    Pasids,
     Prgi,
     ProcessNumber,
     RangeWord,
@@ -52,7 +53,6 @@ from shootdown_protocol.fields import (
     SequenceNumber,
     SlotCount,
     SlotNumber,
-    SlotPasids,
     Text,
     Ticks,
     Token,
@@ -173,23 +173,27 @@ class ProgramUnloaded(DeviceMessage, frozen=True, tag=6):
     counters: Counters
 
 
+class BatchSlot(DeviceElement, frozen=True):
+    """An instance in which the agent plays ``devices``; it is granted these PASIDs, one an mm."""
+
+    slot: SlotNumber
+    instance: InstanceCount
+    devices: Devices
+    pasids: Pasids
+
+
 class BatchBegin(DeviceMessage, frozen=True, tag=7):
     """Make a batch ready: warm its caches, then set the board word ``A_WARM`` to ``batch``.
 
-    Instances ``first_instance`` to ``first_instance + count - 1`` lie in as many slots from
-    ``first_slot``. Instance i starts at a tick below ``start_span`` and its device columns begin
-    within ``window`` ticks of that, drawn from ``seed``.
+    ``slots`` are those in which the agent plays a device: it hears of no other PASID. A device
+    column begins within ``window`` ticks of its instance's start, drawn from ``seed``.
     """
 
     program_number: Number
     batch: Number
-    first_instance: InstanceCount
-    count: SlotCount
-    first_slot: SlotNumber
     seed: Number
-    start_span: Ticks
     window: Ticks
-    pasids: SlotPasids
+    slots: Annotated[tuple[BatchSlot, ...], Meta(max_length=limits.SLOTS_MAX)]
 
 
 class BatchGo(DeviceMessage, frozen=True, tag=8):
