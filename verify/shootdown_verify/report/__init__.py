@@ -1,0 +1,16 @@
+"""Text that a person reads: verdict line, histogram, timeline; and the same as one JSON object.
+
+Nothing is judged here, and nothing is printed: functions return text.
+"""
+
+from shootdown_verify.report.histogram import render_histogram
+from shootdown_verify.report.timeline import render_timeline
+from shootdown_verify.report.verdict import RunFacts, verdict_line, verdict_object
+
+__all__ = [
+    "RunFacts",
+    "render_histogram",
+    "render_timeline",
+    "verdict_line",
+    "verdict_object",
+]

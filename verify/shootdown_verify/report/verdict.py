@@ -1,0 +1,111 @@
+"""A run's verdict as one line and as one JSON object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shootdown_verify.judge import (
+    CONDITION,
+    INCONCLUSIVE,
+    OK,
+    VIOLATION,
+    Finding,
+    InstanceVerdict,
+    Model,
+    RunVerdict,
+)
+from shootdown_verify.report.style import Style, paint
+
+_STYLES = {OK: Style.GOOD, VIOLATION: Style.WRONG, INCONCLUSIVE: Style.DOUBT}
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a verdict does not know of its run: ``elapsed_s`` in seconds, ``out`` its directory."""
+
+    command: str
+    scenario: str
+    discipline: str
+    seed: int
+    elapsed_s: float
+    out: str
+
+
+def verdict_line(verdict: RunVerdict, facts: RunFacts, *, color: bool = False) -> str:
+    """``VIOLATION  stale-read  real-time order broken      cow-two-pages under range_end``."""
+    word = paint(verdict.verdict.upper(), _STYLES[verdict.verdict], color=color)
+    under = f"{facts.scenario} under {facts.discipline}"
+    return f"{word}  {_what(verdict)}      {under}"
+
+
+def _what(verdict: RunVerdict) -> str:
+    if verdict.verdict == VIOLATION:
+        order = f"  {order_broken(verdict.weakest_model)}" if verdict.weakest_model else ""
+        return f"{chief_title(verdict)}{order}"
+    if verdict.verdict == INCONCLUSIVE:
+        return "; ".join(verdict.reasons)
+    return f"{verdict.instances:,} instances, no violation"
+
+
+def order_broken(model: Model) -> str:
+    """``real-time order broken``."""
+    return f"{model.label} order broken"
+
+
+def chief_title(verdict: RunVerdict) -> str:
+    """The commonest kind of finding; the condition's only where nothing else was found."""
+    ranked = sorted(verdict.findings.items(), key=lambda item: (item[0][0] == CONDITION, -item[1]))
+    return ranked[0][0][1] if ranked else ""
+
+
+def verdict_object(verdict: RunVerdict, facts: RunFacts) -> dict[str, object]:
+    """What ``--json`` prints and ``verdict.json`` holds: plain values only."""
+    return {
+        "command": facts.command,
+        "scenario": facts.scenario,
+        "discipline": facts.discipline,
+        "verdict": verdict.verdict,
+        "instances": verdict.instances,
+        "violations": verdict.violations,
+        "weakest_model": _label(verdict.weakest_model),
+        "seed": facts.seed,
+        "histogram": {text: seen.count for text, seen in verdict.histogram.items()},
+        "violating_outcomes": {
+            text: seen.violations for text, seen in verdict.histogram.items() if seen.violations
+        },
+        "counters": verdict.counters.as_dict(),
+        "findings": [
+            {"check": check, "title": title, "count": count}
+            for (check, title), count in sorted(verdict.findings.items())
+        ],
+        "first_violation": None
+        if verdict.first is None
+        else _instance_object(verdict.first.instance, verdict.first.verdict),
+        "reasons": list(verdict.reasons),
+        "records": verdict.records,
+        "elapsed_s": facts.elapsed_s,
+        "out": facts.out,
+    }
+
+
+def _instance_object(number: int, verdict: InstanceVerdict) -> dict[str, object]:
+    return {
+        "instance": number,
+        "outcome": verdict.outcome,
+        "weakest_model": _label(verdict.weakest_model),
+        "findings": [_finding_object(finding) for finding in verdict.findings],
+    }
+
+
+def _finding_object(finding: Finding) -> dict[str, object]:
+    return {
+        "check": finding.check,
+        "title": finding.title,
+        "task": finding.task,
+        "why": finding.sentence,
+        "edges": list(finding.edges),
+    }
+
+
+def _label(model: Model | None) -> str | None:
+    return None if model is None else model.label
