@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 
+from shootdown_engine.slot import Slot
 from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Request, attempt
 
@@ -15,13 +16,13 @@ class Task:
     """One thread of control of a machine.
 
     A *server* begins again when its body returns (its list of results is emptied), and so never
-    ends; any other task ends with its body. ``owner`` is whatever the scheduler files it under.
+    ends; any other task ends with its body. ``owner`` is the slot it works in, if any.
     """
 
     __slots__ = ("body", "coroutine", "ended", "name", "owner", "request", "server")
 
     def __init__(
-        self, name: str, body: Body, *, server: bool = False, owner: object = None
+        self, name: str, body: Body, *, server: bool = False, owner: Slot | None = None
     ) -> None:
         """Start the body up to its first trap."""
         self.name = name

@@ -31,12 +31,12 @@ def column_task(kslot: KernelSlot, index: int) -> Task:
     """The task of one CPU column."""
     column = kslot.kernel.program.columns[index]
     assert column.device < 0
-    return Task(column.name, lambda: run_column(kslot, index, column), owner=kslot)
+    return Task(column.name, lambda: run_column(kslot, index, column), owner=kslot.slot)
 
 
 def page_request_server(kslot: KernelSlot) -> Task:
     """The server that answers a slot's page requests, one a round."""
-    return Task("iopf", lambda: serve_page_request(kslot), server=True, owner=kslot)
+    return Task("iopf", lambda: serve_page_request(kslot), server=True, owner=kslot.slot)
 
 
 def run_column(kslot: KernelSlot, index: int, column: Column) -> Coroutine[Request, object, None]:

@@ -104,7 +104,7 @@ class Cpu:
             iommu.send_invalidate,
             span,
             self.kslot.slot.instance,
-            iommu.WAITED,
+            iommu.State.WAITED,
         )
         if tickets:
             await self._do("wait_invalidate_completion", iommu.wait_completion, tickets)
@@ -116,7 +116,7 @@ class Cpu:
             iommu.send_invalidate,
             span,
             self.kslot.slot.instance,
-            iommu.POSTED,
+            iommu.State.POSTED,
         )
 
     async def invalidate_range_start(self) -> None:

@@ -1,11 +1,12 @@
 """Steps of the host's IOMMU: who may hold a PASID's translations, ITags, invalidations under way.
 
-An ITag's cell goes from None (free) to ``waited`` or ``posted`` when a request is sent. Its
-completion makes a waited one ``done`` (the waiter frees it) and frees a posted one.
+An ITag's cell is None (free) or an `Outstanding`. Its completion makes a waited one done (the
+waiter gives the ITag back) and frees a posted one.
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import NamedTuple
 
 from shootdown_daemon.machine.phases import InvalidateRange
@@ -18,9 +19,20 @@ from shootdown_protocol.memory import PAGE_SHIFT
 ITAGS = 32
 """ITags of a device: 0 to 31 (PCIe ATS), none given out again before its completion."""
 
-WAITED = "waited"
-POSTED = "posted"
-DONE = "done"
+
+class State(IntEnum):
+    """How far an invalidation has come, and whether somebody waits for it."""
+
+    WAITED = 1
+    POSTED = 2
+    DONE = 3
+
+
+class Outstanding(NamedTuple):
+    """What an ITag in use stands for."""
+
+    state: State
+    request: InvalidateRequest
 
 
 class Ticket(NamedTuple):
@@ -60,7 +72,7 @@ def leave(store: Store, pasid: int, device: int) -> None:
 
 
 def send_invalidate(
-    store: Store, span: InvalidateRange, instance: int, state: str
+    store: Store, span: InvalidateRange, instance: int, state: State
 ) -> tuple[Ticket, ...] | Blocked:
     """Send one request to every member; blocked while a member has no free ITag."""
     tickets = []
@@ -71,8 +83,8 @@ def send_invalidate(
         tickets.append(Ticket(device, itag))
     address, size = block_of(span.start, span.end)
     for device, itag in tickets:
-        store.put(("itag", device, itag), state)
         request = InvalidateRequest(itag, span.pasid, address, size, instance)
+        store.put(("itag", device, itag), Outstanding(state, request))
         store.send(("invalidate", device), request)
         store.emit(Invalidation("sent", str(device), itag, span.pasid, address, size))
     return tuple(tickets)
@@ -85,10 +97,18 @@ def _free_itag(store: Store, device: int) -> int | None:
     return None
 
 
+def outstanding(store: Store, device: int, itag: int) -> Outstanding | None:
+    """What an ITag stands for; None when it is free."""
+    held = store.get(("itag", device, itag))
+    assert held is None or isinstance(held, Outstanding)
+    return held
+
+
 def wait_completion(store: Store, tickets: tuple[Ticket, ...]) -> Blocked | None:
     """Guard: every device has completed; then give the ITags back."""
     for device, itag in tickets:
-        if store.get(("itag", device, itag)) != DONE:
+        held = outstanding(store, device, itag)
+        if held is None or held.state is not State.DONE:
             return BLOCKED
     for device, itag in tickets:
         store.put(("itag", device, itag), None)
@@ -97,12 +117,13 @@ def wait_completion(store: Store, tickets: tuple[Ticket, ...]) -> Blocked | None
 
 def complete(store: Store, device: int, itag: int) -> bool:
     """Take a completion in; False when no request with this ITag is under way (unexpected)."""
-    state = store.get(("itag", device, itag))
-    if state == WAITED:
-        store.put(("itag", device, itag), DONE)
-    elif state == POSTED:
-        store.put(("itag", device, itag), None)
-    else:
+    held = outstanding(store, device, itag)
+    if held is None or held.state is State.DONE:
         return False
-    store.emit(Invalidation("completed", str(device), itag, -1, 0, 0))
+    waited = held.state is State.WAITED
+    store.put(("itag", device, itag), held._replace(state=State.DONE) if waited else None)
+    request = held.request
+    store.emit(
+        Invalidation("completed", str(device), itag, request.pasid, request.address, request.size)
+    )
     return True

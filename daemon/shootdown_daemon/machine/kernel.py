@@ -72,6 +72,8 @@ class KernelSlot:
             builder.set_pasid(kernel.directory, pasid, root)
         self.entries = tuple(self._entry(builder, site) for site in slot.sites)
         self.frames = tuple(next(frames) for _ in range(frames_needed(kernel.program)))
+        for pfn in self.frames:
+            free_frame(builder.store, kernel.memory, pfn)
 
     def _entry(self, builder: TableBuilder, site: Site) -> Entry:
         table, word = builder.leaf(self.roots[site.mm], site.va)
@@ -121,8 +123,9 @@ def prepare(store: Store, kslot: KernelSlot, instance: int) -> None:
     kernel, slot = kslot.kernel, kslot.slot
     slot.instance = instance
     for pfn in kslot.frames:
-        store.put(("refs", pfn), None)
-        free_frame(store, kernel.memory, pfn)
+        if store.get(("refs", pfn)) is not None:
+            store.put(("refs", pfn), None)
+            free_frame(store, kernel.memory, pfn)
     free = iter(kslot.frames)
     for site, entry in zip(slot.sites, kslot.entries, strict=True):
         _prepare_location(store, kslot, site, entry, free)
@@ -188,8 +191,8 @@ def settle(store: Store, kslot: KernelSlot) -> None:
         if pte_present(pte):
             store.emit(resident(store, memory, kslot.slot, site, pte, final=True))
     for pfn in kslot.frames:
-        if store.get(("refs", pfn)) is None:
-            check_poison(store, memory, pfn)
+        if store.get(("refs", pfn)) is None and not check_poison(store, memory, pfn):
+            free_frame(store, memory, pfn)
 
 
 def claim_kernel_frame(store: Store, memory: PhysicalMemory, pfn: int) -> None:

@@ -44,12 +44,13 @@ def alloc_page(
     return pfn
 
 
-def check_poison(store: Store, memory: PhysicalMemory, pfn: int) -> None:
-    """Report a stray write when a free frame's poison is broken."""
+def check_poison(store: Store, memory: PhysicalMemory, pfn: int) -> bool:
+    """Whether a free frame's poison is whole; a stray write is reported."""
     generation = store.load(memory.generation_word(pfn))
     broken = store.broken_word(memory.first_word(pfn), poison_word(generation))
     if broken is not None:
         store.emit(Stray(pfn, generation, broken))
+    return broken is None
 
 
 def get_page(store: Store, pfn: int) -> None:

@@ -16,6 +16,9 @@ from shootdown_engine.trap import BLOCKED, Blocked, Request, trap
 from shootdown_protocol.history import Kind
 from shootdown_protocol.program import Instruction, Op, Program, Speculation, When
 
+PAUSE = "pause"
+"""Name of the step before which a prefetcher waits for a time of the agent's choosing."""
+
 
 def device_threads(
     program: Program, slot: Slot, device: int
@@ -61,6 +64,13 @@ async def run_column(device: Device, thread: DeviceThread) -> None:
     await trap("end", end_column, slot, thread.number)
 
 
+async def run_prefetches(device: Device, thread: DeviceThread, what: Speculation) -> None:
+    """Translate unasked as often as the program says, pausing in between."""
+    for _ in range(what.count):
+        await trap(PAUSE, tick)
+        await device.prefetch(thread, what.location, write=what.write_intent)
+
+
 async def _run(device: Device, thread: DeviceThread, line: Instruction) -> None:
     slot = thread.slot
     if line.op is Op.AWAIT:
@@ -99,6 +109,6 @@ def warm(store: Store, device: Device, program: Program, slot: Slot, number: int
             site = slot.sites[declared.location]
             answer = device.step_walk(store, site)
             assert isinstance(answer, Cached), f"{site.name} cannot be warm: {answer}"
-            store.put(atc.atc_cell(device.number, site.pasid, site.vpn), answer)
+            device.insert(store, site.pasid, site.vpn, answer)
             filled += 1
     return filled

@@ -42,7 +42,7 @@ SUCCESS = "success"
 class DeviceConfig:
     """What a testbed says of a device. ``device`` is its number, ``directory`` the PASID table's.
 
-    ``iotlb``: the IOMMU in front caches too; ``walk_by_level``: each table load is a step of its
+    ``iotlb``: the IOMMU in front caches too; ``atc_entries``: capacity, 0 for no limit; ``walk_by_level``: each table load is a step of its
     own; ``watch_stale``: note hits whose entry has changed (reads the entry at each hit).
     """
 
@@ -50,6 +50,7 @@ class DeviceConfig:
     name: str
     directory: int
     iotlb: bool = False
+    atc_entries: int = 0
     walk_by_level: bool = False
     watch_stale: bool = True
 
@@ -93,9 +94,9 @@ class Device:
             self.threads[pasid] = keys
             self.pages[pasid] = vpns
 
-    def reset(self, store: Store) -> None:
-        """Drop everything cached, as between two batches; nothing may be under way."""
-        for pasid, vpns in self.pages.items():
+    def reset(self, store: Store, slot: Slot) -> None:
+        """Drop all that is cached for a slot, as between two batches; nothing may be under way."""
+        for pasid, vpns in slot.vpns.items():
             for vpn in vpns:
                 self._drop(store, pasid, vpn)
                 store.put(atc.iotlb_cell(self.number, pasid, vpn), None)
@@ -218,7 +219,7 @@ class Device:
             return None
         if isinstance(answer, WalkFault):
             return answer
-        store.put(atc.atc_cell(self.number, site.pasid, site.vpn), answer)
+        self.insert(store, site.pasid, site.vpn, answer)
         if intent.kind is Kind.STORE and not answer.writable:
             return WalkFault("read-only", 1)
         if issue:
@@ -262,6 +263,20 @@ class Device:
         """Report an access whose faults were answered and never resolved."""
         write = intent.kind is Kind.STORE
         store.emit(Fault(intent.location, write, "retried", exhausted=True))
+
+    def insert(self, store: Store, pasid: int, vpn: int, entry: Cached) -> None:
+        """Put a translation into the ATC; a full one gives up what was put in longest ago."""
+        capacity = self.config.atc_entries
+        if capacity:
+            head = store.get(("atc_head", self.number)) or 0
+            assert isinstance(head, int)
+            ring = ("atc_ring", self.number, head % capacity)
+            oldest = store.get(ring)
+            if isinstance(oldest, tuple):
+                self._drop(store, *oldest)
+            store.put(ring, (pasid, vpn))
+            store.put(("atc_head", self.number), (head + 1) % capacity)
+        store.put(atc.atc_cell(self.number, pasid, vpn), entry)
 
     def _issue(self, store: Store, thread: DeviceThread, site: Site) -> None:
         cell = atc.issued_cell(self.number, thread.key)

@@ -1,0 +1,1 @@
+"""The ``shootdown`` command: starts and stops processes, asks them, and shows what came of it."""

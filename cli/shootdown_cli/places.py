@@ -1,0 +1,229 @@
+"""Where things lie: shipped configuration, run directories, and folders of live testbeds.
+
+A live testbed has a folder of its own (mode 0700) with its sockets, a lock that its daemon holds
+for as long as it lives, and ``testbed.json``. What a dead one left is removed by the next start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import stat
+import tempfile
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from shootdown_protocol.errors import ErrorCode, UsageError
+from shootdown_protocol.segment import unlink
+
+TESTBED_FILE = "testbed.json"
+LOCK_FILE = "lock"
+SOCKET_PATH_MAX = 100
+"""A little less than the 107 bytes that a Unix socket's path may have."""
+
+
+def configs() -> Path:
+    """The shipped scenarios, testbeds and fault plans: in the package, else in the checkout."""
+    inside = Path(__file__).parent / "configs"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "configs"
+
+
+def find_config(kind: str, name: str, suffix: str) -> Path:
+    """A file given by path, or by its bare name among the shipped ones of a kind."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = configs() / kind / (name if name.endswith(suffix) else name + suffix)
+    if shipped.is_file() and len(path.parts) == 1:
+        return shipped
+    have = ", ".join(sorted(found.stem for found in (configs() / kind).glob(f"*{suffix}")))
+    raise UsageError(
+        ErrorCode.USAGE,
+        seen=f"{name}, which is no file",
+        expected=f"a {suffix} file or one of {have}",
+        where=kind,
+    )
+
+
+def runtime_root() -> Path:
+    """The folder that holds the folders of live testbeds; made if need be, ours alone."""
+    given = os.environ.get("SHOOTDOWN_RUNTIME_DIR")
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    if given:
+        root = Path(given)
+    elif base and os.access(base, os.W_OK):
+        root = Path(base) / "shootdown"
+    else:
+        root = Path(tempfile.gettempdir()) / f"shootdown-{os.getuid()}"
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = root.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise UsageError(
+            ErrorCode.USAGE,
+            seen=f"mode {stat.filemode(found.st_mode)}, owner {found.st_uid}",
+            expected=f"a folder of mode 0700 owned by {os.getuid()}",
+            where=str(root),
+        )
+    return root
+
+
+@dataclass(slots=True)
+class TestbedRecord:
+    """What ``testbed.json`` says of a testbed; ``token`` is for its agents and nobody else."""
+
+    name: str
+    folder: str
+    segment: str
+    token: str = field(repr=False)
+    agents: int
+    daemon: int = 0
+    pids: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """The testbed's folder."""
+        return Path(self.folder)
+
+    def endpoint(self, plane: str) -> str:
+        """Socket of a plane: ``device``, ``control`` or ``events``."""
+        return f"ipc://{self.path / plane}"
+
+    def save(self) -> None:
+        """Write the file whole or not at all, readable by its owner only."""
+        target = self.path / TESTBED_FILE
+        part = target.with_suffix(".part")
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(asdict(self), file)
+        part.replace(target)
+
+
+def new_folder(name: str) -> Path:
+    """Make the folder of a new testbed; `UsageError` when the name is taken or no good."""
+    if not name or not all(c.isalnum() or c in "-_." for c in name) or name[0] == ".":
+        raise UsageError(
+            ErrorCode.USAGE,
+            seen=repr(name),
+            expected="letters, digits, '-', '_' and '.'",
+            where="the testbed's name",
+        )
+    folder = runtime_root() / name
+    if len(os.fsencode(folder / "control")) > SOCKET_PATH_MAX:
+        raise UsageError(
+            ErrorCode.USAGE,
+            seen=f"a path of {len(os.fsencode(folder))} bytes: {folder}",
+            expected=f"at most {SOCKET_PATH_MAX - 8}, for sockets to fit (SHOOTDOWN_RUNTIME_DIR)",
+            where="the runtime folder",
+        )
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        raise UsageError(
+            ErrorCode.USAGE,
+            seen=f"a testbed named {name} that is live",
+            expected="another name, or `shootdown down` first",
+            where=str(folder),
+        ) from None
+    return folder
+
+
+def hold_lock(folder: Path) -> int:
+    """Take a testbed's lock for the life of this process; gives its file descriptor."""
+    fd = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return fd
+
+
+def is_live(folder: Path) -> bool:
+    """Whether somebody holds a testbed's lock."""
+    try:
+        fd = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def read_record(folder: Path) -> TestbedRecord | None:
+    """What a folder says of its testbed; None when it says nothing that can be read."""
+    try:
+        return TestbedRecord(**json.loads((folder / TESTBED_FILE).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def live_testbeds() -> list[TestbedRecord]:
+    """Every testbed whose daemon lives, by name."""
+    folders = sorted(path for path in runtime_root().iterdir() if path.is_dir())
+    records = (read_record(folder) for folder in folders if is_live(folder))
+    return [record for record in records if record is not None]
+
+
+def find_testbed(name: str | None) -> TestbedRecord:
+    """The live testbed of a name, or the only one; `UsageError` says which there are."""
+    live = live_testbeds()
+    names = ", ".join(record.name for record in live) or "none is live: `shootdown up` starts one"
+    chosen = [record for record in live if name in (None, record.name)]
+    if len(chosen) != 1:
+        raise UsageError(
+            ErrorCode.USAGE,
+            seen=f"--on {name}" if name else f"{len(live)} live testbeds",
+            expected=f"the name of one of them ({names})",
+            where="--on",
+        )
+    return chosen[0]
+
+
+def remove(folder: Path) -> list[str]:
+    """Remove what a dead testbed has left; gives what was removed, in words."""
+    removed = []
+    record = read_record(folder)
+    if record is not None:
+        with contextlib.suppress(FileNotFoundError):
+            unlink(record.segment)
+            removed.append(f"shared memory {record.segment}")
+    shutil.rmtree(folder, ignore_errors=True)
+    removed.append(f"folder {folder}")
+    return removed
+
+
+def sweep(young_s: float = 5.0) -> list[str]:
+    """Remove what dead testbeds have left, but no folder so young that it may be starting."""
+    removed = []
+    now = datetime.now().timestamp()
+    for folder in runtime_root().iterdir():
+        if folder.is_dir() and not is_live(folder):
+            locked_once = (folder / LOCK_FILE).exists()
+            if locked_once or now - folder.stat().st_mtime > young_s:
+                removed += remove(folder)
+    return removed
+
+
+def new_run_directory(out: Path, scenario: str) -> Path:
+    """``OUT/TIME-SCENARIO/``, and ``OUT/latest`` to point at it."""
+    out.mkdir(parents=True, exist_ok=True)
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    for number in range(1000):
+        name = f"{stamp}-{scenario}" + (f"-{number}" if number else "")
+        try:
+            (out / name).mkdir()
+        except FileExistsError:
+            continue
+        break
+    else:
+        raise UsageError(
+            ErrorCode.USAGE, seen="1000 runs in this second", expected="fewer", where=str(out)
+        )
+    part = out / f".latest-{os.getpid()}"
+    with contextlib.suppress(OSError):
+        part.symlink_to(name)
+        part.replace(out / "latest")
+    return out / name

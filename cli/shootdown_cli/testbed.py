@@ -1,0 +1,257 @@
+"""Starts and ends the processes of a testbed: one daemon and its agents, forked from here.
+
+Everything a child needs is imported before the fork, so that a testbed is ready in milliseconds;
+no ZeroMQ context exists yet at that moment, for one does not survive a fork.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import secrets
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from shootdown_cli import places
+from shootdown_cli.places import TestbedRecord
+from shootdown_daemon.shell.config import DaemonConfig
+from shootdown_daemon.shell.log import ProcessLog
+from shootdown_daemon.shell.server import serve as serve_daemon
+from shootdown_device_agent.shell.agent import AgentConfig
+from shootdown_device_agent.shell.agent import serve as serve_agent
+from shootdown_verify.testbed import Testbed
+
+READY_S = 20.0
+"""How long a testbed may take to be ready."""
+END_S = 15.0
+"""How long its processes may take to end once asked."""
+READY = b"+"
+FAILED = b"!"
+
+
+class TestbedFailed(Exception):  # noqa: N818 - the noun of the exit status
+    """The testbed itself failed (exit status 4)."""
+
+    __test__ = False
+
+
+class Processes:
+    """The processes of one testbed that this process has started."""
+
+    def __init__(self, record: TestbedRecord, logs: Path) -> None:
+        """Start with none."""
+        self.record = record
+        self.logs = logs
+        self.pids: dict[str, int] = {}
+        self.ended: dict[str, int] = {}
+
+    def died(self) -> dict[str, int]:
+        """Processes that have ended since the last call, with their wait status."""
+        ended = {}
+        for name, pid in self.pids.items():
+            if name in self.ended:
+                continue
+            with contextlib.suppress(ChildProcessError):
+                done, status = os.waitpid(pid, os.WNOHANG)
+                if done:
+                    ended[name] = status
+        self.ended.update(ended)
+        return ended
+
+    @property
+    def alive(self) -> list[str]:
+        """Names of the processes that have not ended."""
+        return [name for name in self.pids if name not in self.ended]
+
+    def end(self, patience_s: float = END_S) -> None:
+        """Wait until all have ended; kill what does not, by pid; remove what they left."""
+        deadline = time.monotonic() + patience_s
+        asked = False
+        while self.alive:
+            self.died()
+            if not self.alive:
+                break
+            if time.monotonic() > deadline:
+                for name in self.alive:
+                    number = signal.SIGKILL if asked else signal.SIGTERM
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(self.pids[name], number)
+                asked = True
+                deadline = time.monotonic() + 2.0
+            time.sleep(0.002)
+        places.remove(self.record.path)
+
+    def describe(self) -> str:
+        """How the ended processes ended, in words."""
+        return ", ".join(f"{name} {_how(status)}" for name, status in sorted(self.ended.items()))
+
+
+def _how(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return f"was killed by {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"ended with status {os.waitstatus_to_exitcode(status)}"
+
+
+def daemon_config(
+    testbed: Testbed, record: TestbedRecord, logs: Path, owner: int | None
+) -> DaemonConfig:
+    """A daemon's settings from a testbed file."""
+    return DaemonConfig(
+        directory=record.path,
+        logs=logs,
+        name=record.name,
+        token=record.token,
+        segment=record.segment,
+        agents=testbed.agents,
+        frames=testbed.frames,
+        instances_per_batch=testbed.instances_per_batch,
+        window=testbed.window,
+        iotlb=testbed.iotlb,
+        atc_entries=testbed.atc_entries,
+        walk_by_level=testbed.walk_by_level,
+        heartbeat_ms=testbed.heartbeat_ms,
+        heartbeat_limit_ms=testbed.heartbeat_limit_ms,
+        completion_timeout_ms=testbed.completion_timeout_ms,
+        drain_timeout_ms=testbed.drain_timeout_ms,
+        owner=owner,
+    )
+
+
+def new_record(testbed: Testbed, name: str) -> TestbedRecord:
+    """Make a testbed's folder and say in it what will be there."""
+    folder = places.new_folder(name)
+    token = secrets.token_hex(16)
+    record = TestbedRecord(
+        name=name,
+        folder=str(folder),
+        segment=f"shootdown-{name}-{token[:8]}",
+        token=token,
+        agents=testbed.agents,
+    )
+    record.save()
+    return record
+
+
+def start(
+    testbed: Testbed,
+    name: str,
+    logs: Path,
+    *,
+    pids_file: Path | None = None,
+    stays: bool = False,
+) -> Processes:
+    """Start a testbed and return when every agent has been welcomed.
+
+    ``pids_file`` is written as soon as the processes exist. A testbed that ``stays`` outlives
+    this process; any other ends with it.
+    """
+    record = new_record(testbed, name)
+    processes = Processes(record, logs)
+    logs.mkdir(parents=True, exist_ok=True)
+    config = daemon_config(testbed, record, logs, None if stays else os.getpid())
+    generation = time.time_ns() % (1 << 48)
+    ready, tell = os.pipe()
+    gc.collect()
+    gc.freeze()
+    try:
+        processes.pids["daemon"] = _fork(
+            "daemon", logs, tell, partial(_daemon, config, generation)
+        )
+        for number in range(testbed.agents):
+            agent = f"agent{number}"
+            agent_config = AgentConfig(config.device_endpoint, agent, record.token)
+            processes.pids[agent] = _fork(
+                agent, logs, tell, partial(_agent, agent_config, logs)
+            )
+    finally:
+        os.close(tell)
+        gc.unfreeze()
+    record.daemon = processes.pids["daemon"]
+    record.pids = dict(processes.pids)
+    record.save()
+    if pids_file is not None:
+        agents = {name: pid for name, pid in processes.pids.items() if name != "daemon"}
+        pids_file.write_text(json.dumps({"daemon": record.daemon, "agents": agents}) + "\n")
+    _wait_ready(processes, ready, 1 + testbed.agents)
+    return processes
+
+
+def _wait_ready(processes: Processes, ready: int, expected: int) -> None:
+    deadline = time.monotonic() + READY_S
+    told = b""
+    try:
+        while len(told) < expected:
+            wait = max(0.0, deadline - time.monotonic())
+            readable, _, _ = select.select([ready], [], [], wait)
+            data = os.read(ready, 64) if readable else b""
+            told += data
+            if not data or FAILED in told:
+                time.sleep(0.05)
+                processes.died()
+                processes.end(0.0)
+                why = processes.describe() or f"not ready within {READY_S:.0f} s"
+                message = f"the testbed did not start: {why}\n{_last_words(processes.logs)}"
+                raise TestbedFailed(message)
+    finally:
+        os.close(ready)
+
+
+def _last_words(logs: Path) -> str:
+    lines = []
+    for path in sorted(logs.glob("*.stderr")) + sorted(logs.glob("*.log")):
+        text = path.read_text(errors="replace").strip().splitlines()
+        lines += [f"  {path.name}: {line}" for line in text[-3:]]
+    return "\n".join(lines)
+
+
+def _fork(name: str, logs: Path, tell: int, main: Callable[[Callable[[bytes], None]], int]) -> int:
+    """Start a process; it tells by one byte that it is ready or has failed."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 4
+    try:
+        os.setsid()  # A terminal's Ctrl-C is for the command, which ends the testbed in order.
+        errors = os.open(logs / f"{name}.stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        null = os.open(os.devnull, os.O_RDWR)
+        for target, source in ((0, null), (1, errors), (2, errors)):
+            os.dup2(source, target)
+        status = main(lambda byte: _tell(tell, byte))
+    except BaseException:  # noqa: BLE001 - the last stop of a child: it must not return
+        import traceback  # noqa: PLC0415 - only a child that fails needs it
+
+        traceback.print_exc()
+        _tell(tell, FAILED)
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _tell(tell: int, byte: bytes) -> None:
+    with contextlib.suppress(OSError):
+        os.write(tell, byte)
+        os.close(tell)
+
+
+def _daemon(config: DaemonConfig, generation: int, told: Callable[[bytes], None]) -> int:
+    places.hold_lock(config.directory)
+    return serve_daemon(config, generation, lambda: told(READY))
+
+
+def _agent(config: AgentConfig, logs: Path, told: Callable[[bytes], None]) -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    log = ProcessLog(logs, config.name)
+    status = serve_agent(config, log.info, lambda: told(READY))
+    log.close()
+    if status:
+        told(FAILED)
+    return status

@@ -1,0 +1,50 @@
+"""What a daemon is told when it starts: its folder, its sizes and its limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonConfig:
+    """One daemon's settings; units are the last word of a name.
+
+    ``directory`` holds the sockets (mode 0700); ``logs`` the log files; ``agents`` is how many
+    must join before a run may start. ``token`` is what an agent must show, ``segment`` names the
+    shared memory. A daemon with an ``owner`` (a pid) ends when that process does.
+    """
+
+    directory: Path
+    logs: Path
+    name: str
+    token: str = field(repr=False)
+    segment: str
+    agents: int
+    frames: int = 16_384
+    board_words: int = 1 << 16
+    instances_per_batch: int = 256
+    window: int = 32
+    iotlb: bool = True
+    atc_entries: int = 0
+    walk_by_level: bool = False
+    heartbeat_ms: int = 200
+    heartbeat_limit_ms: int = 2000
+    completion_timeout_ms: int = 5000
+    drain_timeout_ms: int = 30_000
+    owner: int | None = None
+
+    @property
+    def device_endpoint(self) -> str:
+        """Where agents connect."""
+        return f"ipc://{self.directory / 'device'}"
+
+    @property
+    def control_endpoint(self) -> str:
+        """Where the command line connects."""
+        return f"ipc://{self.directory / 'control'}"
+
+    @property
+    def events_endpoint(self) -> str:
+        """Where observers subscribe."""
+        return f"ipc://{self.directory / 'events'}"

@@ -1,0 +1,182 @@
+"""The control plane: requests of the command line, and events for whoever looks on.
+
+No send blocks; an asker that does not read loses its answers, never the testbed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import zmq
+
+from shootdown_daemon.shell.config import DaemonConfig
+from shootdown_daemon.shell.disciplines import load_discipline
+from shootdown_daemon.shell.log import ProcessLog
+from shootdown_daemon.shell.running import Running
+from shootdown_protocol import codec, messages
+from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, ShootdownError
+from shootdown_protocol.messages import ProcessRole, ProcessState, RunEnd
+
+if TYPE_CHECKING:
+    from shootdown_daemon.shell.server import Daemon
+
+PROGRESS_S = 0.2
+"""How often an asker is told how far its run has come."""
+
+
+class ControlPlane:
+    """The control ROUTER and the observers' PUB of one daemon."""
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        config: DaemonConfig,
+        log: ProcessLog,
+    ) -> None:
+        """Bind both sockets."""
+        self.config = config
+        self.log = log
+        self.socket = context.socket(zmq.ROUTER)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.bind(config.control_endpoint)
+        self.events = context.socket(zmq.PUB)
+        self.events.setsockopt(zmq.LINGER, 0)
+        self.events.bind(config.events_endpoint)
+        self._event_number = 0
+        self._progress_s = 0.0
+        self._runs = 0
+
+    def handle(self, daemon: Daemon) -> None:
+        """Answer every request that is there."""
+        while True:
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            asker = frames[0]
+            try:
+                request = codec.decode_control_to_daemon(b"".join(frames[1:]))
+            except RemoteProtocolError as error:
+                self.log.error("bad_request", why=str(error))
+                self._answer(asker, messages.ErrorReply(0, error.code, str(error)[:2000]))
+                continue
+            self._obey(daemon, asker, request)
+
+    def _obey(self, daemon: Daemon, asker: bytes, request: messages.ControlToDaemon) -> None:
+        if isinstance(request, messages.Status):
+            self._answer(asker, self._status(daemon, request.request))
+        elif isinstance(request, messages.RunScenario):
+            self._start(daemon, asker, request)
+        elif isinstance(request, messages.Abort):
+            if daemon.run is None or daemon.run.number != request.run:
+                why = f"run {request.run} is not under way"
+                self._error(asker, request.request, ErrorCode.NO_SUCH_RUN, why)
+            else:
+                daemon.run.abort(RunEnd.ABORTED, "it was asked to end early")
+        else:
+            daemon.stop(request.reason or "it was asked to stop")
+            self._answer(asker, messages.Stopping(request.request))
+
+    def _start(self, daemon: Daemon, asker: bytes, request: messages.RunScenario) -> None:
+        members = daemon.agents()
+        if daemon.run is not None or daemon.stopping:
+            what = daemon.run.program.name if daemon.run else "its own end"
+            self._error(asker, request.request, ErrorCode.TESTBED_BUSY, f"it is busy with {what}")
+            return
+        if len(members) < max(1, self.config.agents):
+            why = f"{len(members)} of {self.config.agents} agents have joined"
+            self._error(asker, request.request, ErrorCode.AGENT_LOST, why)
+            return
+        self._runs += 1
+        try:
+            run = Running(
+                self.config,
+                daemon.segment,
+                daemon.devices.router,
+                request,
+                load_discipline(request.discipline),
+                self._runs,
+                asker,
+            )
+        except ShootdownError as error:
+            self._error(asker, request.request, error.code, str(error)[:2000])
+            return
+        daemon.start(run)
+        self._answer(asker, messages.RunStarted(request.request, run.number))
+        self.event("run_started", scenario=run.program.name, run=run.number)
+
+    def progress(self, run: Running) -> None:
+        """Tell the asker, now and then, how far its run has come."""
+        now = time.monotonic()
+        if now - self._progress_s < PROGRESS_S:
+            return
+        self._progress_s = now
+        live = run.live
+        told = messages.RunProgress(run.request.request, run.number, live.done, live.instances)
+        self._answer(run.asker, told)
+        self.event("run_progress", run=run.number, done=live.done)
+
+    def run_ended(self, run: Running) -> None:
+        """Tell the asker that its run is over."""
+        self._answer(
+            run.asker,
+            messages.RunEnded(
+                request=run.request.request,
+                run=run.number,
+                end=run.end,
+                why=run.why[:2000],
+                instances=run.live.done,
+                counters={"batches": run.live.batches, "steps": run.live.runner.steps},
+                histories=tuple(run.histories),
+            ),
+        )
+        self.event("run_ended", run=run.number, end=run.end.value)
+
+    def event(self, name: str, **fields: str | float | bool | None) -> None:
+        """Publish something for observers; dropped for those who are slow."""
+        self._event_number += 1
+        event = messages.Event(self._event_number, "daemon", name, fields)
+        self.events.send(codec.encode_event(event), zmq.NOBLOCK)
+
+    def close(self) -> None:
+        """Close both sockets, giving the last answers a moment to leave."""
+        self.socket.close(linger=200)
+        self.events.close(linger=0)
+
+    def _status(self, daemon: Daemon, request: int) -> messages.StatusReply:
+        run = daemon.run
+        state = ProcessState.RUNNING if run is not None else ProcessState.IDLE
+        own = {} if run is None else {"instances": run.live.done, "steps": run.live.runner.steps}
+        processes = [
+            messages.ProcessStatus("daemon", os.getpid(), ProcessRole.DAEMON, state, (), own)
+        ]
+        processes += [
+            messages.ProcessStatus(
+                link.name,
+                link.pid,
+                ProcessRole.AGENT,
+                ProcessState.RUNNING if link.loaded else ProcessState.IDLE,
+                (),
+                link.counters,
+            )
+            for link in daemon.agents()
+        ]
+        return messages.StatusReply(
+            request=request,
+            testbed=self.config.name,
+            run=0 if run is None else run.number,
+            scenario="" if run is None else run.program.name,
+            instances=0 if run is None else run.live.done,
+            processes=tuple(processes),
+        )
+
+    def _error(self, asker: bytes, request: int, code: ErrorCode, why: str) -> None:
+        self._answer(asker, messages.ErrorReply(request, code, why))
+
+    def _answer(self, asker: bytes, message: messages.ControlFromDaemon) -> None:
+        try:
+            self.socket.send_multipart([asker, codec.encode_control(message)], zmq.NOBLOCK)
+        except zmq.ZMQError:
+            return

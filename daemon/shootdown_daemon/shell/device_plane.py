@@ -1,0 +1,166 @@
+"""The device plane: welcomes agents, numbers messages, hands what they carry to the run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import zmq
+
+from shootdown_daemon.shell.config import DaemonConfig
+from shootdown_daemon.shell.links import AgentLink, DeviceRouter
+from shootdown_daemon.shell.log import ProcessLog
+from shootdown_daemon.shell.running import Running
+from shootdown_protocol import messages
+from shootdown_protocol.board import AGENTS_MAX
+from shootdown_protocol.errors import ErrorCode, RemoteProtocolError
+from shootdown_protocol.segment import Segment
+from shootdown_protocol.sequence import Arrival
+
+
+class DevicePlane:
+    """All agents of a testbed, and the socket that they are reached by."""
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        config: DaemonConfig,
+        segment: Segment,
+        log: ProcessLog,
+    ) -> None:
+        """Bind the socket."""
+        socket = context.socket(zmq.ROUTER)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.bind(config.device_endpoint)
+        self.router = DeviceRouter(socket)
+        self.config = config
+        self.segment = segment
+        self.log = log
+        self.seed = 0
+
+    def links(self) -> Iterable[AgentLink]:
+        """Agents that are members now."""
+        return self.router.links.values()
+
+    def handle(self, run: Running | None) -> None:
+        """Take in every message that is there."""
+        for identity, message in self.router.receive():
+            if isinstance(message, RemoteProtocolError):
+                self._refuse(identity, message)
+            elif isinstance(message, messages.Hello):
+                self._hello(identity, message)
+            else:
+                self._from_member(identity, message, run)
+
+    def beat(self, now: float) -> None:
+        """Ask every agent for a sign of life; one that gave none for too long is lost."""
+        for link in list(self.links()):
+            silent_ms = (now - link.heard_s) * 1000
+            if silent_ms > self.config.heartbeat_limit_ms:
+                self.router.lose(
+                    link,
+                    f"silent for {silent_ms:.0f} ms (limit {self.config.heartbeat_limit_ms} ms)",
+                )
+                continue
+            link.beats += 1
+            self.router.send(link, messages.Heartbeat(0, link.beats))
+
+    def take_lost(self) -> list[tuple[AgentLink, str]]:
+        """Agents lost since the last call, with the reason."""
+        lost, self.router.lost = self.router.lost, []
+        return lost
+
+    def goodbye(self, reason: str) -> None:
+        """Tell every agent that the daemon ends."""
+        for link in list(self.links()):
+            self.router.send(link, messages.Goodbye(0, reason))
+
+    def close(self) -> None:
+        """Close the socket, giving goodbyes a moment to leave."""
+        for link in list(self.links()):
+            link.close()
+        self.router.socket.close(linger=200)
+
+    def _hello(self, identity: bytes, hello: messages.Hello) -> None:
+        refusal = self._why_not(identity, hello)
+        if refusal is not None:
+            code, why = refusal
+            self.log.error("agent_refused", agent=hello.name, pid=hello.pid, why=why)
+            self.router.send_raw(identity, messages.Refused(0, code, why))
+            return
+        taken = {link.number for link in self.links()}
+        number = next(n for n in range(AGENTS_MAX) if n not in taken)
+        link = AgentLink(identity, hello.name, number, hello.pid, time.monotonic())
+        link.incoming.accept(hello.sequence)
+        self.router.links[identity] = link
+        config = self.config
+        self.router.send(
+            link,
+            messages.Welcome(
+                sequence=0,
+                protocol_version=messages.PROTOCOL_VERSION,
+                agent=number,
+                segment=self.segment.name,
+                segment_generation=self.segment.generation,
+                heartbeat_ms=config.heartbeat_ms,
+                heartbeat_limit_ms=config.heartbeat_limit_ms,
+                seed=self.seed,
+                iotlb=config.iotlb,
+                atc_entries=config.atc_entries,
+                walk_by_level=config.walk_by_level,
+            ),
+        )
+        self.log.info("agent_joined", agent=hello.name, pid=hello.pid, number=number)
+
+    def _why_not(self, identity: bytes, hello: messages.Hello) -> tuple[ErrorCode, str] | None:
+        if hello.token != self.config.token:
+            return ErrorCode.WRONG_TOKEN, "the token is not this testbed's"
+        if identity in self.router.links:
+            return ErrorCode.NAME_TAKEN, "this connection has said hello before"
+        if any(link.name == hello.name for link in self.links()):
+            return ErrorCode.NAME_TAKEN, f"an agent named {hello.name} is here already"
+        if len(self.router.links) >= AGENTS_MAX:
+            return ErrorCode.AGENTS_FULL, f"{AGENTS_MAX} agents are here already"
+        return None
+
+    def _from_member(
+        self, identity: bytes, message: messages.DeviceToDaemon, run: Running | None
+    ) -> None:
+        link = self.router.links.get(identity)
+        if link is None:
+            why = f"{type(message).__name__} from a peer that was not welcomed"
+            refused = messages.Refused(0, ErrorCode.NOT_WELCOMED, why)
+            self.router.send_raw(identity, refused)
+            return
+        link.heard_s = time.monotonic()
+        arrival = link.incoming.accept(message.sequence)
+        if arrival is not Arrival.NEXT:
+            self.log.error("sequence", agent=link.name, arrival=arrival.value)
+            if arrival is not Arrival.GAP:
+                return
+            if run is not None:
+                run.agent_lost(link.name, f"messages before number {message.sequence} are missing")
+        self._obey(link, message, run)
+
+    def _obey(self, link: AgentLink, message: messages.DeviceToDaemon, run: Running | None) -> None:
+        if isinstance(message, messages.HeartbeatReply):
+            link.counters = message.counters
+        elif isinstance(message, messages.Goodbye):
+            self.router.lose(link, f"it said goodbye: {message.reason}")
+        elif isinstance(message, messages.ErrorReport):
+            self.log.error("agent_reports", agent=link.name, code=message.code, why=message.why)
+            if run is not None:
+                run.agent_lost(link.name, f"it reports: {message.why}")
+        elif run is not None:
+            for error in run.from_agent(link, message):
+                self.log.error("agent_broke_protocol", agent=link.name, why=error.why)
+                self.router.send(link, error)
+
+    def _refuse(self, identity: bytes, error: RemoteProtocolError) -> None:
+        link = self.router.links.get(identity)
+        self.log.error("bad_message", agent=link.name if link else "unknown", why=str(error))
+        if link is None:
+            self.router.send_raw(identity, messages.Refused(0, error.code, str(error)[:2000]))
+        else:
+            self.router.send(link, messages.ErrorReport(0, error.code, str(error)[:2000]))

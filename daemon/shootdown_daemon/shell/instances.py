@@ -1,0 +1,146 @@
+"""Instances in flight: which tasks can go, which are held, parked or tried again by turn.
+
+The batch clock counts steps of this process. A task *held* waits for a tick, one *parked* for a
+private cell to be put, and one to be *tried again* for a word that another process may write.
+"""
+
+from __future__ import annotations
+
+import heapq
+from random import Random
+
+from shootdown_daemon.shell.chooser import Chooser
+from shootdown_engine.runner import Runner
+from shootdown_engine.task import Task
+
+
+class InstanceRun:
+    """One instance: its tasks that can go, and how many of its columns have not ended."""
+
+    __slots__ = ("again", "chooser", "listed", "ready", "unfinished")
+
+    def __init__(self, columns: list[Task], chooser: Chooser) -> None:
+        """Start with every column ready."""
+        self.ready = columns
+        self.again: list[Task] = []
+        self.unfinished = len(columns)
+        self.chooser = chooser
+        self.listed = False
+
+
+class InFlight:
+    """Makes steps of the instances in flight, chosen by seed."""
+
+    def __init__(self, runner: Runner, random: Random) -> None:
+        """Start with nothing in flight."""
+        self.runner = runner
+        self.clock = 0
+        self.unfinished = 0
+        self.steps_estimate = 48.0
+        self._random = random
+        self._runs: dict[int, InstanceRun] = {}
+        self._listed: list[InstanceRun] = []
+        self._held: list[tuple[int, int, Task]] = []
+        self._holds = 0
+
+    def start(self, slot: int, columns: list[Task], hold_ticks: int) -> None:
+        """Put an instance into flight; a slot's server tasks join it when they are woken."""
+        chooser = Chooser(self._random, int(self.steps_estimate), hold_ticks)
+        run = InstanceRun(columns, chooser)
+        self._runs[slot] = run
+        self.unfinished += 1
+        self._list(run)
+
+    def make_steps(self, count: int) -> int:
+        """Make up to so many steps; fewer when nothing more can go now. Gives how many."""
+        made = 0
+        for _ in range(count):
+            if not self._listed and not self._next_tick():
+                break
+            made += self._one_step()
+        return made
+
+    def try_again(self) -> None:
+        """Let every task whose guard reads other processes' words be tried."""
+        for run in self._runs.values():
+            if run.again:
+                run.ready += run.again
+                run.again.clear()
+                self._list(run)
+
+    def adopt(self, task: Task) -> None:
+        """Make a task that nobody waits for ready in its slot's instance."""
+        assert task.owner is not None
+        run = self._runs.get(task.owner.index)
+        if run is None:
+            run = self._runs[task.owner.index] = InstanceRun(
+                [], Chooser(self._random, int(self.steps_estimate), 2)
+            )
+        run.ready.append(task)
+        self._list(run)
+
+    def wake(self) -> None:
+        """Take in the tasks that the runner has woken."""
+        woken = self.runner.woken
+        while woken:
+            self.adopt(woken.pop())
+
+    def _one_step(self) -> int:
+        position = int(self._random.random() * len(self._listed))
+        run = self._listed[position]
+        task = run.chooser.choose(run.ready)
+        made = self.runner.step(task)
+        if made:
+            self._stepped(run, task)
+        else:
+            run.ready.remove(task)
+            if not self.runner.park(task):
+                run.again.append(task)
+        if not run.ready:
+            self._unlist(position, run)
+        self.wake()
+        return made
+
+    def _stepped(self, run: InstanceRun, task: Task) -> None:
+        self.clock += 1
+        if run.again:
+            run.ready += run.again
+            run.again.clear()
+        if task.ended:
+            run.ready.remove(task)
+            self.runner.forget(task)
+            run.unfinished -= 1
+            if not run.unfinished:
+                self.unfinished -= 1
+                self.steps_estimate += 0.02 * (run.chooser.made - self.steps_estimate)
+            return
+        hold = run.chooser.stepped(task)
+        if hold and not task.server:
+            run.ready.remove(task)
+            self._holds += 1
+            heapq.heappush(self._held, (self.clock + hold, self._holds, task))
+        if self._held and self._held[0][0] <= self.clock:
+            self._release()
+
+    def _release(self) -> None:
+        while self._held and self._held[0][0] <= self.clock:
+            self.adopt(heapq.heappop(self._held)[2])
+
+    def _next_tick(self) -> bool:
+        """Nothing can go but held tasks: let the clock jump to the first of them."""
+        if not self._held:
+            return False
+        self.clock = max(self.clock, self._held[0][0])
+        self._release()
+        return True
+
+    def _list(self, run: InstanceRun) -> None:
+        if not run.listed:
+            run.listed = True
+            self._listed.append(run)
+
+    def _unlist(self, position: int, run: InstanceRun) -> None:
+        run.listed = False
+        last = self._listed.pop()
+        if last is not run:
+            self._listed[position] = last

@@ -1,0 +1,113 @@
+"""Links to agents: the device ROUTER, one `AgentLink` a peer, sequence numbers, bounded queues.
+
+No send blocks: what a full pipe does not take waits in the link's own queue, up to a limit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from typing import TypeVar
+
+import msgspec
+import zmq
+
+from shootdown_protocol import codec
+from shootdown_protocol.errors import RemoteProtocolError
+from shootdown_protocol.messages import DeviceMessage, DeviceToDaemon
+from shootdown_protocol.sequence import SequenceCheck
+
+M = TypeVar("M", bound=DeviceMessage)
+
+QUEUE_MESSAGES_MAX = 4096
+"""Messages that wait for a peer whose pipe is full; past that the peer is lost."""
+
+
+class AgentLink:
+    """One agent: who it is, what was sent and heard, and how it can be seen to die."""
+
+    def __init__(self, identity: bytes, name: str, number: int, pid: int, now: float) -> None:
+        """Welcome an agent; its process is watched if it runs on this host."""
+        self.identity = identity
+        self.name = name
+        self.number = number
+        self.pid = pid
+        self.heard_s = now
+        self.beats = 0
+        self.loaded = False
+        self.counters: dict[str, int] = {}
+        self.incoming = SequenceCheck()
+        self.sent = 0
+        self.queue: deque[bytes] = deque()
+        self.pidfd = _pidfd(pid)
+
+    def close(self) -> None:
+        """Stop watching the process."""
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
+
+
+def _pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:  # Another host's or container's process: heartbeats must do.
+        return None
+
+
+class DeviceRouter:
+    """The daemon's end of the device plane."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        """Use a bound ROUTER with ``ROUTER_MANDATORY`` set."""
+        self.socket = socket
+        self.links: dict[bytes, AgentLink] = {}
+        self.lost: list[tuple[AgentLink, str]] = []
+
+    def receive(self) -> Iterator[tuple[bytes, DeviceToDaemon | RemoteProtocolError]]:
+        """Every message that is there now, decoded, with its sender's identity."""
+        while True:
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                yield frames[0], codec.decode_device_to_daemon(b"".join(frames[1:]))
+            except RemoteProtocolError as error:
+                yield frames[0], error
+
+    def send(self, link: AgentLink, message: M) -> None:
+        """Number a message and send it, or queue it behind what waits already."""
+        numbered = msgspec.structs.replace(message, sequence=link.sent)
+        link.sent += 1
+        link.queue.append(codec.encode_device(numbered))
+        self.flush(link)
+
+    def send_raw(self, identity: bytes, message: DeviceMessage) -> None:
+        """Answer a peer that is no agent (yet); dropped if it cannot be sent now."""
+        try:
+            self.socket.send_multipart([identity, codec.encode_device(message)], zmq.NOBLOCK)
+        except zmq.ZMQError:
+            return
+
+    def flush(self, link: AgentLink) -> None:
+        """Send what waits; a peer that is gone, or too far behind, is lost."""
+        while link.queue:
+            try:
+                self.socket.send_multipart([link.identity, link.queue[0]], zmq.NOBLOCK)
+            except zmq.Again:
+                if len(link.queue) > QUEUE_MESSAGES_MAX:
+                    self.lose(link, f"{len(link.queue)} messages wait for it")
+                return
+            except zmq.ZMQError as error:
+                self.lose(link, f"its connection is gone ({error.strerror})")
+                return
+            link.queue.popleft()
+
+    def lose(self, link: AgentLink, why: str) -> None:
+        """Take an agent out; what it may still hold is the caller's matter."""
+        if self.links.pop(link.identity, None) is not None:
+            link.queue.clear()
+            link.close()
+            self.lost.append((link, why))

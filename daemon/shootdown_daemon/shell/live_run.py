@@ -1,0 +1,299 @@
+"""One run of a scenario: batches made ready, raced and settled, two banks of slots by turns.
+
+A bank is made ready while the other one runs. A batch may start when every agent's caches are
+warm, and is over when every CPU column has ended and every agent says that its columns have ended
+and drained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import Enum
+from random import Random
+
+from shootdown_daemon.machine import iommu
+from shootdown_daemon.machine.columns import column_task, page_request_server
+from shootdown_daemon.machine.disciplines import Discipline
+from shootdown_daemon.machine.kernel import KernelSlot, prepare, settle
+from shootdown_daemon.shell.instances import InFlight
+from shootdown_daemon.shell.physical import BANKS, RunMemory
+from shootdown_engine.channels import InvalidateRequest, PageRequest
+from shootdown_engine.live_store import LiveStore
+from shootdown_engine.runner import Log, Runner
+from shootdown_engine.store import deliver
+from shootdown_engine.task import Task
+from shootdown_protocol import board
+from shootdown_protocol.history import AnyRecord, Invalidation
+from shootdown_protocol.memory import PAGE_SHIFT
+from shootdown_protocol.messages import BatchSlot
+from shootdown_protocol.program import Program
+from shootdown_protocol.segment import Segment
+
+REMOTE_CHANNELS = frozenset(("invalidate", "page_response"))
+WINDOW_FACTOR = 1.2
+"""Device columns begin within so many times an instance's expected length."""
+
+
+class BankState(Enum):
+    """Where a bank's batch is."""
+
+    EMPTY = "empty"
+    WARMING = "warming"
+    READY = "ready"
+    RUNNING = "running"
+    DRAINING = "draining"
+
+
+class Bank:
+    """Slots of one batch at a time."""
+
+    def __init__(self, slots: list[KernelSlot]) -> None:
+        """Hold no batch."""
+        self.slots = slots
+        self.state = BankState.EMPTY
+        self.batch = 0
+        self.count = 0
+        self.started = 0
+        self.since_ns = 0
+
+    @property
+    def used(self) -> list[KernelSlot]:
+        """Slots that have an instance in the present batch."""
+        return self.slots[: self.count]
+
+
+class LiveRun:
+    """A run on the daemon's side; the caller moves messages and calls `advance` and `make_steps`.
+
+    ``placement`` gives, for a slot, the agent that serves each device; ``instances`` 0 means
+    until `stop`. ``send_batch(bank, window)`` and ``send_go(batch)`` are told what to send.
+    """
+
+    def __init__(
+        self,
+        segment: Segment,
+        program: Program,
+        discipline: Discipline,
+        *,
+        agents: tuple[int, ...],
+        instances: int,
+        instances_per_batch: int,
+        window: int,
+        seed: int,
+        now: Callable[[], int],
+        fence: Callable[[], None],
+        log: Log,
+    ) -> None:
+        """Lay out memory and start the slots' page request servers."""
+        self.segment = segment
+        self.program = program
+        self.agents = agents
+        self.instances = instances
+        self.window = window
+        self.now = now
+        self.random = Random(f"{seed}:daemon")
+        self.store = LiveStore(segment.words, REMOTE_CHANNELS)
+        memory = RunMemory(segment, self.store, program, discipline, instances_per_batch)
+        self.runner = Runner(self.store, now, fence, log, self._instance_of)
+        self.flight = InFlight(self.runner, self.random)
+        self.banks = [
+            Bank(memory.slots[index * memory.bank : (index + 1) * memory.bank])
+            for index in range(BANKS)
+        ]
+        self.slots = memory.slots
+        self._slot_of_pasid = {
+            pasid: kslot.index for kslot in memory.slots for pasid in kslot.slot.pasids
+        }
+        self._cpu_columns = tuple(
+            index for index, column in enumerate(program.columns) if column.device < 0
+        )
+        self.batches = 0
+        self.begun = 0
+        self.done = 0
+        self.stopping = False
+        self._clear_board()
+        for kslot in memory.slots:
+            for device, agent in enumerate(self.serving(kslot.index)):
+                for pasid in kslot.slot.pasids:
+                    iommu.join(self.store, pasid, self.device_number(agent, device))
+            self._park(page_request_server(kslot))
+
+    # Who serves what
+
+    def serving(self, slot: int) -> tuple[int, ...]:
+        """The agent that serves each device in a slot."""
+        count = len(self.agents)
+        devices = len(self.program.devices)
+        return tuple(self.agents[(slot * devices + d) % count] for d in range(devices))
+
+    def device_number(self, agent: int, device: int) -> int:
+        """The kernel's number of a program's device at an agent."""
+        return agent * len(self.program.devices) + device
+
+    def agent_and_device(self, number: int) -> tuple[int, int]:
+        """Agent and program device of a kernel's device number."""
+        return divmod(number, len(self.program.devices))
+
+    def slot_with(self, pasid: int) -> KernelSlot | None:
+        """The slot that a PASID belongs to."""
+        index = self._slot_of_pasid.get(pasid)
+        return None if index is None else self.slots[index]
+
+    # Batches
+
+    @property
+    def over(self) -> bool:
+        """Whether every batch begun has been settled and no other will begin."""
+        return not self._more and all(bank.state is BankState.EMPTY for bank in self.banks)
+
+    @property
+    def _more(self) -> bool:
+        return not self.stopping and (not self.instances or self.begun < self.instances)
+
+    def advance(self) -> list[tuple[str, Bank]]:
+        """Move every bank on as far as it can go; gives what to tell the agents.
+
+        Each item is ``("begin", bank)`` or ``("go", bank)``, or ``("settled", bank)``.
+        """
+        events: list[tuple[str, Bank]] = []
+        for bank in self.banks:
+            if bank.state is BankState.DRAINING and self._agents_at(board.A_DONE, bank.batch):
+                self._settle(bank)
+                events.append(("settled", bank))
+            if bank.state is BankState.EMPTY and self._more:
+                self._begin(bank)
+                events.append(("begin", bank))
+            if bank.state is BankState.WARMING and self._agents_at(board.A_WARM, bank.batch):
+                bank.state = BankState.READY
+        ready = [bank for bank in self.banks if bank.state is BankState.READY]
+        busy = any(b.state in (BankState.RUNNING, BankState.DRAINING) for b in self.banks)
+        if ready and not busy:
+            bank = min(ready, key=lambda candidate: candidate.batch)
+            bank.state = BankState.RUNNING
+            bank.since_ns = self.now()
+            self.segment.words[self._word(board.GO)] = bank.batch
+            events.append(("go", bank))
+        return events
+
+    def make_steps(self, count: int) -> int:
+        """Start instances up to the window and make up to so many steps."""
+        running = next((b for b in self.banks if b.state is BankState.RUNNING), None)
+        flight = self.flight
+        if running is not None:
+            while flight.unfinished < self.window and running.started < running.count:
+                self._start(running.slots[running.started])
+                running.started += 1
+        made = flight.make_steps(count)
+        self.segment.words[self._word(board.CLOCK)] = flight.clock
+        if running is not None and running.started == running.count and not flight.unfinished:
+            running.state = BankState.DRAINING
+        return made
+
+    def batch_slots(self, bank: Bank, agent: int) -> tuple[BatchSlot, ...]:
+        """What an agent is told of a batch: the slots in which it serves a device."""
+        slots = []
+        for kslot in bank.used:
+            devices = tuple(d for d, a in enumerate(self.serving(kslot.index)) if a == agent)
+            if devices:
+                slot = kslot.slot
+                slots.append(BatchSlot(kslot.index, slot.instance, devices, slot.pasids))
+        return tuple(slots)
+
+    def device_window(self) -> int:
+        """Ticks within which a device column begins after its instance."""
+        in_flight = min(self.window, self.banks[0].count)
+        return max(2, int(self.flight.steps_estimate * in_flight * WINDOW_FACTOR))
+
+    def stop(self) -> None:
+        """Begin no other batch."""
+        self.stopping = True
+        self.segment.words[self._word(board.STOP)] = 1
+
+    # What comes from agents
+
+    def completion(self, device: int, itag: int) -> bool:
+        """Take a completion in; False when it was not expected."""
+        expected = iommu.complete(self.store, device, itag)
+        self.runner.report_outside("iommu")
+        self.runner.wake()
+        self.flight.wake()
+        return expected
+
+    def page_request(self, slot: int, request: PageRequest) -> None:
+        """Hand a page request to its slot's server."""
+        deliver(self.store, ("page_request", slot), request)
+        self.runner.wake()
+        self.flight.wake()
+
+    def outstanding(self) -> Iterable[tuple[int, InvalidateRequest]]:
+        """Every invalidation without a completion, with its device."""
+        for cell, held in self.store.cells.items():
+            if cell[0] == "itag" and isinstance(held, iommu.Outstanding):
+                if held.state is not iommu.State.DONE:
+                    device = cell[1]
+                    assert isinstance(device, int)
+                    yield device, held.request
+
+    # Inside
+
+    def _word(self, offset: int) -> int:
+        return self.segment.layout.board + offset
+
+    def _clear_board(self) -> None:
+        first = self.segment.layout.board
+        for word in range(first, first + board.BOARD_FIXED):
+            self.segment.words[word] = 0
+
+    def _agents_at(self, word: int, batch: int) -> bool:
+        return all(
+            self.segment.words[self._word(board.agent_word(agent, word))] >= batch
+            for agent in self.agents
+        )
+
+    def _begin(self, bank: Bank) -> None:
+        count = len(bank.slots)
+        if self.instances:
+            count = min(count, self.instances - self.begun)
+        self.batches += 1
+        bank.batch = self.batches
+        bank.count = count
+        bank.started = 0
+        for offset, kslot in enumerate(bank.used):
+            prepare(self.store, kslot, self.begun + offset)
+        self.store.changed.clear()
+        self.begun += count
+        bank.state = BankState.WARMING
+        bank.since_ns = self.now()
+
+    def _start(self, kslot: KernelSlot) -> None:
+        columns = [column_task(kslot, index) for index in self._cpu_columns]
+        hold = int(self.flight.steps_estimate * self.window)
+        self.flight.start(kslot.index, columns, hold)
+        self.segment.words[kslot.slot.started] = self.flight.clock + 1
+
+    def _settle(self, bank: Bank) -> None:
+        for kslot in bank.used:
+            settle(self.store, kslot)
+            begin = self.now()
+            for record in self.store.records:
+                self.runner.log(begin, begin, kslot.slot.instance, "settle", record)
+            self.store.records.clear()
+        self.store.changed.clear()
+        self.done += bank.count
+        bank.state = BankState.EMPTY
+
+    def _park(self, server: Task) -> None:
+        parked = self.runner.park(server)
+        assert parked, "a server waits for its channel"
+
+    def _instance_of(self, record: AnyRecord) -> int:
+        if isinstance(record, Invalidation):
+            kslot = self.slot_with(record.pasid)
+            if kslot is not None:
+                return kslot.slot.instance
+        return -1
+
+
+def response_address(kslot: KernelSlot, location: int) -> int:
+    """Page address that a location's page request names, in bytes."""
+    return kslot.slot.sites[location].vpn << PAGE_SHIFT

@@ -1,0 +1,65 @@
+"""Structured logs for people: one JSON file a process, written by structlog.
+
+Importing structlog costs as much as starting a process, so lines wait in a list until the loop
+has time for it (`ProcessLog.flush`), with the time at which they were said.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+Line = tuple[str, float, str, dict[str, Any]]
+
+
+class ProcessLog:
+    """The log of one process, ``NAME.log`` in a folder."""
+
+    def __init__(self, folder: Path, process: str) -> None:
+        """Open the file; nothing heavy is imported yet."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file: TextIO = (folder / f"{process}.log").open("a", encoding="utf-8")
+        self._process = process
+        self._lines: list[Line] = []
+        self._logger: FilteringBoundLogger | None = None
+
+    def info(self, event: str, **fields: object) -> None:
+        """Something that a person may want to know."""
+        self._lines.append(("info", time.time(), event, fields))
+
+    def error(self, event: str, **fields: object) -> None:
+        """Something that went wrong; written at once."""
+        self._lines.append(("error", time.time(), event, fields))
+        self.flush()
+
+    def flush(self) -> None:
+        """Write the lines that wait."""
+        lines, self._lines = self._lines, []
+        logger = self._structlog() if lines else None
+        for level, when, event, fields in lines:
+            assert logger is not None
+            getattr(logger, level)(event, at=round(when, 6), **fields)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Write what waits and close the file."""
+        self.flush()
+        self._file.close()
+
+    def _structlog(self) -> FilteringBoundLogger:
+        if self._logger is None:
+            import structlog  # noqa: PLC0415 - heavy: see the module's docstring
+
+            self._logger = structlog.wrap_logger(
+                structlog.WriteLogger(self._file),
+                processors=[
+                    structlog.processors.add_log_level,
+                    structlog.processors.JSONRenderer(default=str),
+                ],
+                process=self._process,
+            )
+        return self._logger

@@ -1,0 +1,92 @@
+"""The segment as the daemon makes it, and how a run's slots are laid out in it."""
+
+from __future__ import annotations
+
+import os
+from random import Random
+
+from shootdown_daemon.machine.disciplines import Discipline
+from shootdown_daemon.machine.kernel import Kernel, KernelSlot, frames_needed, tables_needed
+from shootdown_daemon.machine.page_table import TableBuilder
+from shootdown_daemon.shell.config import DaemonConfig
+from shootdown_engine.live_store import LiveStore
+from shootdown_engine.memory import PhysicalMemory
+from shootdown_engine.slot import Slot
+from shootdown_protocol import layout as at
+from shootdown_protocol.board import BOARD_FIXED, SlotLayout
+from shootdown_protocol.errors import ErrorCode, UsageError
+from shootdown_protocol.layout import Layout
+from shootdown_protocol.program import Program
+from shootdown_protocol.segment import Segment
+
+PASID_FIRST = 0x100
+BANKS = 2
+"""Batches with slots at a time: one that runs, one that is made ready."""
+
+
+def create_segment(config: DaemonConfig, generation: int) -> Segment:
+    """Make the shared memory of a testbed; its page numbers are scrambled by its generation."""
+    scramble = Random(generation).randrange(config.frames // 2, config.frames) | 1
+    layout = Layout(config.frames, config.board_words, scramble)
+    segment = Segment.create(config.segment, layout, generation)
+    segment.words[at.H_DAEMON_PID] = os.getpid()
+    return segment
+
+
+class RunMemory:
+    """Frames, tables and slots of one run, built anew in the whole of a segment.
+
+    ``slots`` are two banks of ``bank`` slots each.
+    """
+
+    def __init__(
+        self,
+        segment: Segment,
+        store: LiveStore,
+        program: Program,
+        discipline: Discipline,
+        instances_per_batch: int,
+    ) -> None:
+        """Lay out as many slots as asked for and as fit."""
+        layout = segment.layout
+        numbers = (layout.pfn_of(index) for index in range(layout.frames))
+        self.memory = PhysicalMemory(layout, next(numbers))
+        self.bank = self._slots_that_fit(layout, program, instances_per_batch)
+        store.fill_frame(self.memory.first_word(self.memory.zero_pfn), 0)
+        builder = TableBuilder(store, self.memory, numbers)
+        self.directory = builder.new_table()
+        segment.words[at.H_ZERO_PFN] = self.memory.zero_pfn
+        segment.words[at.H_PASID_DIRECTORY] = self.directory
+        kernel = Kernel(self.memory, self.directory, program, discipline)
+        slot_words = SlotLayout(len(program.columns), len(program.locations)).words
+        mms = len(program.mms)
+        self.slots = [
+            KernelSlot(
+                kernel,
+                Slot(
+                    program,
+                    index,
+                    layout.board + BOARD_FIXED + index * slot_words,
+                    tuple(PASID_FIRST + index * mms + mm for mm in range(mms)),
+                ),
+                builder,
+                numbers,
+            )
+            for index in range(BANKS * self.bank)
+        ]
+
+    def _slots_that_fit(self, layout: Layout, program: Program, wanted: int) -> int:
+        a_slot = tables_needed(program) + frames_needed(program)
+        pasid_tables = BANKS * wanted * len(program.mms) // 512 + 2
+        by_frames = (layout.frames - 2 - pasid_tables) // a_slot // BANKS
+        words = SlotLayout(len(program.columns), len(program.locations)).words
+        by_board = (layout.board_words - BOARD_FIXED) // words // BANKS
+        bank = min(wanted, by_frames, by_board)
+        if bank < 1:
+            raise UsageError(
+                ErrorCode.USAGE,
+                seen=f"{layout.frames} frames and {layout.board_words} board words",
+                expected=f"at least {BANKS * a_slot + 2 + pasid_tables} and {BANKS * words}",
+                where=f"the testbed's memory, for the scenario {program.name}",
+            )
+        return bank

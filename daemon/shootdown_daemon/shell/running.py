@@ -1,0 +1,309 @@
+"""A run under way: moves messages between a `LiveRun` and the agents, and watches its limits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from shootdown_daemon.machine.disciplines import Discipline
+from shootdown_daemon.shell.config import DaemonConfig
+from shootdown_daemon.shell.links import AgentLink, DeviceRouter
+from shootdown_daemon.shell.live_run import Bank, BankState, LiveRun
+from shootdown_engine.channels import InvalidateRequest, PageRequest
+from shootdown_protocol import ats_range, messages
+from shootdown_protocol.board import BOARD_FIXED
+from shootdown_protocol.errors import ErrorCode, HistoryError
+from shootdown_protocol.fence import full_fence
+from shootdown_protocol.history import AnyRecord, Stamped
+from shootdown_protocol.history_file import HistoryWriter
+from shootdown_protocol.memory import PAGE_SHIFT
+from shootdown_protocol.messages import RunEnd
+from shootdown_protocol.program import Program
+from shootdown_protocol.segment import Segment
+
+LIMITS_S = 0.1
+"""How often the limits of a run are looked at."""
+UNLOAD_S = 10.0
+"""How long agents may take to close their histories."""
+
+
+class Running:
+    """One run, from its request to its end. ``asker`` is told how it goes."""
+
+    def __init__(
+        self,
+        config: DaemonConfig,
+        segment: Segment,
+        router: DeviceRouter,
+        request: messages.RunScenario,
+        discipline: Discipline,
+        number: int,
+        asker: bytes,
+    ) -> None:
+        """Lay out memory, open the history, send every agent the program."""
+        self.config = config
+        self.router = router
+        self.request = request
+        self.number = number
+        self.asker = asker
+        self.program: Program = request.program
+        self.links = {link.number: link for link in router.links.values()}
+        self.folder = Path(request.history)
+        self.history = HistoryWriter(self.folder / "daemon.history", "daemon")
+        self.histories = [str(self.folder / "daemon.history")]
+        self._sequence = 0
+        self.live = LiveRun(
+            segment,
+            self.program,
+            discipline,
+            agents=tuple(sorted(self.links)),
+            instances=request.instances,
+            instances_per_batch=request.instances_per_batch or config.instances_per_batch,
+            window=config.window,
+            seed=request.seed,
+            now=time.monotonic_ns,
+            fence=full_fence,
+            log=self._record,
+        )
+        self.end = RunEnd.DONE
+        self.why = ""
+        self.ended = False
+        self.unloading_s = 0.0
+        self._limits_s = 0.0
+        self._sent_ns: dict[tuple[int, int], int] = {}
+        for link in self.links.values():
+            self._load(link)
+
+    def round(self, steps: int) -> bool:
+        """One round of the daemon's loop; True when steps were made, so nothing need be awaited."""
+        if self.unloading_s:
+            self._end_when_unloaded()
+            return False
+        made = 0
+        try:
+            for what, bank in self.live.advance():
+                self._tell(what, bank)
+            made = self.live.make_steps(steps)
+            if not made:
+                self.live.flight.try_again()
+                made = self.live.make_steps(steps)
+        except HistoryError as error:
+            self.fail(RunEnd.FAILED, str(error))
+        self._send_outbox()
+        self._watch_limits()
+        if self.live.over and not self.unloading_s:
+            self._unload()
+        return made > 0
+
+    def abort(self, end: RunEnd, why: str) -> None:
+        """Begin no other batch; the run ends when those under way are over."""
+        if self.end is RunEnd.DONE:
+            self.end, self.why = end, why
+        self.live.stop()
+
+    def agent_lost(self, name: str, why: str) -> None:
+        """A member is gone: what it holds is unknown, so the run ends here."""
+        gone = [number for number, link in self.links.items() if link.name == name]
+        for number in gone:
+            del self.links[number]
+        if gone and not (self.unloading_s and self.end is RunEnd.AGENT_LOST):
+            self.fail(RunEnd.AGENT_LOST, f"agent {name} is lost: {why}")
+
+    def fail(self, end: RunEnd, why: str) -> None:
+        """End the run at once; histories are kept as far as they go."""
+        if self.end is not RunEnd.AGENT_LOST:
+            self.end, self.why = end, why
+        self.live.stop()
+        self._unload()
+
+    # From agents
+
+    def from_agent(
+        self, link: AgentLink, message: messages.DeviceToDaemon
+    ) -> Iterator[messages.ErrorReport]:
+        """Take in what an agent sends; gives what it did wrong."""
+        if isinstance(message, messages.InvalidateCompletion):
+            yield from self._completions(link, message)
+        elif isinstance(message, messages.PageRequests):
+            yield from self._page_requests(link, message)
+        elif isinstance(message, messages.ProgramUnloaded):
+            link.loaded = False
+            link.counters = message.counters
+
+    def _completions(
+        self, link: AgentLink, message: messages.InvalidateCompletion
+    ) -> Iterator[messages.ErrorReport]:
+        for completion in message.completions:
+            device = self.live.device_number(link.number, completion.device)
+            itags = completion.itags
+            while itags:
+                itag = (itags & -itags).bit_length() - 1
+                itags &= itags - 1
+                self._sent_ns.pop((device, itag), None)
+                if not self.live.completion(device, itag):
+                    why = f"ITag {itag} of device {completion.device} is not in use"
+                    yield messages.ErrorReport(0, ErrorCode.UNEXPECTED_COMPLETION, why)
+
+    def _page_requests(
+        self, link: AgentLink, message: messages.PageRequests
+    ) -> Iterator[messages.ErrorReport]:
+        for asked in message.requests:
+            kslot = self.live.slot_with(asked.pasid)
+            site = kslot and next(
+                (
+                    s
+                    for s in kslot.slot.sites
+                    if s.vpn == asked.address >> PAGE_SHIFT and s.pasid == asked.pasid
+                ),
+                None,
+            )
+            if kslot is None or site is None:
+                why = f"PASID {asked.pasid:#x} and address {asked.address:#x} were not granted"
+                yield messages.ErrorReport(0, ErrorCode.PASID_NOT_GRANTED, why)
+                continue
+            device = self.live.device_number(link.number, asked.device)
+            request = PageRequest(device, asked.pasid, site.index, asked.write, asked.prgi)
+            self.live.page_request(kslot.index, request)
+
+    # To agents
+
+    def _load(self, link: AgentLink) -> None:
+        path = self.folder / f"{link.name}.history"
+        self.histories.append(str(path))
+        link.loaded = True
+        self.router.send(
+            link,
+            messages.LoadProgram(
+                sequence=0,
+                program_number=self.number,
+                program=self.program,
+                slot_base=BOARD_FIXED,
+                slots=len(self.live.slots),
+                devices=tuple(range(len(self.program.devices))),
+                history=str(path),
+            ),
+        )
+
+    def _tell(self, what: str, bank: Bank) -> None:
+        if what == "settled":
+            self.history.flush()
+            return
+        for link in list(self.links.values()):
+            if what == "go":
+                self.router.send(link, messages.BatchGo(0, bank.batch))
+                continue
+            self.router.send(
+                link,
+                messages.BatchBegin(
+                    sequence=0,
+                    program_number=self.number,
+                    batch=bank.batch,
+                    seed=self.request.seed,
+                    window=self.live.device_window(),
+                    slots=self.live.batch_slots(bank, link.number),
+                ),
+            )
+
+    def _send_outbox(self) -> None:
+        outbox = self.live.store.outbox
+        if not outbox:
+            return
+        invalidations: dict[int, list[messages.InvalidateRequest]] = {}
+        responses: dict[int, list[messages.PageResponse]] = {}
+        now = time.monotonic_ns()
+        for channel, message in outbox:
+            number = channel[1]
+            assert isinstance(number, int)
+            agent, device = self.live.agent_and_device(number)
+            if isinstance(message, InvalidateRequest):
+                self._sent_ns[number, message.itag] = now
+                request = self._invalidate(device, message)
+                invalidations.setdefault(agent, []).append(request)
+            else:
+                response = self._response(device, channel, str(message))
+                responses.setdefault(agent, []).append(response)
+        outbox.clear()
+        for agent, requests in invalidations.items():
+            if agent in self.links:
+                self.router.send(self.links[agent], messages.Invalidate(0, tuple(requests)))
+        for agent, answers in responses.items():
+            if agent in self.links:
+                self.router.send(self.links[agent], messages.PageResponses(0, tuple(answers)))
+
+    def _invalidate(self, device: int, message: InvalidateRequest) -> messages.InvalidateRequest:
+        flags = messages.InvalidateFlag.LEAF_ONLY
+        if self.config.iotlb:
+            flags |= messages.InvalidateFlag.IOTLB_FIRST
+        return messages.InvalidateRequest(
+            device=device,
+            itag=message.itag,
+            pasid=message.pasid,
+            address=ats_range.encode(message.address, message.size),
+            flags=int(flags),
+            instance=message.instance,
+        )
+
+    def _response(
+        self, device: int, channel: tuple[object, ...], answer: str
+    ) -> messages.PageResponse:
+        _, _, slot, prgi = channel
+        assert isinstance(slot, int)
+        assert isinstance(prgi, int)
+        return messages.PageResponse(
+            device=device,
+            pasid=self.live.slots[slot].slot.pasids[0],
+            prgi=prgi,
+            code=messages.PageResponseCode[answer.upper()],
+        )
+
+    # Limits and the end
+
+    def _watch_limits(self) -> None:
+        now = time.monotonic()
+        if now < self._limits_s:
+            return
+        self._limits_s = now + LIMITS_S
+        now_ns = time.monotonic_ns()
+        late_ns = self.config.completion_timeout_ms * 1_000_000
+        for (device, itag), sent_ns in self._sent_ns.items():
+            if now_ns - sent_ns > late_ns:
+                agent, number = self.live.agent_and_device(device)
+                name = self.links[agent].name if agent in self.links else str(agent)
+                why = (
+                    f"device {number} of agent {name} has not completed ITag {itag} for "
+                    f"{self.config.completion_timeout_ms} ms"
+                )
+                self.fail(RunEnd.FAILED, why)
+                return
+        limit_ns = self.config.drain_timeout_ms * 1_000_000
+        for bank in self.live.banks:
+            waits = bank.state not in (BankState.EMPTY, BankState.READY)
+            if waits and now_ns - bank.since_ns > limit_ns:
+                why = f"batch {bank.batch} is still {bank.state.value} after {limit_ns // 10**6} ms"
+                self.fail(RunEnd.FAILED, why)
+                return
+
+    def _unload(self) -> None:
+        if self.unloading_s:
+            return
+        self.unloading_s = time.monotonic()
+        try:
+            self.history.close()
+        except HistoryError as error:
+            self.end, self.why = RunEnd.FAILED, str(error)
+        for link in list(self.links.values()):
+            self.router.send(link, messages.UnloadProgram(0, self.number))
+
+    def _end_when_unloaded(self) -> None:
+        waiting = [link.name for link in self.links.values() if link.loaded]
+        if not waiting:
+            self.ended = True
+        elif time.monotonic() - self.unloading_s > UNLOAD_S:
+            self.end = RunEnd.FAILED
+            self.why = f"{', '.join(waiting)} did not close the history within {UNLOAD_S:.0f} s"
+            self.ended = True
+
+    def _record(self, begin: int, end: int, instance: int, task: str, record: AnyRecord) -> None:
+        self._sequence += 1
+        self.history.append(Stamped(begin, end, self._sequence, instance, task, record))

@@ -1,0 +1,172 @@
+"""THE MAIN LOOP of the daemon: control first, then agents, then steps of the run.
+
+One thread, no callbacks: `Daemon.serve` goes round until it is told to stop. Heartbeats are asked
+and taken by this loop, so an agent that answers is one whose daemon works too.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import zmq
+
+from shootdown_daemon.shell.config import DaemonConfig
+from shootdown_daemon.shell.control import ControlPlane
+from shootdown_daemon.shell.device_plane import DevicePlane
+from shootdown_daemon.shell.links import AgentLink
+from shootdown_daemon.shell.log import ProcessLog
+from shootdown_daemon.shell.physical import create_segment
+from shootdown_daemon.shell.running import Running
+from shootdown_protocol.messages import RunEnd
+from shootdown_protocol.segment import Segment
+
+STEPS_A_ROUND = 48
+"""Steps of the run between two looks at the sockets."""
+CONTROL_ROUNDS = 16
+"""Rounds between two looks at the control plane while a run is busy."""
+IDLE_MS = 50
+"""Longest wait of a round when nothing runs."""
+BUSY_MS = 1
+"""Longest wait of a round while a run waits for agents."""
+
+
+class Daemon:
+    """One testbed's kernel side."""
+
+    def __init__(self, config: DaemonConfig, generation: int) -> None:
+        """Make the segment and bind the sockets; ready when this returns."""
+        self.config = config
+        self.log = ProcessLog(config.logs, "daemon")
+        self.segment: Segment = create_segment(config, generation)
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.devices = DevicePlane(self.context, config, self.segment, self.log)
+        self.control = ControlPlane(self.context, config, self.log)
+        self.run: Running | None = None
+        self.stopping = ""
+        self._poller = zmq.Poller()
+        self._poller.register(self.devices.router.socket, zmq.POLLIN)
+        self._poller.register(self.control.socket, zmq.POLLIN)
+        self._owner = None if config.owner is None else os.pidfd_open(config.owner)
+        self._beat_s = 0.0
+        self._round = 0
+        self.log.info("ready", segment=config.segment, agents_expected=config.agents)
+
+    def serve(self) -> int:
+        """Go round until stopped; gives the process's exit status."""
+        with _signals(self._on_signal):
+            try:
+                while not self.stopping or self.run is not None:
+                    self.go_round()
+            finally:
+                self.close()
+        return 0
+
+    def go_round(self) -> None:
+        """One round: control, agents, steps, heartbeats."""
+        busy = self.run is not None and self.run.round(STEPS_A_ROUND)
+        self._round += 1
+        if not busy:
+            self._poller.poll(BUSY_MS if self.run is not None else IDLE_MS)
+        if not busy or self._round % CONTROL_ROUNDS == 0:
+            self.control.handle(self)
+        self.devices.handle(self.run)
+        now = time.monotonic()
+        if now >= self._beat_s:
+            self._beat_s = now + self.config.heartbeat_ms / 1000
+            self._beat(now)
+        if self.run is not None:
+            self._watch_run(self.run)
+
+    def start(self, run: Running) -> None:
+        """Take up a run."""
+        assert self.run is None
+        self.run = run
+        self.log.info("run_started", scenario=run.program.name, instances=run.live.instances)
+
+    def stop(self, reason: str) -> None:
+        """End the testbed once the run under way has come to its next batch's end."""
+        self.stopping = self.stopping or reason
+        if self.run is not None:
+            self.run.abort(RunEnd.STOPPED, reason)
+
+    def close(self) -> None:
+        """Say goodbye, close sockets, remove the segment."""
+        self.devices.goodbye(self.stopping or "the daemon ends")
+        self.control.close()
+        self.devices.close()
+        self.context.term()
+        self.segment.close()
+        self.segment.unlink()
+        self.log.info("ended", reason=self.stopping)
+        self.log.close()
+
+    def _watch_run(self, run: Running) -> None:
+        if run.ended:
+            self.control.run_ended(run)
+            self.log.info("run_ended", end=run.end.value, why=run.why, instances=run.live.done)
+            self.run = None
+        else:
+            self.control.progress(run)
+
+    def _beat(self, now: float) -> None:
+        self.devices.beat(now)
+        self._watch_processes()
+        for link, why in self.devices.take_lost():
+            self.log.error("agent_lost", agent=link.name, pid=link.pid, why=why)
+            self.control.event("agent_lost", agent=link.name, why=why)
+            if self.run is not None:
+                self.run.agent_lost(link.name, why)
+
+    def _watch_processes(self) -> None:
+        if self._owner is not None and _has_ended(self._owner) and not self.stopping:
+            self.stop("the command that started it has ended")
+        watched = {link.pidfd: link for link in self.devices.links() if link.pidfd is not None}
+        if not watched:
+            return
+        poll = select.poll()
+        for pidfd in watched:
+            poll.register(pidfd, select.POLLIN)
+        for pidfd, _ in poll.poll(0):
+            self.devices.router.lose(watched[pidfd], "its process has ended")
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self.stop(f"signal {signal.Signals(number).name}")
+
+    def agents(self) -> list[AgentLink]:
+        """Agents that are members now."""
+        return list(self.devices.links())
+
+
+def _has_ended(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+class _signals:
+    """Sends SIGTERM and SIGINT to a function for as long as the loop runs."""
+
+    def __init__(self, handler: Callable[[int, FrameType | None], None]) -> None:
+        self.handler = handler
+
+    def __enter__(self) -> None:
+        self.before = {
+            number: signal.signal(number, self.handler)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+def serve(config: DaemonConfig, generation: int, ready: Callable[[], None]) -> int:
+    """Run a daemon in this process; ``ready`` is called once agents may connect."""
+    daemon = Daemon(config, generation)
+    ready()
+    return daemon.serve()

@@ -1,0 +1,321 @@
+"""THE MAIN LOOP of an agent: messages from the daemon, then steps of its devices.
+
+One thread. A round that has something to do never waits; an idle one sleeps until a message comes.
+The loop that makes the steps also answers heartbeats, so an answer means that the devices work.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from shootdown_device_agent.machine.device import Device
+from shootdown_device_agent.shell.batches import AgentRun, DeviceMaker
+from shootdown_engine.channels import InvalidateRequest, PageRequest
+from shootdown_protocol import ats_range, codec, messages
+from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, ShootdownError
+from shootdown_protocol.fence import full_fence
+from shootdown_protocol.history import AnyRecord, Stamped
+from shootdown_protocol.history_file import HistoryWriter
+from shootdown_protocol.memory import PAGE_SHIFT
+from shootdown_protocol.segment import Segment
+from shootdown_protocol.sequence import Arrival, SequenceCheck
+
+STEPS_A_ROUND = 64
+IDLE_MS = 50
+"""Longest wait of a round when no batch runs."""
+NAP_S = 0.00003
+"""How long a round sleeps when a batch runs but nothing of it can go."""
+ROUNDS_A_LOOK = 8
+"""Rounds with work between two looks for messages when nothing is expected."""
+CONNECT_MS = 10_000
+"""Longest wait for the daemon's welcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """What an agent is told when it starts."""
+
+    endpoint: str
+    name: str
+    token: str = field(repr=False)
+    make_device: DeviceMaker = Device
+
+
+class AgentEnd(Exception):  # noqa: N818 - it is how the loop ends, in order or not
+    """The agent is to end; ``status`` is its exit status."""
+
+    def __init__(self, why: str, status: int) -> None:
+        """Say why."""
+        super().__init__(why)
+        self.why = why
+        self.status = status
+
+
+class Agent:
+    """One device agent, from its hello to its end."""
+
+    def __init__(self, config: AgentConfig, say: Callable[..., None]) -> None:
+        """Connect and wait for the welcome; ``say(event, **fields)`` logs."""
+        self.config = config
+        self.say = say
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.socket = self.context.socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.RECONNECT_IVL, 1)
+        self.socket.setsockopt(zmq.LINGER, 200)
+        self.socket.connect(config.endpoint)
+        self.sent = 0
+        self.incoming = SequenceCheck()
+        self.heard_s = time.monotonic()
+        self.run: AgentRun | None = None
+        self.history: HistoryWriter | None = None
+        self._records = 0
+        self._groups: dict[tuple[int, int], tuple[int, int]] = {}
+        self._free_prgis: dict[int, list[int]] = {}
+        self.welcome = self._greet()
+        self.segment = Segment.attach(self.welcome.segment, self.welcome.segment_generation)
+        self._daemon = self._watch_daemon()
+
+    def serve(self) -> int:
+        """Go round until the daemon ends or is lost; gives the exit status."""
+        try:
+            while True:
+                self.go_round()
+        except AgentEnd as end:
+            self.say("ended", why=end.why)
+            return end.status
+        finally:
+            self.close()
+
+    def go_round(self) -> None:
+        """One round: messages, steps, what they send."""
+        busy = self.run is not None and self.run.running is not None
+        self._receive(0 if busy else IDLE_MS)
+        run = self.run
+        if run is None:
+            self._watch()
+            return
+        made = run.make_steps(STEPS_A_ROUND)
+        if run.store.outbox:
+            self._send_outbox(run)
+        if not made and busy:
+            self._watch()
+            time.sleep(NAP_S)
+
+    def close(self) -> None:
+        """Keep what was recorded and let everything go."""
+        if self.history is not None:
+            self.history.close()
+        self.socket.close()
+        self.context.term()
+        if self._daemon is not None:
+            os.close(self._daemon)
+        self.run = None
+        self.segment.close()
+
+    # Messages
+
+    def send(self, message: messages.DeviceMessage) -> None:
+        """Number a message and send it."""
+        numbered = msgspec.structs.replace(message, sequence=self.sent)
+        self.sent += 1
+        self.socket.send(codec.encode_device(numbered))
+
+    def _greet(self) -> messages.Welcome:
+        hello = messages.Hello(
+            0,
+            messages.PROTOCOL_VERSION,
+            self.config.token,
+            self.config.name,
+            os.getpid(),
+            (messages.SHARED_MEMORY,),
+        )
+        self.send(hello)
+        if not self.socket.poll(CONNECT_MS):
+            why = f"no answer from {self.config.endpoint} within {CONNECT_MS} ms"
+            raise AgentEnd(why, 4)
+        answer = codec.decode_device_from_daemon(self.socket.recv())
+        if isinstance(answer, messages.Refused):
+            raise AgentEnd(f"refused: {answer.why}", 4)
+        if not isinstance(answer, messages.Welcome):
+            raise AgentEnd(f"saw {type(answer).__name__}; expected Welcome", 4)
+        self.incoming.accept(answer.sequence)
+        self.say("welcomed", number=answer.agent, segment=answer.segment)
+        return answer
+
+    def _receive(self, wait_ms: int) -> None:
+        if wait_ms and not self.socket.poll(wait_ms):
+            return
+        while True:
+            try:
+                data = self.socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self.heard_s = time.monotonic()
+            try:
+                message = codec.decode_device_from_daemon(data)
+            except RemoteProtocolError as error:
+                self.say("bad_message", why=str(error))
+                self.send(messages.ErrorReport(0, error.code, str(error)[:2000]))
+                continue
+            self._check_sequence(message.sequence)
+            self._obey(message)
+
+    def _check_sequence(self, sequence: int) -> None:
+        arrival = self.incoming.accept(sequence)
+        if arrival is Arrival.NEXT:
+            return
+        why = f"message {sequence} is {arrival.value}: invalidations may be lost"
+        self.say("sequence", why=why)
+        if self.run is not None:
+            self.run.drop_everything()
+        self.send(messages.ErrorReport(0, ErrorCode.SEQUENCE_GAP, why))
+
+    def _obey(self, message: messages.DeviceFromDaemon) -> None:
+        run = self.run
+        if isinstance(message, messages.Heartbeat):
+            counters = {"records": self._records, "steps": run.runner.steps if run else 0}
+            self.send(messages.HeartbeatReply(0, message.beat, counters))
+        elif isinstance(message, messages.LoadProgram):
+            self._load(message)
+        elif isinstance(message, messages.Goodbye):
+            raise AgentEnd(f"the daemon said goodbye: {message.reason}", 0)
+        elif isinstance(message, messages.ErrorReport):
+            self.say("daemon_reports", code=message.code, why=message.why)
+        elif run is None:
+            self.say("unexpected", message=type(message).__name__)
+        elif isinstance(message, messages.Invalidate):
+            self._invalidate(run, message)
+        elif isinstance(message, messages.PageResponses):
+            self._responses(run, message)
+        elif isinstance(message, messages.BatchBegin):
+            run.begin_batch(message)
+        elif isinstance(message, messages.UnloadProgram):
+            self._unload()
+
+    def _load(self, load: messages.LoadProgram) -> None:
+        self.history = HistoryWriter(Path(load.history), self.config.name)
+        self._records = 0
+        self.run = AgentRun(
+            self.segment,
+            load,
+            self.welcome,
+            self.config.make_device,
+            now=time.monotonic_ns,
+            fence=full_fence,
+            log=self._record,
+        )
+        self.run.on_batch_end = self.history.flush
+        self._free_prgis = {device: list(range(512)) for device in load.devices}
+        self._groups.clear()
+        self.say("program_loaded", scenario=load.program.name)
+
+    def _unload(self) -> None:
+        assert self.run is not None
+        assert self.history is not None
+        counters = {"records": self._records, "steps": self.run.runner.steps}
+        number = self.run.number
+        self.history.close()
+        self.run = self.history = None
+        self.send(messages.ProgramUnloaded(0, number, self._records, counters))
+
+    def _invalidate(self, run: AgentRun, message: messages.Invalidate) -> None:
+        for request in message.requests:
+            block = ats_range.decode(request.address)
+            run.invalidate(
+                request.device,
+                InvalidateRequest(
+                    request.itag, request.pasid, block.address, block.size, request.instance
+                ),
+            )
+
+    def _responses(self, run: AgentRun, message: messages.PageResponses) -> None:
+        for response in message.responses:
+            group = self._groups.pop((response.device, response.prgi), None)
+            if group is None:
+                why = f"PRGI {response.prgi} of device {response.device} is not open"
+                self.send(messages.ErrorReport(0, ErrorCode.UNEXPECTED_RESPONSE, why))
+                continue
+            self._free_prgis[response.device].append(response.prgi)
+            answer = messages.PageResponseCode(response.code).name.lower()
+            run.respond(response.device, *group, answer)
+
+    def _send_outbox(self, run: AgentRun) -> None:
+        vectors: dict[int, int] = {}
+        requests: list[messages.PageRequest] = []
+        for channel, message in run.store.outbox:
+            if isinstance(message, PageRequest):
+                requests.append(self._page_request(run, message))
+            else:
+                assert isinstance(message, int)
+                device = channel[1]
+                assert isinstance(device, int)
+                vectors[device] = vectors.get(device, 0) | 1 << message
+        run.store.outbox.clear()
+        if vectors:
+            completions = tuple(
+                messages.ItagCompletion(device, itags, 1) for device, itags in vectors.items()
+            )
+            self.send(messages.InvalidateCompletion(0, completions))
+        if requests:
+            self.send(messages.PageRequests(0, tuple(requests)))
+
+    def _page_request(self, run: AgentRun, request: PageRequest) -> messages.PageRequest:
+        slot = run.slot_with(request.pasid)
+        assert slot is not None
+        prgi = self._free_prgis[request.device].pop()
+        self._groups[request.device, prgi] = (slot.index, request.prgi)
+        return messages.PageRequest(
+            device=request.device,
+            pasid=request.pasid,
+            address=slot.sites[request.location].vpn << PAGE_SHIFT,
+            prgi=prgi,
+            last=True,
+            read=not request.write,
+            write=request.write,
+        )
+
+    # Signs of life
+
+    def _watch_daemon(self) -> int | None:
+        try:
+            return os.pidfd_open(self.segment.daemon_pid)
+        except OSError:
+            return None
+
+    def _watch(self) -> None:
+        """End when the daemon's process has ended or it has been silent for too long."""
+        silent_ms = (time.monotonic() - self.heard_s) * 1000
+        if silent_ms < self.welcome.heartbeat_ms:
+            return
+        if self._daemon is not None:
+            poll = select.poll()
+            poll.register(self._daemon, select.POLLIN)
+            if poll.poll(0):
+                raise AgentEnd("the daemon's process has ended", 4)
+        if silent_ms > self.welcome.heartbeat_limit_ms:
+            limit = self.welcome.heartbeat_limit_ms
+            raise AgentEnd(f"the daemon was silent for {silent_ms:.0f} ms (limit {limit} ms)", 4)
+
+    def _record(self, begin: int, end: int, instance: int, task: str, record: AnyRecord) -> None:
+        self._records += 1
+        assert self.history is not None
+        self.history.append(Stamped(begin, end, self._records, instance, task, record))
+
+
+def serve(config: AgentConfig, say: Callable[..., None], ready: Callable[[], None]) -> int:
+    """Run an agent in this process; ``ready`` is called when it is welcome. Gives the status."""
+    try:
+        agent = Agent(config, say)
+    except (AgentEnd, ShootdownError) as error:
+        say("not_started", why=str(error))
+        return 4
+    ready()
+    return agent.serve()

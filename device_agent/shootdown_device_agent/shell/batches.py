@@ -1,0 +1,295 @@
+"""An agent's part of a run: its devices, the batches they are in, and when each column begins.
+
+A batch is made ready (caches warm) as soon as it is announced and runs once the board's ``GO`` word
+names it. A column begins some ticks of the batch clock after its instance, drawn by seed.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from functools import partial
+from random import Random
+
+from shootdown_device_agent.machine.columns import (
+    PAUSE,
+    column_task,
+    device_threads,
+    invalidation_server,
+    run_prefetches,
+    warm,
+)
+from shootdown_device_agent.machine.device import Device, DeviceConfig
+from shootdown_engine.channels import InvalidateRequest
+from shootdown_engine.live_store import LiveStore
+from shootdown_engine.memory import PhysicalMemory
+from shootdown_engine.runner import Log, Runner
+from shootdown_engine.slot import Slot
+from shootdown_engine.store import deliver
+from shootdown_engine.task import Task
+from shootdown_protocol import board, messages
+from shootdown_protocol import layout as at
+from shootdown_protocol.board import SlotLayout
+from shootdown_protocol.history import AnyRecord, Invalidation
+from shootdown_protocol.memory import Pfn
+from shootdown_protocol.program import Program
+from shootdown_protocol.segment import Segment
+
+DeviceMaker = Callable[[DeviceConfig, PhysicalMemory], Device]
+REMOTE_CHANNELS = frozenset(("completion", "page_request"))
+HOLD_SHARE = 0.02
+"""How often a device's thread is held up between two steps."""
+HOLD_TICKS = 400
+QUIET_NS = 2_000_000
+"""After the clock has stood for so long, columns that have not begun do."""
+EAGER_SHARE = 0.5
+"""Share of columns that begin at a uniform time; the others at a log-uniform one."""
+
+
+class Batch:
+    """One announced batch: its slots in their order, and what has not ended."""
+
+    def __init__(
+        self, begin: messages.BatchBegin, slots: list[tuple[Slot, tuple[int, ...]]]
+    ) -> None:
+        """Keep slots with the devices served in each."""
+        self.number = begin.batch
+        self.window = begin.window
+        self.slots = slots
+        self.next_slot = 0
+        self.unfinished = 0
+
+
+class AgentRun:
+    """One loaded program at an agent; the caller moves messages and calls `make_steps`."""
+
+    def __init__(
+        self,
+        segment: Segment,
+        load: messages.LoadProgram,
+        welcome: messages.Welcome,
+        make_device: DeviceMaker,
+        *,
+        now: Callable[[], int],
+        fence: Callable[[], None],
+        log: Log,
+    ) -> None:
+        """Make the devices; no slot is bound yet."""
+        self.segment = segment
+        self.program: Program = load.program
+        self.number = load.program_number
+        self.agent = welcome.agent
+        self.now = now
+        self.random = Random(f"{welcome.seed}:{self.number}:{welcome.agent}")
+        self.store = LiveStore(segment.words, REMOTE_CHANNELS)
+        self.runner = Runner(self.store, now, fence, log, self._instance_of)
+        memory = PhysicalMemory(segment.layout, Pfn(segment.words[at.H_ZERO_PFN]))
+        self.devices = {
+            number: make_device(self._config(number, welcome), memory) for number in load.devices
+        }
+        slot_layout = SlotLayout(len(self.program.columns), len(self.program.locations))
+        self._first_word = segment.layout.board + load.slot_base
+        self._slot_words = slot_layout.words
+        self.slots: dict[int, Slot] = {}
+        self._slot_of_pasid: dict[int, Slot] = {}
+        self.ready: list[Task] = [invalidation_server(device) for device in self.devices.values()]
+        self.again: list[Task] = []
+        self._due: list[tuple[int, int, Task]] = []
+        self._pushes = 0
+        self._last_clock = -1
+        self._stood_ns = 0
+        self.on_batch_end: Callable[[], None] = lambda: None
+        self.announced: list[Batch] = []
+        self.running: Batch | None = None
+
+    def _config(self, number: int, welcome: messages.Welcome) -> DeviceConfig:
+        return DeviceConfig(
+            device=number,
+            name=str(welcome.agent * len(self.program.devices) + number),
+            directory=self.segment.words[at.H_PASID_DIRECTORY],
+            iotlb=welcome.iotlb,
+            atc_entries=welcome.atc_entries,
+            walk_by_level=welcome.walk_by_level,
+        )
+
+    # Batches
+
+    def begin_batch(self, begin: messages.BatchBegin) -> None:
+        """Bind the batch's slots, warm their caches, and say so on the board."""
+        self.random = Random(f"{begin.seed}:{begin.batch}:{self.agent}")
+        slots = [(self._slot(item), item.devices) for item in begin.slots]
+        for slot, devices in slots:
+            for number in devices:
+                self._bind(slot, number)
+        self.store.changed.clear()
+        self.announced.append(Batch(begin, slots))
+        self._say(board.A_WARM, begin.batch)
+
+    def _slot(self, item: messages.BatchSlot) -> Slot:
+        slot = self.slots.get(item.slot)
+        if slot is None:
+            first = self._first_word + item.slot * self._slot_words
+            slot = self.slots[item.slot] = Slot(self.program, item.slot, first, item.pasids)
+            for pasid in item.pasids:
+                self._slot_of_pasid[pasid] = slot
+        slot.instance = item.instance
+        return slot
+
+    def _bind(self, slot: Slot, number: int) -> None:
+        device = self.devices[number]
+        columns, prefetchers = device_threads(self.program, slot, number)
+        device.bind(slot, columns + prefetchers)
+        device.reset(self.store, slot)
+        warm(self.store, device, self.program, slot, number)
+
+    def _go(self) -> None:
+        go = self.segment.words[self.segment.layout.board + board.GO]
+        if self.announced and self.announced[0].number <= go:
+            batch = self.running = self.announced.pop(0)
+            batch.unfinished = sum(
+                sum(map(len, device_threads(self.program, slot, device)))
+                for slot, devices in batch.slots
+                for device in devices
+            )
+
+    # Steps
+
+    def make_steps(self, count: int) -> int:
+        """Make up to so many steps; fewer when nothing can go now. Gives how many."""
+        if self.running is None:
+            self._go()
+        elif self.running.next_slot < len(self.running.slots):
+            self._start_slots(self.running)
+        if self._due:
+            self._release()
+        if self.again:
+            self.ready += self.again
+            self.again.clear()
+        made = 0
+        for _ in range(count):
+            if not self.ready:
+                break
+            made += self._one_step()
+        self._end_batch()
+        return made
+
+    def _one_step(self) -> int:
+        ready = self.ready
+        position = int(self.random.random() * len(ready))
+        task = ready[position]
+        made = self.runner.step(task)
+        if not made or task.ended or self._hold(task):
+            last = ready.pop()
+            if last is not task:
+                ready[position] = last
+            if task.ended:
+                self.runner.forget(task)
+                assert self.running is not None
+                self.running.unfinished -= 1
+            elif not made and not self.runner.park(task):
+                self.again.append(task)
+        if self.runner.woken:
+            ready += self.runner.woken
+            self.runner.woken.clear()
+        return made
+
+    def _hold(self, task: Task) -> bool:
+        assert task.request is not None
+        if task.request.name == PAUSE:
+            ticks = self._delay(self.running.window if self.running else HOLD_TICKS)
+            self._push(self._clock() + ticks, task)
+            return True
+        if task.server or self.random.random() > HOLD_SHARE:
+            return False
+        self._push(self._clock() + int(HOLD_TICKS ** self.random.random()), task)
+        return True
+
+    def _start_slots(self, batch: Batch) -> None:
+        words = self.segment.words
+        while batch.next_slot < len(batch.slots):
+            slot, devices = batch.slots[batch.next_slot]
+            started = words[slot.started]
+            if not started:
+                return
+            batch.next_slot += 1
+            for number in devices:
+                for task in self._tasks(slot, number):
+                    self._push(started + self._delay(batch.window), task)
+
+    def _tasks(self, slot: Slot, number: int) -> list[Task]:
+        device = self.devices[number]
+        columns, prefetchers = device_threads(self.program, slot, number)
+        tasks = [column_task(device, thread) for thread in columns]
+        for thread in prefetchers:
+            what = self.program.speculation[thread.number - len(self.program.columns)]
+            body = partial(run_prefetches, device, thread, what)
+            tasks.append(Task(thread.name, body, owner=slot))
+        return tasks
+
+    def _delay(self, window: int) -> int:
+        if self.random.random() < EAGER_SHARE:
+            return int(self.random.random() * window)
+        return int(window ** self.random.random())
+
+    def _push(self, tick: int, task: Task) -> None:
+        self._pushes += 1
+        heapq.heappush(self._due, (tick, self._pushes, task))
+
+    def _release(self) -> None:
+        """Let tasks go whose tick has come; all of them once the clock has stood still."""
+        clock = self._clock()
+        batch = self.running
+        started = batch is not None and batch.next_slot == len(batch.slots)
+        if clock != self._last_clock:
+            self._last_clock = clock
+            self._stood_ns = self.now()
+        all_due = started and self.now() - self._stood_ns > QUIET_NS
+        while self._due and (all_due or self._due[0][0] <= clock):
+            self.ready.append(heapq.heappop(self._due)[2])
+
+    def _clock(self) -> int:
+        return self.segment.words[self.segment.layout.board + board.CLOCK]
+
+    def _end_batch(self) -> None:
+        batch = self.running
+        if batch is not None and not batch.unfinished and batch.next_slot == len(batch.slots):
+            self.running = None
+            self.on_batch_end()
+            self._say(board.A_DONE, batch.number)
+
+    def _say(self, word: int, value: int) -> None:
+        self.segment.words[self.segment.layout.board + board.agent_word(self.agent, word)] = value
+
+    # What comes from the daemon
+
+    def invalidate(self, number: int, request: InvalidateRequest) -> None:
+        """Hand an invalidation to a device's server."""
+        deliver(self.store, ("invalidate", number), request)
+        self._wake()
+
+    def respond(self, number: int, slot: int, prgi: int, answer: str) -> None:
+        """Hand a page response to the thread that waits for it."""
+        deliver(self.store, ("page_response", number, slot, prgi), answer)
+        self._wake()
+
+    def _wake(self) -> None:
+        self.runner.wake()
+        self.ready += self.runner.woken
+        self.runner.woken.clear()
+
+    def drop_everything(self) -> None:
+        """Drop every translation, as after messages were lost."""
+        for slot in self.slots.values():
+            for device in self.devices.values():
+                device.reset(self.store, slot)
+
+    def slot_with(self, pasid: int) -> Slot | None:
+        """The slot that a PASID was granted for."""
+        return self._slot_of_pasid.get(pasid)
+
+    def _instance_of(self, record: AnyRecord) -> int:
+        if isinstance(record, Invalidation):
+            slot = self._slot_of_pasid.get(record.pasid)
+            if slot is not None:
+                return slot.instance
+        return -1

@@ -1,0 +1,139 @@
+"""Runs tasks live: makes steps, stamps what they report, parks blocked tasks and wakes them.
+
+Clock, fence and log are given from outside, so that the same runner serves daemon, agent and
+tests. A blocked task waits for the private cells that its guard read to be put; a guard that read
+words of the segment is tried again whenever its turn comes, for other processes write those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+from shootdown_engine.live_store import LiveStore
+from shootdown_engine.task import Task
+from shootdown_engine.trap import BLOCKED, Request
+from shootdown_protocol.history import Access, AnyRecord, Invalidation, Kind, Step
+
+Log = Callable[[int, int, int, str, AnyRecord], None]
+"""Takes begin, end (ns), instance, task name and record."""
+Cell = tuple[Hashable, ...]
+
+
+class _Probe:
+    """A store that forwards reads and notes which; a false guard writes nothing."""
+
+    def __init__(self, store: LiveStore) -> None:
+        self.cells: list[Cell] = []
+        self.words = False
+        self._store = store
+
+    def load(self, word: int) -> int:
+        self.words = True
+        return self._store.load(word)
+
+    def get(self, cell: Cell) -> object:
+        self.cells.append(cell)
+        return self._store.get(cell)
+
+
+class Runner:
+    """Tasks over one live store. A task is *parked* while its guard is known to be false.
+
+    ``instance_of`` names the instance of a record that a task without an instance reported.
+    """
+
+    def __init__(
+        self,
+        store: LiveStore,
+        now: Callable[[], int],
+        fence: Callable[[], None],
+        log: Log,
+        instance_of: Callable[[AnyRecord], int],
+    ) -> None:
+        """Start with no task."""
+        self.store = store
+        self.steps = 0
+        self._now = now
+        self._fence = fence
+        self.log = log
+        self._instance_of = instance_of
+        self._waiting: dict[Cell, list[Task]] = {}
+        self._began: dict[Task, int] = {}
+        self._parked: set[Task] = set()
+        self.woken: list[Task] = []
+
+    def step(self, task: Task) -> bool:
+        """Make a task's pending step; False when it is blocked and has been parked or not."""
+        request = task.request
+        assert request is not None
+        store = self.store
+        begin = self._now()
+        result = request.apply(store, *request.arguments)
+        if result is BLOCKED:
+            return False
+        self.steps += 1
+        if request.name == "atc_lookup":
+            self._began[task] = begin
+        if store.records or request.name:
+            self._report(task, request, begin)
+        if store.changed:
+            self.wake()
+        task.advance(result)
+        return True
+
+    def park(self, task: Task) -> bool:
+        """Park a task whose guard was false; False when it must be tried again by turn."""
+        request = task.request
+        assert request is not None
+        probe = _Probe(self.store)
+        if request.apply(probe, *request.arguments) is not BLOCKED:
+            message = f"{task.name}: the guard of {request.full_name} reads state past the store"
+            raise AssertionError(message)
+        if probe.words or not probe.cells:
+            return False
+        self._parked.add(task)
+        for cell in probe.cells:
+            self._waiting.setdefault(cell, []).append(task)
+        return True
+
+    def wake(self) -> None:
+        """Move the tasks that wait for changed cells to ``woken``."""
+        waiting = self._waiting
+        for cell in self.store.changed:
+            tasks = waiting.pop(cell, None)
+            for task in tasks or ():
+                if task in self._parked:
+                    self._parked.remove(task)
+                    self.woken.append(task)
+        self.store.changed.clear()
+
+    def report_outside(self, task: str) -> None:
+        """Stamp records that a function of the shell, not a task, has made."""
+        begin = self._now()
+        for record in self.store.records:
+            self.log(begin, begin, self._instance_of(record), task, record)
+        self.store.records.clear()
+
+    def forget(self, task: Task) -> None:
+        """Drop what is kept of a task that has ended."""
+        self._began.pop(task, None)
+        self._parked.discard(task)
+
+    def _report(self, task: Task, request: Request, begin: int) -> None:
+        records = self.store.records
+        owner = task.owner
+        instance = owner.instance if owner is not None else -1
+        if any(type(r) is Access and r.kind is Kind.STORE for r in records):
+            self._fence()
+        end = self._now()
+        if (request.name and request.operation != "device") or request.name == "walk":
+            step = Step(request.operation, request.name, request.location, request.detail)
+            self.log(begin, end, instance, task.name, step)
+        for record in records:
+            began = begin
+            if type(record) is Access:
+                began = self._began.get(task, begin)
+            elif type(record) is Invalidation and instance < 0:
+                instance = self._instance_of(record)
+            self.log(began, end, instance, task.name, record)
+        records.clear()
