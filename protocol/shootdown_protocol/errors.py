@@ -60,7 +60,7 @@ class ErrorCode(IntEnum):
     SEGMENT_GENERATION = 208
     SEGMENT_REFUSED = 209
 
-    HISTORY_UNREADABLE = 301
+    HISTORY_REFUSED = 301
     HISTORY_MAGIC = 302
     HISTORY_VERSION = 303
     HISTORY_CORRUPT = 304
@@ -131,7 +131,7 @@ _DOCS: Final = {
     ErrorCode.SEGMENT_SIZE: "The segment's size contradicts its header.",
     ErrorCode.SEGMENT_GENERATION: "A segment of another testbed or an earlier start.",
     ErrorCode.SEGMENT_REFUSED: "The system refused to open or map the segment.",
-    ErrorCode.HISTORY_UNREADABLE: "The system refused to open or read the history.",
+    ErrorCode.HISTORY_REFUSED: "The system refused to open, read or write the history.",
     ErrorCode.HISTORY_MAGIC: "Not a history file.",
     ErrorCode.HISTORY_VERSION: "A history of another format version.",
     ErrorCode.HISTORY_CORRUPT: "Bytes that were published are not records.",

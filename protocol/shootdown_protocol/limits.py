@@ -92,5 +92,5 @@ HISTORY_FRAME_RECORDS_MAX: Final = 1024
 """Records that a writer buffers at most: one frame of the file."""
 HISTORY_FRAME_BYTES_MAX: Final = 64 << 20
 """One frame of a history file."""
-HISTORY_REORDER_RECORDS: Final = 1 << 16
+HISTORY_REORDER_RECORDS: Final = 1 << 15
 """How far a record may lie behind one that began later, for a merge to mend it."""
