@@ -98,6 +98,31 @@ def test_an_invalidation_that_had_completed_is_said() -> None:
     assert "an invalidation of B had completed at d0 before the access" in findings[0].edges
 
 
+def test_an_access_after_a_return_names_the_operation() -> None:
+    """Who reads of S4 wants to know what had returned."""
+    both = program(column("CPU0", run("change_pte_range", A)), column("DEV0", store(A, 1)))
+    limit = pack_limit(0, READ)
+    recorder = Recorder()
+    recorder.add("CPU0", Returned("change_pte_range", A, limit))
+    recorder.add("DEV0", made(A, 1, limit=limit, hit=True, stale=True))
+
+    verdict = judge_instance(recorder.end(both), both)
+
+    assert (verdict.findings[0].check, verdict.weakest_model) == ("S4", None)
+    assert "CPU0's change_pte_range A had returned before DEV0's store A=1 (version 1) began" in (
+        verdict.findings[0].edges
+    )
+
+
+def test_what_one_finding_has_said_no_later_one_repeats() -> None:
+    """A condition that holds by a stale read has the same cycle: it is shown once."""
+    verdict = judge_instance(deferred_two_pages(), COW_TWO_PAGES, [Ends("DEV0:r0", 0)])
+
+    assert [finding.check for finding in verdict.findings] == ["S2", "condition"]
+    assert verdict.findings[0].edges
+    assert not verdict.findings[1].edges
+
+
 def test_message_passing_breaks_causality() -> None:
     """One writer and one reader: no clock is needed."""
     verdict = judge_instance(message(floor=2), MESSAGE)

@@ -134,14 +134,14 @@ def test_a_timeline_tells_the_founding_bug_in_order() -> None:
     told = [
         "CPU0 {wp_page_copy A: alloc_page",
         "CPU1 {wp_page_copy B: alloc_page",
-        "CPU2 {stored A=1 (version 1)",
-        "CPU3 {stored B=1 (version 1)",
-        "invalidation of B sent (d0, ITag 0)",
-        "invalidation of B applied",
-        "invalidation of B completed",
-        "read B=1 (version 1)",
-        "DEV0 {! read A=0 (version 0) in frame 0x100003, cached translation, stale}",
-        "invalidation of A sent",
+        "CPU2 {stored A=1 (version 1,",
+        "CPU3 {stored B=1 (version 1,",
+        "invalidation of B at d0, ITag 0: sent",
+        "invalidation of B at d0, ITag 0: applied, drained",
+        "invalidation of B at d0, ITag 0: completed",
+        "read B=1 (version 1,",
+        "DEV0 {! read A=0 (version 0, frame 0x100003, cached translation, stale)}",
+        "invalidation of A at d0, ITag 0: sent",
         "why DEV0 read A=0 (version 0) although version 1 had been stored",
     ]
     assert [text.index(part) for part in told] == sorted(text.index(part) for part in told)
@@ -207,6 +207,18 @@ def test_every_kind_of_record_has_its_words() -> None:
     assert "DEV2 {sync CPU0}" in text
     assert "= entry B: write-protected" in text
     assert text.endswith(f"end = A: in frame {FRAME:#x}, version 1")
+
+
+def test_a_sentence_is_told_once() -> None:
+    """Two loads that are wrong in the same way are one why."""
+    twice = Recorder()
+    twice.add("DEV0", met(0, 0, floor=2), met(0, 0, floor=2))
+    findings = judge_instance(twice.end(COW_TWO_PAGES), COW_TWO_PAGES).findings
+
+    text = render_timeline(twice.records, COW_TWO_PAGES, findings)
+
+    assert len(findings) == 2
+    assert text.count("why") == 1
 
 
 def test_colours_change_nothing_but_colours() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from shootdown_protocol.history import Access, Invalidation, Kind, Stamped, Step, Synced
+from shootdown_protocol.history import Access, Invalidation, Kind, Returned, Stamped, Step, Synced
 from shootdown_protocol.program import Program
 from shootdown_verify.judge.graph import Cycle, Edge, Relation
 from shootdown_verify.judge.wording import deed, did, frame_name, location_name
@@ -87,11 +87,11 @@ class _Sayer:
         return deed(self._program, stamped.record, stamped.task)
 
 
-def floor_sentence(records: Sequence[Stamped], index: int, program: Program) -> str | None:
+def floor_sentences(records: Sequence[Stamped], index: int, program: Program) -> Iterator[str]:
     """Name the store that a load's floor speaks of: it had ended before the load began."""
     load = access_at(records, index)
     if load is None or load.floor == 0:
-        return None
+        return
     for stamped in records:
         store = stamped.record
         if (
@@ -100,8 +100,26 @@ def floor_sentence(records: Sequence[Stamped], index: int, program: Program) -> 
             and (store.location, store.order) == (load.location, load.floor - 1)
         ):
             what = deed(program, store, stamped.task)
-            return f"{what} had ended before {deed(program, load, records[index].task)} began"
-    return None
+            yield f"{what} had ended before {deed(program, load, records[index].task)} began"
+
+
+def return_sentences(records: Sequence[Stamped], index: int, program: Program) -> Iterator[str]:
+    """Name the operation whose limit an access was given: the last to return before it began."""
+    access = access_at(records, index)
+    if access is None:
+        return
+    bound_by = [
+        stamped
+        for stamped in records
+        if isinstance(stamped.record, Returned)
+        and (stamped.record.location, stamped.record.limit) == (access.location, access.limit)
+    ]
+    if bound_by:
+        first = min(bound_by, key=lambda stamped: stamped.end)
+        assert isinstance(first.record, Returned)
+        name = location_name(program, access.location)
+        what = deed(program, access, records[index].task)
+        yield f"{first.task}'s {first.record.operation} {name} had returned before {what} began"
 
 
 def translation_sentences(

@@ -20,7 +20,7 @@ and SC only name, since a CPU's store buffer may break SC with no page table inv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,13 +29,14 @@ import msgspec
 from shootdown_protocol.history import Access, Stamped
 from shootdown_protocol.program import Program
 from shootdown_protocol.words import VERSION_BITS
-from shootdown_verify.judge import progress, value
+from shootdown_verify.judge import after_return, progress, value
 from shootdown_verify.judge.counters import Counters
 from shootdown_verify.judge.events import SYNC, Entry, Shape, build_execution
 from shootdown_verify.judge.explain import (
     began,
     edge_sentences,
-    floor_sentence,
+    floor_sentences,
+    return_sentences,
     translation_sentences,
 )
 from shootdown_verify.judge.finding import CONDITION, Finding, Model
@@ -119,7 +120,7 @@ class InstanceJudge:
         if findings:
             self._name_model(findings, models, records, explain=explain)
         if explain and findings:
-            findings = [self._explained(finding, models, records) for finding in findings]
+            findings = self._explained(findings, models, records)
         return _verdict(seen, findings, models, outcome)
 
     def _weigh(self, findings: list[Finding], outcome: Outcome, models: _Models) -> None:
@@ -188,17 +189,31 @@ class InstanceJudge:
         members = tuple(index for _, _, index in kept)
         return _Models(shape, members, _legal_window_reads(seen, records, frozenset(members)))
 
-    def _explained(self, finding: Finding, models: _Models, records: Sequence[Stamped]) -> Finding:
-        """Say why: the cycle edge by edge, then the translation that the access went through."""
-        edges: list[str] = []
+    def _explained(
+        self, findings: Sequence[Finding], models: _Models, records: Sequence[Stamped]
+    ) -> list[Finding]:
+        """Give findings their edges; what one finding has said, no later one says again."""
+        said: set[str] = set()
+        explained = []
+        for finding in findings:
+            edges = [edge for edge in self._edges(finding, models, records) if edge not in said]
+            said.update(edges)
+            explained.append(msgspec.structs.replace(finding, edges=tuple(edges)))
+        return explained
+
+    def _edges(
+        self, finding: Finding, models: _Models, records: Sequence[Stamped]
+    ) -> Iterator[str]:
+        """The cycle edge by edge, then what the access should have met and how it went wrong."""
         if finding.check in NAMED_BY_MODELS and models.cycle is not None:
-            edges += edge_sentences(models.cycle, models.members, records, self.program)
-        if finding.index >= 0:
-            floor = floor_sentence(records, finding.index, self.program)
-            if finding.check == value.NAME and floor is not None and floor not in edges:
-                edges.append(floor)
-            edges += translation_sentences(records, finding.index, self.program)
-        return msgspec.structs.replace(finding, edges=tuple(edges))
+            yield from edge_sentences(models.cycle, models.members, records, self.program)
+        if finding.index < 0:
+            return
+        if finding.check == value.NAME:
+            yield from floor_sentences(records, finding.index, self.program)
+        if finding.check == after_return.NAME:
+            yield from return_sentences(records, finding.index, self.program)
+        yield from translation_sentences(records, finding.index, self.program)
 
 
 def judge_instance(

@@ -24,9 +24,17 @@ from shootdown_protocol.history import (
 )
 from shootdown_protocol.program import Program
 from shootdown_verify.judge.scan import DEVICE_OPERATION
-from shootdown_verify.judge.wording import did, frame_name, location_name, version_name
+from shootdown_verify.judge.wording import (
+    assignment,
+    frame_name,
+    location_name,
+    version_met,
+    version_name,
+)
 
-_UNSAID: Final = frozenset({"", "await", "when", "delay", "end", "atc_lookup"})
+_UNSAID: Final = frozenset(
+    {"", "await", "when", "delay", "end", "atc_lookup", "access", "invalidate_completion"}
+)
 """Steps that wait, or that are said by what follows from them."""
 _CLEARING: Final = frozenset({"ptep_clear_flush", "ptep_get_and_clear", "ptep_modify_prot_start"})
 _PROTECTING: Final = frozenset({"ptep_set_wrprotect"})
@@ -123,9 +131,10 @@ class _Teller:
         return _moment(stamped, f"{step.name}{detail}", step.location, group, changes)
 
     def access(self, _index: int, stamped: Stamped, access: Access) -> Moment:
-        how = [f"in {frame_name(access.pfn)}"]
+        verb = "stored" if access.kind == Kind.STORE else "read"
+        how = [version_met(self._program, access), frame_name(access.pfn)]
         how += ["cached translation"] * access.hit + ["stale"] * access.stale
-        item = f"{did(self._program, access)} {', '.join(how)}"
+        item = f"{verb} {assignment(self._program, access)} ({', '.join(how)})"
         return _moment(stamped, item, access.location)._replace(is_access=True)
 
     def denied(self, _index: int, stamped: Stamped, denied: Denied) -> Moment:
@@ -156,10 +165,10 @@ class _Teller:
             self._itags[device, what.itag] = self._location_at(what.address, what.size)
         location = self._itags.get((device, what.itag), -1)
         page = self.name(location) or f"{what.address:#x}"
-        item = f"invalidation of {page} {what.state} ({device}, ITag {what.itag})"
+        group = f"invalidation of {page} at {device}, ITag {what.itag}"
         dropped = (Change(f"atc {device} {page}", "", "dropped"),)
         changes = dropped if what.state == "applied" else ()
-        return _moment(stamped, item, location, changes=changes)
+        return _moment(stamped, what.state, location, group, changes)
 
     def fault(self, _index: int, stamped: Stamped, fault: Fault) -> Moment:
         wanted = "write" if fault.write else "read"

@@ -114,8 +114,11 @@ def render_timeline(
     lines: list[list[_Piece]] = []
     for number, row in enumerate(rows):
         lines += _row_lines(number, row, anchors, width)
+    told: set[str] = set()
     for finding in findings:
-        lines += _why_lines(finding, width)
+        if finding.sentence not in told:
+            lines += _why_lines(finding, width)
+        told.add(finding.sentence)
     return "\n".join(_join(line, color=color) for line in lines)
 
 
@@ -153,7 +156,7 @@ def _row_lines(number: int, row: _Row, anchors: dict[str, int], width: int) -> l
             lines.append([])
         lines[-1].append(_Piece(at, wrapped[0], style))
         lines += [[_Piece(at + len(_INDENT), text, style)] for text in wrapped[1:]]
-        end = at + len(_INDENT) * (len(wrapped) > 1) + len(wrapped[-1])
+        end = at + len(wrapped[0]) if len(wrapped) == 1 else width
     if row.is_final:
         lines = []
     for change in row.changes.values():
