@@ -192,13 +192,14 @@ class InstanceJudge:
     def _explained(
         self, findings: Sequence[Finding], models: _Models, records: Sequence[Stamped]
     ) -> list[Finding]:
-        """Give findings their edges; what one finding has said, no later one says again."""
+        """Give findings their edges; what has been said is not said again."""
         said: set[str] = set()
         explained = []
         for finding in findings:
-            edges = [edge for edge in self._edges(finding, models, records) if edge not in said]
+            edges = dict.fromkeys(self._edges(finding, models, records))
+            new = tuple(edge for edge in edges if edge not in said)
             said.update(edges)
-            explained.append(msgspec.structs.replace(finding, edges=tuple(edges)))
+            explained.append(msgspec.structs.replace(finding, edges=new))
         return explained
 
     def _edges(
