@@ -157,7 +157,7 @@ def claims(draw: st.DrawFn, draft: Draft, *, conditional: bool) -> list[str]:
         lines += [f"safe {' '.join(safe)};"] if draw(st.booleans()) else []
     else:
         lines = [f"caught device {draw(st.sampled_from(sorted(FAULTY_DEVICES)))} : {' '.join(by)}"]
-    may_break = bool({"S2", "S3", "order", "condition"} & set(by))
+    may_break = bool({"S2", "S3", "condition"} & set(by))
     model = draw(st.sampled_from(sorted(MODELS))) if may_break else "none"
     return [*lines, f"weakest {model}"]
 

@@ -175,6 +175,25 @@ def test_circle_of_waits_is_shown() -> None:
     assert (error.line, error.column) == (9, 12)
 
 
+def test_circle_is_found_from_outside() -> None:
+    """A column that waits for two that wait for each other is not blamed itself."""
+    table = "CPU0 | CPU1 | CPU2\nawait CPU1 | sync CPU2 | await CPU1\n"
+    text = MINIMAL[: MINIMAL.index(" CPU0")] + table + "forbidden A=0 weakest none safe none"
+
+    error = error_of(text.replace("atc DEV0 A;", ""))
+
+    assert error.seen == "a wait without end, CPU1 -> CPU2 -> CPU1"
+
+
+def test_wait_is_not_ended_by_what_comes_after_it() -> None:
+    """A column cannot wait for what it would do itself, later."""
+    text = minimal("wp_page_copy A |", "load A r1      |")
+
+    error = error_of(text.replace("|                         | await", "| wp_page_copy A | await"))
+
+    assert error.seen == "'A' never writable"
+
+
 def test_device_is_not_taken_for_its_column() -> None:
     """Naming a device where a column belongs says which columns it has."""
     text = minimal("DEV0      ;", "DEV0@DEV5 ;").replace("atc DEV0", "atc DEV5")

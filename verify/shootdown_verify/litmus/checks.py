@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from shootdown_protocol.program import Op, State, When
-from shootdown_verify.judge.finding import CONDITION, ORDER
+from shootdown_verify.judge.finding import CONDITION
 from shootdown_verify.litmus.scope import Scope
 from shootdown_verify.litmus.syntax import Cell
 from shootdown_verify.litmus.tokens import Token
@@ -236,5 +236,5 @@ def _may_break_a_model(scope: Scope) -> bool:
     return not _BREAK_MODELS.isdisjoint(checks)
 
 
-_BREAK_MODELS = frozenset({"S2", "S3", ORDER, CONDITION})
+_BREAK_MODELS = frozenset({"S2", "S3", CONDITION})
 """Checks that can find a memory model broken."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shootdown_protocol.program import State, When
-from shootdown_verify.judge.finding import CONDITION, ORDER, Model
+from shootdown_verify.judge.finding import CONDITION, Model
 
 FILE_CHARACTERS_MAX: Final = 1 << 16
 """Characters of a scenario file."""
@@ -39,9 +39,8 @@ MODELS: Final[dict[str, Model | None]] = {**{model.label: model for model in Mod
 """The weakest model that a caught run breaks; ``none`` where what is wrong is a place, a
 permission or a lack of progress."""
 
-CHECKS: Final = ("S1", "S2", "S3", "S4", "S5", ORDER, CONDITION)
-"""What can find a violation: place, value, loss, return and progress; coherence or causality; the
-scenario's condition."""
+CHECKS: Final = ("S1", "S2", "S3", "S4", "S5", CONDITION)
+"""What can find a violation: place, value, loss, return, progress; the scenario's condition."""
 
 STATES: Final = {
     "rw": State.RW,
@@ -72,7 +71,7 @@ END_WORDS: Final = ("forbidden", "weakest", "caught", "safe")
 
 RESERVED: Final = frozenset(
     {*INIT_WORDS, *INSTRUCTIONS, *END_WORDS, *STATES, *WHENS}
-    | {"SHOOTDOWN", "child", "device", "none", "of", "times", "when", "write", ORDER, CONDITION}
+    | {"SHOOTDOWN", "child", "device", "none", "of", "times", "when", "write", CONDITION}
 )
 """Words that cannot name a location."""
 
