@@ -19,6 +19,7 @@ STOP: Final = 2
 """Non-zero: finish the batch under way and begin no other."""
 AGENTS: Final = 8
 AGENTS_MAX: Final = 64
+"""Agents of a testbed."""
 WORDS_PER_AGENT: Final = 4
 A_WARM: Final = 0
 """Number of the batch for which the agent's caches are warm."""

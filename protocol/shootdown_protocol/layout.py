@@ -6,9 +6,9 @@ from the start of the segment, because every access to it is one aligned 8-byte 
 ========== ==================== ====================================================
 part       words                who writes
 ========== ==================== ====================================================
-header     512                  the daemon, once, magic last
+header     512                  the daemon, magic last; two words anew for each run
 frames     2 a frame            the daemon: generation, then owner
-board      `BOARD_FIXED` + ...  one process a word (`Board`)
+board      `BOARD_FIXED` + ...  one process a word (`board`)
 memory     512 a frame          the kernel its tables; CPUs and devices the data
 ========== ==================== ====================================================
 """
@@ -28,23 +28,36 @@ HEADER_WORDS: Final = WORDS_PER_FRAME
 FRAME_TABLE_STRIDE: Final = 2
 
 H_MAGIC: Final = 0
+"""`MAGIC`, stored last."""
 H_LAYOUT_VERSION: Final = 1
+"""`LAYOUT_VERSION`; another one is refused."""
 H_FRAMES: Final = 2
+"""Frames of memory, a power of two."""
 H_BOARD_WORDS: Final = 3
+"""Words of the board."""
 H_GENERATION: Final = 4
+"""Which start of a testbed made the segment; `Welcome` says it too."""
 H_START_NS: Final = 5
+"""CLOCK_MONOTONIC when it was made, ns."""
 H_SCRAMBLE: Final = 6
+"""Odd factor between frame indexes and page numbers."""
 H_PASID_DIRECTORY: Final = 7
+"""Page number of the PASID table's top page; set anew for each run, before `LoadProgram`."""
 H_ZERO_PFN: Final = 8
+"""Page number of the shared zero page; set anew for each run, before `LoadProgram`."""
 H_DAEMON_PID: Final = 9
+"""The process that made the segment."""
 
 PFN_BASE: Final = 1 << 20
 """Every emulated page number is at least this: an index or an address taken for one is caught."""
 
 FRAMES_MAX: Final = 1 << 20
+"""Frames of a segment."""
 BOARD_WORDS_MAX: Final = 1 << 22
+"""Words of a board."""
 
 OWNER_FREE: Final = 0
+"""A frame that nobody owns; it is full of poison."""
 OWNER_KERNEL: Final = 1
 """Tables and the zero page; any larger owner is a location: see `owner_of`."""
 
@@ -71,7 +84,7 @@ class Layout:
         if self.frames & (self.frames - 1) or not 0 < self.frames <= FRAMES_MAX:
             message = f"frames: a power of two up to {FRAMES_MAX} was expected, got {self.frames}"
             raise ValueError(message)
-        if self.scramble % 2 == 0 or not 0 < self.scramble:
+        if self.scramble % 2 == 0 or self.scramble <= 0:
             message = f"scramble: a positive odd number was expected, got {self.scramble}"
             raise ValueError(message)
         if not 0 < self.board_words <= BOARD_WORDS_MAX:

@@ -197,22 +197,12 @@ class BatchBegin(DeviceMessage, frozen=True, tag=7):
 
 
 class BatchGo(DeviceMessage, frozen=True, tag=8):
-    """Wakes an agent to run a batch; the board word ``GO`` says the same to one that spins."""
+    """Run a batch that is ready; wakes an agent that sleeps, as the board's ``GO`` word does not.
+
+    The agent sets ``A_DONE`` to ``batch`` when its columns of the batch have ended and drained.
+    """
 
     batch: Number
-
-
-class BatchDrain(DeviceMessage, frozen=True, tag=9):
-    """End a batch, whether or not its columns have ended: stop, drain, drop its translations."""
-
-    batch: Number
-
-
-class BatchDrained(DeviceMessage, frozen=True, tag=10):
-    """Nothing of the batch is cached or under way any more: its PASIDs may be used again."""
-
-    batch: Number
-    counters: Counters
 
 
 class InvalidateRequest(DeviceElement, frozen=True):
@@ -465,7 +455,7 @@ class Abort(ControlRequest, frozen=True, tag="abort"):
 
 
 class Stop(ControlRequest, frozen=True, tag="stop"):
-    """End the testbed (to the daemon) or the process (to an agent)."""
+    """End the testbed after the batch under way; agents are told by `Goodbye`."""
 
     reason: Text
 
@@ -536,7 +526,6 @@ class MessageKind:
 DeviceToDaemon = (
     Hello
     | ProgramUnloaded
-    | BatchDrained
     | InvalidateCompletion
     | PageRequests
     | HeartbeatReply
@@ -553,7 +542,6 @@ DeviceFromDaemon = (
     | UnloadProgram
     | BatchBegin
     | BatchGo
-    | BatchDrain
     | Invalidate
     | PageResponses
     | Heartbeat

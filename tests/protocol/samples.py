@@ -111,11 +111,6 @@ GOLDEN: tuple[tuple[Struct, str], ...] = (
         "970702010301289294cd0100cd02009100911194cd0101cd02019200019112",
     ),
     (m.BatchGo(3, 3), "93080303"),
-    (m.BatchDrain(4, 3), "93090403"),
-    (
-        m.BatchDrained(4, 3, {"atc_hits": 300, "atc_misses": 2}),
-        "940a040382a86174635f68697473cd012caa6174635f6d697373657302",
-    ),
     (
         m.Invalidate(
             5,
