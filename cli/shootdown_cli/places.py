@@ -13,8 +13,8 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from pathlib import Path
 
 from shootdown_protocol.errors import ErrorCode, UsageError
@@ -96,8 +96,8 @@ class TestbedRecord:
         """Write the file whole or not at all, readable by its owner only."""
         target = self.path / TESTBED_FILE
         part = target.with_suffix(".part")
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(asdict(self), file)
+        part.touch(mode=0o600)
+        part.write_text(json.dumps(asdict(self)))
         part.replace(target)
 
 
@@ -198,7 +198,7 @@ def remove(folder: Path) -> list[str]:
 def sweep(young_s: float = 5.0) -> list[str]:
     """Remove what dead testbeds have left, but no folder so young that it may be starting."""
     removed = []
-    now = datetime.now().timestamp()
+    now = time.time()
     for folder in runtime_root().iterdir():
         if folder.is_dir() and not is_live(folder):
             locked_once = (folder / LOCK_FILE).exists()
@@ -210,7 +210,7 @@ def sweep(young_s: float = 5.0) -> list[str]:
 def new_run_directory(out: Path, scenario: str) -> Path:
     """``OUT/TIME-SCENARIO/``, and ``OUT/latest`` to point at it."""
     out.mkdir(parents=True, exist_ok=True)
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    stamp = time.strftime("%Y%m%d-%H%M%S")
     for number in range(1000):
         name = f"{stamp}-{scenario}" + (f"-{number}" if number else "")
         try:

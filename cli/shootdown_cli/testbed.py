@@ -161,15 +161,11 @@ def start(
     gc.collect()
     gc.freeze()
     try:
-        processes.pids["daemon"] = _fork(
-            "daemon", logs, tell, partial(_daemon, config, generation)
-        )
+        processes.pids["daemon"] = _fork("daemon", logs, tell, partial(_daemon, config, generation))
         for number in range(testbed.agents):
             agent = f"agent{number}"
             agent_config = AgentConfig(config.device_endpoint, agent, record.token)
-            processes.pids[agent] = _fork(
-                agent, logs, tell, partial(_agent, agent_config, logs)
-            )
+            processes.pids[agent] = _fork(agent, logs, tell, partial(_agent, agent_config, logs))
     finally:
         os.close(tell)
         gc.unfreeze()
@@ -227,7 +223,7 @@ def _fork(name: str, logs: Path, tell: int, main: Callable[[Callable[[bytes], No
             os.dup2(source, target)
         status = main(lambda byte: _tell(tell, byte))
     except BaseException:  # noqa: BLE001 - the last stop of a child: it must not return
-        import traceback  # noqa: PLC0415 - only a child that fails needs it
+        import traceback
 
         traceback.print_exc()
         _tell(tell, FAILED)

@@ -128,7 +128,11 @@ class ControlPlane:
                 end=run.end,
                 why=run.why[:2000],
                 instances=run.live.done,
-                counters={"batches": run.live.batches, "steps": run.live.runner.steps},
+                counters={
+                    "batches": run.live.batches,
+                    "steps": run.live.runner.steps,
+                    "instances_per_batch": len(run.live.banks[0].slots),
+                },
                 histories=tuple(run.histories),
             ),
         )

@@ -228,11 +228,10 @@ class LiveRun:
     def outstanding(self) -> Iterable[tuple[int, InvalidateRequest]]:
         """Every invalidation without a completion, with its device."""
         for cell, held in self.store.cells.items():
-            if cell[0] == "itag" and isinstance(held, iommu.Outstanding):
-                if held.state is not iommu.State.DONE:
-                    device = cell[1]
-                    assert isinstance(device, int)
-                    yield device, held.request
+            if isinstance(held, iommu.Outstanding) and held.state is not iommu.State.DONE:
+                device = cell[1]
+                assert isinstance(device, int)
+                yield device, held.request
 
     # Inside
 

@@ -58,7 +58,7 @@ class Daemon:
 
     def serve(self) -> int:
         """Go round until stopped; gives the process's exit status."""
-        with _signals(self._on_signal):
+        with _Signals(self._on_signal):
             try:
                 while not self.stopping or self.run is not None:
                     self.go_round()
@@ -148,7 +148,7 @@ def _has_ended(pidfd: int) -> bool:
     return bool(poll.poll(0))
 
 
-class _signals:
+class _Signals:
     """Sends SIGTERM and SIGINT to a function for as long as the loop runs."""
 
     def __init__(self, handler: Callable[[int, FrameType | None], None]) -> None:

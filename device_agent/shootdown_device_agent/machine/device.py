@@ -42,8 +42,9 @@ SUCCESS = "success"
 class DeviceConfig:
     """What a testbed says of a device. ``device`` is its number, ``directory`` the PASID table's.
 
-    ``iotlb``: the IOMMU in front caches too; ``atc_entries``: capacity, 0 for no limit; ``walk_by_level``: each table load is a step of its
-    own; ``watch_stale``: note hits whose entry has changed (reads the entry at each hit).
+    ``iotlb``: the IOMMU in front caches too; ``atc_entries``: capacity, 0 for no limit;
+    ``walk_by_level``: each table load is a step of its own; ``watch_stale``: note hits whose
+    entry has changed (reads the entry at each hit).
     """
 
     device: int

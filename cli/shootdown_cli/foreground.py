@@ -1,0 +1,66 @@
+"""``shootdown daemon`` and ``shootdown agent``: one process in the foreground."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+
+from shootdown_cli import places
+from shootdown_cli.exits import EXIT_FAILED
+from shootdown_cli.testbed import daemon_config, new_record
+from shootdown_daemon.shell.log import ProcessLog
+from shootdown_daemon.shell.server import serve as serve_daemon
+from shootdown_device_agent.shell.agent import AgentConfig
+from shootdown_device_agent.shell.agent import serve as serve_agent
+from shootdown_verify.testbed import load_testbed
+
+
+def daemon(testbed_name: str, name: str, logs: Path) -> int:
+    """Run a daemon until it is told to stop (Ctrl-C, SIGTERM or `shootdown down`)."""
+    testbed = load_testbed(places.find_config("testbeds", testbed_name, ".toml"))
+    for removed in places.sweep():
+        print(f"removed what a dead testbed had left: {removed}", file=sys.stderr)
+    record = new_record(testbed, name)
+    lock = places.hold_lock(record.path)
+    config = daemon_config(testbed, record, logs, None)
+
+    def ready() -> None:
+        record.save()
+        print(f"{name}: ready at {config.device_endpoint}, {testbed.agents} agents expected")
+        sys.stdout.flush()
+
+    try:
+        return serve_daemon(config, time.time_ns() % (1 << 48), ready)
+    finally:
+        places.remove(record.path)
+        del lock
+
+
+def agent(name: str, on: str | None, logs: Path) -> int:
+    """Run an agent until its daemon ends; Ctrl-C ends it at once."""
+    record = places.find_testbed(on)
+    log = ProcessLog(logs, name)
+    config = AgentConfig(record.endpoint("device"), name, record.token)
+    said: dict[str, object] = {}
+
+    def say(event: str, **fields: object) -> None:
+        log.info(event, **fields)
+        if "why" in fields:
+            said.update(fields)
+
+    def interrupted(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupted)
+    status = EXIT_FAILED
+    try:
+        status = serve_agent(config, say, lambda: print(f"{name}: welcome at {record.name}"))
+    except KeyboardInterrupt:
+        said["why"] = "interrupted"
+    finally:
+        log.close()
+    if "why" in said:
+        print(f"{name}: {said['why']}", file=sys.stderr if status else sys.stdout)
+    return status
