@@ -55,7 +55,7 @@ class Testbed:
     instances_per_batch: int = 256
     window: int = 64
     iotlb: bool = True
-    atc_entries: int = 1024
+    atc_entries: int = 8192
     walk_by_level: bool = False
     heartbeat_ms: int = 200
     heartbeat_limit_ms: int = 2000
