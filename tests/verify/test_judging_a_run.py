@@ -8,9 +8,18 @@ from dataclasses import dataclass
 
 import msgspec
 import pytest
-from tests.verify.record_builders import COW_TWO_PAGES, deferred_two_pages, program
+from tests.verify.record_builders import COW_TWO_PAGES, FRAME, deferred_two_pages, program
 
-from shootdown_protocol.history import Access, AnyRecord, Ended, Fault, Invalidation, Stamped, Step
+from shootdown_protocol.history import (
+    Access,
+    AnyRecord,
+    Ended,
+    Fault,
+    Invalidation,
+    Stamped,
+    Step,
+    Stray,
+)
 from shootdown_protocol.program import Program
 from shootdown_verify.judge import Condition, Model, RunVerdict, judge_run
 
@@ -145,6 +154,15 @@ def test_a_late_record_is_judged_by_itself_and_counted() -> None:
     records = [*right_two_pages(4), late]
     assert judged(records).reasons == ("1 records came after their batch had been judged",)
     assert judged([*records, wrong]).violations == 1
+
+
+def test_a_record_of_no_instance_is_no_doubt() -> None:
+    """What is done between batches belongs to none of them, and is judged all the same."""
+    between = Stamped(0, 1, 0, -1, "d0.invalidate", Step("", "invalidate_completion", -1, ""))
+    wrong = msgspec.structs.replace(between, record=Stray(FRAME, 1, 7))
+
+    assert judged([between, *right_two_pages()]).verdict == "ok"
+    assert judged([wrong, *right_two_pages()]).findings == {("S1", "stray-store"): 1}
 
 
 def test_the_weakest_model_of_a_run_is_that_of_its_worst_instance() -> None:

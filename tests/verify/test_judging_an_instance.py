@@ -255,9 +255,9 @@ def test_accesses_wrong_by_place_take_no_part_in_a_models_verdict() -> None:
     recorder.add("DEV0", met(A, 1, register="r0"))
     recorder.add("DEV0", met(A, -1, place=Place.POISON, register="r1"))
 
-    verdict = judge_instance(recorder.end(one), one)
+    verdict = judge_instance(recorder.end(one), one, [Ends("DEV0:r0", 1)])
 
-    assert [finding.check for finding in verdict.findings] == ["S1"]
+    assert [finding.check for finding in verdict.findings] == ["S1", "condition"]
     assert verdict.weakest_model is None
 
 
@@ -273,20 +273,30 @@ def test_racy_locations_are_counted_and_not_judged() -> None:
     assert (verdict.findings, verdict.counters.unjudged_racy) == ((), 3)
 
 
-@pytest.mark.parametrize(("when", "overlapped"), [("before", False), ("within", True)])
-def test_overlap_means_a_device_access_within_an_operation(*, when: str, overlapped: bool) -> None:
-    """An access before the first step proves nothing about the operation."""
+@pytest.mark.parametrize(("step", "overlapped"), [(0, False), (1, True), (2, False)])
+def test_overlap_means_a_device_access_within_an_operation(*, step: int, overlapped: bool) -> None:
+    """An access before the first step, or after the return, proves nothing."""
     two = program(column("CPU0", run("wp_page_copy", A)), column("DEV0", load(A, "r0")))
     recorder = Recorder()
-    if when == "before":
-        recorder.add("DEV0", met(A, 0, register="r0"))
-    recorder.step("CPU0", "wp_page_copy", "alloc_page")
-    if when == "within":
-        recorder.add("DEV0", met(A, 0, register="r0"))
-    recorder.step("CPU0", "wp_page_copy", "put_page")
-    recorder.add("CPU0", Returned("wp_page_copy", A, ALL))
+    for number in range(3):
+        if number == step:
+            recorder.add("DEV0", met(A, 0, register="r0"))
+        if number < 2:
+            recorder.step("CPU0", "wp_page_copy", ("alloc_page", "put_page")[number])
 
     assert overlapped == judge_instance(recorder.end(two), two).overlapped
+
+
+def test_an_operation_goes_on_until_it_has_returned() -> None:
+    """The return is the last step of an operation, and a second run of it is another."""
+    two = program(column("CPU0", run("wp_page_copy", A)), column("DEV0", load(A, "r0")))
+    recorder = Recorder()
+    recorder.step("CPU0", "wp_page_copy", "put_page")
+    recorder.add("CPU0", Returned("wp_page_copy", A, ALL))
+    recorder.add("DEV0", met(A, 0, register="r0"))
+    recorder.step("CPU0", "wp_page_copy", "alloc_page")
+
+    assert not judge_instance(recorder.end(two), two).overlapped
 
 
 def test_a_sync_is_causal() -> None:

@@ -116,10 +116,11 @@ def test_a_child_mapped_to_its_parents_version_has_lost_its_own() -> None:
         resident(A, 1, floor=2),
         resident(A, -1, floor=0, source=-1),
         resident(A, make_order(1, 0), floor=2),
+        resident(A, 5, floor=make_order(1, 1) + 1),
         resident(A, -1, floor=2, pfn=-1),
         resident(RACY, 0, floor=2),
     ],
-    ids=["newest", "none stored", "new epoch", "nothing mapped", "racy"],
+    ids=["newest", "none stored", "new epoch", "old epoch", "nothing mapped", "racy"],
 )
 def test_a_mapped_frame_with_what_it_should_hold_is_not_s3(record: AnyRecord) -> None:
     """Nothing is lost where the newest store is there, or none is owed."""
