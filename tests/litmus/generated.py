@@ -34,11 +34,17 @@ def some(draw: st.DrawFn, items: Sequence[str]) -> list[str]:
     return draw(st.lists(st.sampled_from(items), unique=True)) if items else []
 
 
+def homes(draft: Draft, name: str) -> set[str]:
+    """Name the address spaces of a location and of those that it descends from."""
+    above = homes(draft, draft.parents[name]) if name in draft.parents else set()
+    return {draft.mms[name], *above}
+
+
 def declare(draw: st.DrawFn, draft: Draft, name: str) -> None:
     """Declare a location."""
     mm = draw(st.sampled_from(("mm", "other", "child")))
     childless = [parent for parent in draft.states if parent not in draft.parents.values()]
-    parents = [parent for parent in childless if draft.mms[parent] != mm]
+    parents = [parent for parent in childless if mm not in homes(draft, parent)]
     kinds = [*STATES, "none", "child"] if parents else [*STATES, "none"]
     kind = draw(st.sampled_from(kinds))
     draft.states[name], draft.mms[name] = kind, mm

@@ -6,6 +6,8 @@ at a time; `checks` holds those that need the whole program.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from shootdown_protocol.program import (
     Column,
     Instruction,
@@ -85,14 +87,21 @@ def _parents(scope: Scope) -> list[int]:
         if parent >= index:
             expected = "a parent declared above its child"
             raise scope.fault(token, quote(token.text), expected)
-        if mms[parent] == mms[index]:
-            seen = f"{quote(declaration.name.text)} in its parent's address space"
+        if any(mms[forebear] == mms[index] for forebear in _line(parents, parent)):
+            seen = f"{quote(declaration.name.text)} in an address space that it descends from"
             raise scope.fault(declaration.name, seen, "another one, as in 'B@child = child of A'")
         if parent in parents:
             seen = f"a second child of {quote(token.text)}"
             raise scope.fault(token, seen, "one child of a location at most: it is forked once")
         parents.append(parent)
     return parents
+
+
+def _line(parents: list[int], location: int) -> Iterator[int]:
+    """Follow a line of forks up, from a location itself."""
+    while location >= 0:
+        yield location
+        location = parents[location]
 
 
 def _groups(scope: Scope) -> dict[int, int]:
