@@ -12,27 +12,25 @@ from msgspec import Meta
 
 from shootdown_protocol import board, limits
 
-Version = Annotated[Literal[1], Meta(title="version, 1")]
+Version = Annotated[Literal[1], Meta(title="version")]
 """`messages.PROTOCOL_VERSION`; another one is refused whatever else the message holds."""
-SequenceNumber = Annotated[int, Meta(ge=0, title="u64")]
-Number = Annotated[int, Meta(ge=0, title="u64")]
+SequenceNumber = Annotated[int, Meta(ge=0)]
+Number = Annotated[int, Meta(ge=0)]
 
 DeviceNumber = Annotated[int, Meta(ge=0, le=limits.DEVICES_MAX - 1, title="device")]
 AgentNumber = Annotated[int, Meta(ge=0, le=board.AGENTS_MAX - 1, title="agent")]
-Itag = Annotated[int, Meta(ge=0, le=limits.ITAG_MAX, title="ITag, 0 to 31")]
-ItagVector = Annotated[int, Meta(ge=1, le=limits.ITAG_VECTOR_MAX, title="u32, a bit an ITag")]
-CompletionCount = Annotated[
-    int, Meta(ge=0, le=limits.COMPLETION_COUNT_MAX, title="0 to 7, 0 means 8")
-]
-PasidNumber = Annotated[int, Meta(ge=0, le=limits.PASID_MAX, title="PASID, 20 bits")]
+Itag = Annotated[int, Meta(ge=0, le=limits.ITAG_MAX, title="ITag")]
+ItagVector = Annotated[int, Meta(ge=1, le=limits.ITAG_VECTOR_MAX, title="a bit an ITag")]
+CompletionCount = Annotated[int, Meta(ge=0, le=limits.COMPLETION_COUNT_MAX, title="0 means 8")]
+PasidNumber = Annotated[int, Meta(ge=0, le=limits.PASID_MAX, title="PASID")]
 PageAddress = Annotated[
-    int, Meta(ge=0, le=limits.PAGE_ADDRESS_MAX, multiple_of=1 << 12, title="page address, bytes")
+    int, Meta(ge=0, le=limits.PAGE_ADDRESS_MAX, multiple_of=1 << 12, title="address, bytes")
 ]
 RangeWord = Annotated[
     int, Meta(ge=0, le=limits.RANGE_WORD_MAX, multiple_of=1 << 11, title="range word")
 ]
-Prgi = Annotated[int, Meta(ge=0, le=limits.PRGI_MAX, title="PRGI, 9 bits")]
-InvalidateFlags = Annotated[int, Meta(ge=0, le=7, title="flags, 3 bits")]
+Prgi = Annotated[int, Meta(ge=0, le=limits.PRGI_MAX, title="PRGI")]
+InvalidateFlags = Annotated[int, Meta(ge=0, le=7, title="flags")]
 Instance = Annotated[int, Meta(ge=-1, le=limits.INSTANCE_MAX, title="instance, -1 for none")]
 InstanceCount = Annotated[int, Meta(ge=0, le=limits.INSTANCE_MAX, title="instances")]
 BoardWord = Annotated[int, Meta(ge=0, le=(1 << 22) - 1, title="board word")]
@@ -53,26 +51,26 @@ Name = Annotated[
 ]
 """A name becomes part of file names, so it holds nothing that a path could turn on."""
 Text = Annotated[str, Meta(max_length=limits.TEXT_CHARACTERS_MAX, title="text")]
-FilePath = Annotated[str, Meta(max_length=limits.PATH_CHARACTERS_MAX, title="path, or empty")]
+FilePath = Annotated[str, Meta(max_length=limits.PATH_CHARACTERS_MAX, title="path or empty")]
 Token = Annotated[str, Meta(max_length=limits.TOKEN_CHARACTERS_MAX, title="token")]
 SegmentName = Annotated[
     str,
     Meta(
         pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]*)?\Z",
         max_length=limits.SEGMENT_NAME_CHARACTERS_MAX,
-        title="segment name, or empty",
+        title="segment name or empty",
     ),
 ]
-Capabilities = Annotated[tuple[Name, ...], Meta(max_length=limits.CAPABILITIES_MAX, title="names")]
-Devices = Annotated[tuple[DeviceNumber, ...], Meta(max_length=limits.DEVICES_MAX, title="devices")]
-Counters = Annotated[
-    dict[Name, Number], Meta(max_length=limits.COUNTERS_MAX, title="map of name to u64")
+Capabilities = Annotated[
+    tuple[Name, ...], Meta(max_length=limits.CAPABILITIES_MAX, title="capabilities")
 ]
+Devices = Annotated[tuple[DeviceNumber, ...], Meta(max_length=limits.DEVICES_MAX, title="devices")]
+Counters = Annotated[dict[Name, Number], Meta(max_length=limits.COUNTERS_MAX, title="counters")]
 """Counts since the process began, so that a lost message loses none."""
 Pasids = Annotated[
     tuple[PasidNumber, ...], Meta(max_length=limits.MMS_MAX, title="PASIDs, one an mm")
 ]
 EventFields = Annotated[
     dict[Name, int | float | str | bool | None],
-    Meta(max_length=limits.EVENT_FIELDS_MAX, title="map of name to scalar"),
+    Meta(max_length=limits.EVENT_FIELDS_MAX, title="fields"),
 ]

@@ -7,15 +7,7 @@ The whole file is a stream of msgpack objects that any msgpack library reads::
        256     5  uint 32: how many bytes the next object has    } a frame, as often as the
        261     n  array of `history.Stamped`, each an array      } writer flushed
 
-Words of the header are 8 bytes, little-endian::
-
-    word  what
-       0  magic, stored last; its first two bytes make the header a msgpack bin
-       1  format version
-       2  length: bytes of the file that are valid; stored after what it makes valid
-       3  pid of the writer
-       4  CLOCK_MONOTONIC when it began, ns
-       5  bytes of the process's name, which begins at word 8
+The header is 8-byte words, ``F_...`` below, little-endian, then the process's name.
 
 The file is mapped and grown ahead of what is written, so a full disk is an error when it is grown
 and never a SIGBUS. What lies behind ``length`` after a kill is zeroes or a frame that was being
@@ -55,11 +47,17 @@ MAGIC: Final = int.from_bytes(b"\xc4\xfeshdrec", "little")
 FORMAT_VERSION: Final = 1
 
 F_MAGIC: Final = 0
+"""The bytes `c4 fe` and `shdrec`: with them the header is a msgpack bin. Stored last."""
 F_VERSION: Final = 1
+"""Version of the format, 1."""
 F_LENGTH: Final = 2
+"""Bytes of the file that are valid; raised after what it makes valid."""
 F_PID: Final = 3
+"""The process that wrote it."""
 F_START_NS: Final = 4
+"""CLOCK_MONOTONIC when it began, ns."""
 F_NAME_BYTES: Final = 5
+"""Bytes of the process's name, which begins at word 8."""
 NAME_OFFSET: Final = 64
 _NAME_BYTES_MAX: Final = HEADER_BYTES - NAME_OFFSET
 

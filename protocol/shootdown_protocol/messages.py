@@ -400,9 +400,7 @@ class StatusReply(ControlMessage, frozen=True, tag="status_reply"):
     run: Number
     scenario: Text
     instances: InstanceCount
-    processes: Annotated[
-        tuple[ProcessStatus, ...], Meta(max_length=limits.PROCESSES_MAX, title="processes")
-    ]
+    processes: Annotated[tuple[ProcessStatus, ...], Meta(max_length=limits.PROCESSES_MAX)]
 
 
 class RunScenario(ControlRequest, frozen=True, tag="run"):
@@ -445,7 +443,7 @@ class RunEnded(ControlMessage, frozen=True, tag="run_ended"):
     why: Text
     instances: InstanceCount
     counters: Counters
-    histories: Annotated[tuple[FilePath, ...], Meta(max_length=limits.PROCESSES_MAX, title="paths")]
+    histories: Annotated[tuple[FilePath, ...], Meta(max_length=limits.PROCESSES_MAX)]
 
 
 class Abort(ControlRequest, frozen=True, tag="abort"):
@@ -553,7 +551,7 @@ DeviceFromDaemon = (
 """What the daemon may send on the device plane."""
 ControlToDaemon = Status | RunScenario | Abort | Stop
 """What may be asked of the daemon on the control plane."""
-ControlFromDaemon = StatusReply | RunStarted | RunProgress | RunEnded | Stop | Stopping | ErrorReply
+ControlFromDaemon = StatusReply | RunStarted | RunProgress | RunEnded | Stopping | ErrorReply
 """What the daemon may send on the control plane."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
@@ -83,7 +84,7 @@ def test_plain_msgpack_reads_the_file(path: Path) -> None:
     written(path, map(stamped, range(6)))
 
     with path.open("rb") as file:
-        header, *frames = msgpack.Unpacker(file)
+        header, *frames = list[Any](msgpack.Unpacker(file))
 
     assert len(header) == HEADER_BYTES - 2
     assert header.startswith(b"shdrec")
