@@ -41,26 +41,30 @@ def daemon(testbed_name: str, name: str, logs: Path) -> int:
 def agent(name: str, on: str | None, logs: Path) -> int:
     """Run an agent until its daemon ends; Ctrl-C ends it at once."""
     record = places.find_testbed(on)
-    log = ProcessLog(logs, name)
+    log = _Log(logs, name)
     config = AgentConfig(record.endpoint("device"), name, record.token)
-    said: dict[str, object] = {}
-
-    def say(event: str, **fields: object) -> None:
-        log.info(event, **fields)
-        if "why" in fields:
-            said.update(fields)
-
-    def interrupted(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupted)
+    signal.signal(signal.SIGTERM, _interrupted)
     status = EXIT_FAILED
     try:
-        status = serve_agent(config, say, lambda: print(f"{name}: welcome at {record.name}"))
+        status = serve_agent(config, log, lambda: print(f"{name}: welcome at {record.name}"))
     except KeyboardInterrupt:
-        said["why"] = "interrupted"
+        log.why = "interrupted"
     finally:
         log.close()
-    if "why" in said:
-        print(f"{name}: {said['why']}", file=sys.stderr if status else sys.stdout)
+    print(f"{name}: {log.why}", file=sys.stderr if status else sys.stdout)
     return status
+
+
+class _Log(ProcessLog):
+    """A process's log that remembers why the process ended."""
+
+    why = "ended"
+
+    def info(self, event: str, **fields: object) -> None:
+        """Keep the last reason given."""
+        self.why = str(fields.get("why", self.why))
+        super().info(event, **fields)
+
+
+def _interrupted(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt

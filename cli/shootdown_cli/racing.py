@@ -25,13 +25,12 @@ PROGRESS_S = 1.0
 
 @dataclass(slots=True)
 class Raced:
-    """How a run ended: ``instances`` drained in batches of ``instances_per_batch``.
+    """How a run ended: ``instances`` have drained.
 
     ``doubts`` are reasons why it cannot be ok; ``failed`` says why the testbed itself failed.
     """
 
     instances: int = 0
-    instances_per_batch: int = 1
     elapsed_s: float = 0.0
     failed: str = ""
     doubts: list[str] = field(default_factory=list)
@@ -86,6 +85,7 @@ def race(
                 raced.failed = answer.why
                 break
             elif isinstance(answer, messages.RunProgress):
+                raced.instances = answer.done
                 now = time.monotonic()
                 if now - shown >= PROGRESS_S:
                     shown = now
@@ -107,7 +107,6 @@ def race(
 def _take_end(raced: Raced, end: messages.RunEnded) -> None:
     raced.instances = end.instances
     raced.counters = end.counters
-    raced.instances_per_batch = end.counters.get("instances_per_batch", 1)
     if end.end in (RunEnd.AGENT_LOST, RunEnd.FAILED):
         raced.failed = end.why
     elif end.end is not RunEnd.DONE:

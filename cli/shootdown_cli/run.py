@@ -20,6 +20,7 @@ from shootdown_cli.testbed import Processes, start
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_daemon.shell.disciplines import load_discipline
+from shootdown_daemon.shell.running import FACTS_FILE
 from shootdown_protocol import messages
 from shootdown_protocol.errors import HistoryError
 from shootdown_protocol.history_file import read_history
@@ -146,7 +147,7 @@ def judge(scenario: Scenario, discipline: str, history: Path, raced: Raced) -> R
             histories.append(read_history(path))
         except HistoryError as error:
             doubts.append(str(error))
-    per_batch = raced.instances_per_batch
+    per_batch = _instances_per_batch(history)
     verdict = judge_run(
         histories,
         scenario,
@@ -160,6 +161,15 @@ def judge(scenario: Scenario, discipline: str, history: Path, raced: Raced) -> R
         verdict.verdict = INCONCLUSIVE
         verdict.reasons = (*verdict.reasons, f"{len(torn)} histories have a torn tail")
     return verdict
+
+
+def _instances_per_batch(history: Path) -> int:
+    """What the daemon wrote beside its history; 1 when it did not come so far."""
+    try:
+        facts = json.loads((history / FACTS_FILE).read_text())
+        return max(1, int(facts["instances_per_batch"]))
+    except (OSError, ValueError, KeyError):
+        return 1
 
 
 def _show(

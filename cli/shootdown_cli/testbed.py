@@ -28,6 +28,8 @@ from shootdown_device_agent.shell.agent import AgentConfig
 from shootdown_device_agent.shell.agent import serve as serve_agent
 from shootdown_verify.testbed import Testbed
 
+LOST_S = 1.0
+"""How long the others may take to notice, beyond the heartbeat limit, that one has died."""
 READY_S = 20.0
 """How long a testbed may take to be ready."""
 END_S = 15.0
@@ -51,6 +53,7 @@ class Processes:
         self.logs = logs
         self.pids: dict[str, int] = {}
         self.ended: dict[str, int] = {}
+        self.heartbeat_limit_ms = 0
 
     def died(self) -> dict[str, int]:
         """Processes that have ended since the last call, with their wait status."""
@@ -72,6 +75,8 @@ class Processes:
 
     def end(self, patience_s: float = END_S) -> None:
         """Wait until all have ended; kill what does not, by pid; remove what they left."""
+        if "daemon" in self.ended:
+            patience_s = min(patience_s, self.heartbeat_limit_ms / 1000 + LOST_S)
         deadline = time.monotonic() + patience_s
         asked = False
         while self.alive:
@@ -154,6 +159,7 @@ def start(
     """
     record = new_record(testbed, name)
     processes = Processes(record, logs)
+    processes.heartbeat_limit_ms = testbed.heartbeat_limit_ms
     logs.mkdir(parents=True, exist_ok=True)
     config = daemon_config(testbed, record, logs, None if stays else os.getpid())
     generation = time.time_ns() % (1 << 48)
@@ -246,7 +252,7 @@ def _daemon(config: DaemonConfig, generation: int, told: Callable[[bytes], None]
 def _agent(config: AgentConfig, logs: Path, told: Callable[[bytes], None]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log = ProcessLog(logs, config.name)
-    status = serve_agent(config, log.info, lambda: told(READY))
+    status = serve_agent(config, log, lambda: told(READY))
     log.close()
     if status:
         told(FAILED)

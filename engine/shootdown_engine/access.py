@@ -11,7 +11,7 @@ from typing import NamedTuple
 from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.slot import Site, Slot
 from shootdown_engine.store import Store
-from shootdown_protocol import board, words
+from shootdown_protocol import words
 from shootdown_protocol.history import Access, Kind, Place
 from shootdown_protocol.memory import GENERATION_MODULUS
 
@@ -56,9 +56,13 @@ def begin(store: Store, site: Site) -> Begun:
 
 
 def identify(
-    memory: PhysicalMemory, slot: Slot, site: Site, pfn: int, word: int, limit: int
+    memory: PhysicalMemory, slot: Slot, site: Site, pfn: int, word: int, generation: int
 ) -> Met:
-    """Say what a word that was met in a frame is, as seen by an access to ``site``."""
+    """Say what a word that was met in a frame is, as seen by an access to ``site``.
+
+    The zero page is never freed, so entries for it carry their location's epoch where others
+    carry the frame's generation; its word is version 0 of that epoch.
+    """
     instance = slot.instance
     source = site.index
     while source >= 0:
@@ -66,7 +70,7 @@ def identify(
             return Met(Place.OK, source, words.order_of(word), word & words.VALUE_MAX)
         source = slot.sites[source].parent
     if word == 0 and pfn == memory.zero_pfn:
-        epoch, _ = words.split_order(board.limit_order(limit))
+        epoch = generation & words.EPOCH_MAX
         return Met(Place.OK, site.index, words.make_order(epoch, 0), 0)
     if words.is_poison(word):
         return Met(Place.POISON, -1, -1, 0)
@@ -89,8 +93,9 @@ def take_effect(
         return 0
     generation = store.load(memory.generation_word(target.pfn)) % GENERATION_MODULUS
     where = memory.first_word(target.pfn) + site.word_offset
-    met = identify(memory, slot, site, target.pfn, store.load(where), begun.limit)
-    if generation != target.generation and met.place is Place.OK:
+    met = identify(memory, slot, site, target.pfn, store.load(where), target.generation)
+    lives = generation == target.generation or target.pfn == memory.zero_pfn
+    if not lives and met.place is Place.OK:
         met = met._replace(place=Place.GENERATION)
     if intent.kind is Kind.LOAD:
         store.emit(_record(intent, begun, target, met, met.order, -1))

@@ -15,13 +15,14 @@ from shootdown_protocol.board import (
     SlotLayout,
 )
 from shootdown_protocol.memory import PAGE_SHIFT
-from shootdown_protocol.program import Program
+from shootdown_protocol.program import Op, Program
 
 
 class Site:
     """One location of one slot: its addresses and the board words that judge its accesses.
 
-    ``word_offset`` is where in its page the logical word lies, in words.
+    ``word_offset`` is where in its page the logical word lies, in words; ``returns`` is how many
+    operations on the location have to return until all have.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class Site:
         "parent",
         "pasid",
         "returned",
+        "returns",
         "va",
         "version",
         "vpn",
@@ -56,6 +58,17 @@ class Site:
         self.version = first_word + L_VERSION
         self.epoch = first_word + L_EPOCH
         self.returned = first_word + L_RETURNED
+        self.returns = operations_on(program, location)
+
+
+def operations_on(program: Program, location: int) -> int:
+    """How many operations the columns name on a location, or on the parent of a fork's child."""
+    parent = program.locations[location].parent
+    return sum(
+        line.op is Op.RUN and line.location in (location, parent)
+        for column in program.columns
+        for line in column.instructions
+    )
 
 
 class Slot:

@@ -34,7 +34,7 @@ class When(IntEnum):
     FREED = 3
     """A frame of the instance has been freed and lies on the buddy list."""
     RETURNED = 4
-    """Every operation on the location, named in another column, has returned."""
+    """Every operation on the location that a column names has returned."""
 
 
 class State(IntEnum):

@@ -19,7 +19,7 @@ from shootdown_engine.column import await_column, deny, end_column, sync_column,
 from shootdown_engine.store import Store, receive
 from shootdown_engine.task import Task
 from shootdown_engine.trap import BLOCKED, Blocked, Request, trap
-from shootdown_protocol.history import Kind
+from shootdown_protocol.history import Fault, Kind
 from shootdown_protocol.memory import pte_generation, pte_pfn, pte_present, pte_write
 from shootdown_protocol.program import Column, Instruction, Op, When
 
@@ -82,7 +82,7 @@ async def access(cpu: Cpu, line: Instruction) -> None:
         if await handle_mm_fault(cpu, write=kind is Kind.STORE) is FaultAnswer.INVALID:
             await trap("segv", deny, cpu.kslot.slot, intent, "no permission")
             return
-    await trap("segv", deny, cpu.kslot.slot, intent, "fault retried for ever")
+    await trap("give_up", give_up, intent)
 
 
 def access_memory(store: Store, cpu: Cpu, intent: Intent) -> bool:
@@ -96,12 +96,18 @@ def access_memory(store: Store, cpu: Cpu, intent: Intent) -> bool:
     return True
 
 
+def give_up(store: Store, intent: Intent) -> None:
+    """Report an access whose faults were handled and never helped (S5)."""
+    write = intent.kind is Kind.STORE
+    store.emit(Fault(intent.location, write, "retried", exhausted=True))
+
+
 def wait_until(store: Store, cpu: Cpu, when: When) -> Blocked | None:
     """Guard of an instruction's ``when``."""
     if when is When.FREED:
         met = store.get(("freed", cpu.kslot.index)) is not None
     elif when is When.RETURNED:
-        met = store.load(cpu.site.returned) > 0
+        met = store.load(cpu.site.returned) >= cpu.site.returns
     else:
         pte = store.load(cpu.entry.word)
         met = pte_present(pte) and (when is When.PRESENT or pte_write(pte))

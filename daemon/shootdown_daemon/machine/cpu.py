@@ -205,10 +205,13 @@ class Cpu:
             detail=f"frame {pte_pfn(pte):#x}",
         )
 
-    async def set_pte_at(self, pte: Pte) -> None:
-        """``set_pte_at()``: fill the clear entry."""
+    async def set_pte_at(self, pte: Pte, operating: Cpu | None = None) -> None:
+        """``set_pte_at()``: fill the clear entry.
+
+        ``operating`` is where the operation is at work, if that is not this location.
+        """
         await self._set("set_pte_at", pte)
-        await self.phase(Phase.AFTER_SET)
+        await (operating or self).phase(Phase.AFTER_SET)
 
     async def ptep_modify_prot_commit(self, pte: Pte) -> None:
         """``ptep_modify_prot_commit()``: set the entry with its new protection."""
@@ -230,7 +233,7 @@ class Cpu:
 
     async def mk_pte(self, pfn: int, *, writable: bool) -> Pte:
         """``mk_pte()``: an entry for a frame of this location, with the frame's generation."""
-        generation = await trap("", page_table.frame_generation, self.memory, pfn)
+        generation = await trap("", page_table.entry_generation, self.memory, self.site, pfn)
         return make_pte(pfn, writable=writable, dirty=writable, generation=generation)
 
     # Pages

@@ -159,7 +159,7 @@ def _initial_pte(store: Store, kslot: KernelSlot, site: Site, free: Iterator[int
         return NONE
     if place.state is State.ZERO:
         zero = memory.zero_pfn
-        return make_pte(zero, writable=False, generation=memory.generation(store, zero))
+        return make_pte(zero, writable=False)
     pfn = _initial_page(store, kslot, site, next(free))
     if place.state is State.COW:
         store.put(("refs", pfn), 2)

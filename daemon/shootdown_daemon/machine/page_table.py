@@ -21,6 +21,7 @@ from shootdown_protocol.memory import (
     RW,
     Pte,
     make_table_entry,
+    pte_generation,
     pte_pfn,
     pte_present,
     pte_wrprotect,
@@ -69,8 +70,13 @@ def ptep_clear_for_good(store: Store, entry: Entry, owner: str, epoch: int) -> P
     return old
 
 
-def frame_generation(store: Store, memory: PhysicalMemory, pfn: int) -> int:
-    """The generation that an entry for a frame carries in its ignored bits."""
+def entry_generation(store: Store, memory: PhysicalMemory, site: Site, pfn: int) -> int:
+    """What an entry carries in its ignored bits: the frame's generation.
+
+    The zero page has none worth carrying; its entries carry the location's epoch.
+    """
+    if pfn == memory.zero_pfn:
+        return store.load(site.epoch)
     return memory.generation(store, pfn)
 
 
@@ -121,7 +127,7 @@ def resident(
     """Read which version the mapped frame holds, beside the floor."""
     pfn = pte_pfn(pte)
     word = store.load(memory.first_word(pfn) + site.word_offset)
-    met = identify(memory, slot, site, pfn, word, store.load(site.limit))
+    met = identify(memory, slot, site, pfn, word, pte_generation(pte))
     return Resident(
         site.index, pfn, met.order, store.load(site.floor), final, met.source, met.value
     )

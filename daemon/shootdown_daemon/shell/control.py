@@ -47,6 +47,8 @@ class ControlPlane:
         self._event_number = 0
         self._progress_s = 0.0
         self._runs = 0
+        self._load: messages.RunScenario | None = None
+        self._queued: tuple[bytes, messages.RunScenario] | None = None
 
     def handle(self, daemon: Daemon) -> None:
         """Answer every request that is there."""
@@ -81,8 +83,13 @@ class ControlPlane:
 
     def _start(self, daemon: Daemon, asker: bytes, request: messages.RunScenario) -> None:
         members = daemon.agents()
-        if daemon.run is not None or daemon.stopping:
-            what = daemon.run.program.name if daemon.run else "its own end"
+        run = daemon.run
+        if run is not None and run.is_load and self._queued is None and not daemon.stopping:
+            self._queued = (asker, request)
+            run.abort(RunEnd.ABORTED, "a run takes its place for a while")
+            return
+        if run is not None or daemon.stopping:
+            what = run.program.name if run else "its own end"
             self._error(asker, request.request, ErrorCode.TESTBED_BUSY, f"it is busy with {what}")
             return
         if len(members) < max(1, self.config.agents):
@@ -103,9 +110,21 @@ class ControlPlane:
         except ShootdownError as error:
             self._error(asker, request.request, error.code, str(error)[:2000])
             return
+        if run.is_load:
+            self._load = request
         daemon.start(run)
         self._answer(asker, messages.RunStarted(request.request, run.number))
         self.event("run_started", scenario=run.program.name, run=run.number)
+
+    def start_next(self, daemon: Daemon) -> None:
+        """Start the run that waits for the load to pause, else the load again."""
+        if daemon.run is not None or daemon.stopping:
+            return
+        if self._queued is not None:
+            (asker, request), self._queued = self._queued, None
+            self._start(daemon, asker, request)
+        elif self._load is not None and len(daemon.agents()) >= self.config.agents:
+            self._start(daemon, b"", self._load)
 
     def progress(self, run: Running) -> None:
         """Tell the asker, now and then, how far its run has come."""
@@ -131,7 +150,6 @@ class ControlPlane:
                 counters={
                     "batches": run.live.batches,
                     "steps": run.live.runner.steps,
-                    "instances_per_batch": len(run.live.banks[0].slots),
                 },
                 histories=tuple(run.histories),
             ),
@@ -180,6 +198,8 @@ class ControlPlane:
         self._answer(asker, messages.ErrorReply(request, code, why))
 
     def _answer(self, asker: bytes, message: messages.ControlFromDaemon) -> None:
+        if not asker:
+            return
         try:
             self.socket.send_multipart([asker, codec.encode_control(message)], zmq.NOBLOCK)
         except zmq.ZMQError:

@@ -7,7 +7,7 @@ and drained.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import Enum
 from random import Random
 
@@ -17,7 +17,7 @@ from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.kernel import KernelSlot, prepare, settle
 from shootdown_daemon.shell.instances import InFlight
 from shootdown_daemon.shell.physical import BANKS, RunMemory
-from shootdown_engine.channels import InvalidateRequest, PageRequest
+from shootdown_engine.channels import PageRequest
 from shootdown_engine.live_store import LiveStore
 from shootdown_engine.runner import Log, Runner
 from shootdown_engine.store import deliver
@@ -224,14 +224,6 @@ class LiveRun:
         deliver(self.store, ("page_request", slot), request)
         self.runner.wake()
         self.flight.wake()
-
-    def outstanding(self) -> Iterable[tuple[int, InvalidateRequest]]:
-        """Every invalidation without a completion, with its device."""
-        for cell, held in self.store.cells.items():
-            if isinstance(held, iommu.Outstanding) and held.state is not iommu.State.DONE:
-                device = cell[1]
-                assert isinstance(device, int)
-                yield device, held.request
 
     # Inside
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ from shootdown_protocol.messages import RunEnd
 from shootdown_protocol.program import Program
 from shootdown_protocol.segment import Segment
 
+FACTS_FILE = "run.json"
+"""Beside the histories: scenario, discipline, seed, agents, instances per batch."""
 LIMITS_S = 0.1
 """How often the limits of a run are looked at."""
 UNLOAD_S = 10.0
@@ -49,9 +52,12 @@ class Running:
         self.asker = asker
         self.program: Program = request.program
         self.links = {link.number: link for link in router.links.values()}
-        self.folder = Path(request.history)
-        self.history = HistoryWriter(self.folder / "daemon.history", "daemon")
-        self.histories = [str(self.folder / "daemon.history")]
+        self.folder = Path(request.history) if request.history else None
+        self.history: HistoryWriter | None = None
+        self.histories: list[str] = []
+        if self.folder is not None:
+            self.histories.append(str(self.folder / "daemon.history"))
+            self.history = HistoryWriter(self.folder / "daemon.history", "daemon")
         self._sequence = 0
         self.live = LiveRun(
             segment,
@@ -72,8 +78,14 @@ class Running:
         self.unloading_s = 0.0
         self._limits_s = 0.0
         self._sent_ns: dict[tuple[int, int], int] = {}
+        self._keep_facts()
         for link in self.links.values():
             self._load(link)
+
+    @property
+    def is_load(self) -> bool:
+        """Whether this is a load: no end of its own and no history."""
+        return not self.request.instances and self.folder is None
 
     def round(self, steps: int) -> bool:
         """One round of the daemon's loop; True when steps were made, so nothing need be awaited."""
@@ -168,9 +180,23 @@ class Running:
 
     # To agents
 
+    def _keep_facts(self) -> None:
+        """Write beside the histories what a judge needs to know of them."""
+        if self.folder is None:
+            return
+        facts = {
+            "scenario": self.program.name,
+            "discipline": self.request.discipline,
+            "seed": self.request.seed,
+            "agents": [link.name for link in self.links.values()],
+            "instances_per_batch": len(self.live.banks[0].slots),
+        }
+        (self.folder / FACTS_FILE).write_text(json.dumps(facts) + "\n")
+
     def _load(self, link: AgentLink) -> None:
-        path = self.folder / f"{link.name}.history"
-        self.histories.append(str(path))
+        path = "" if self.folder is None else str(self.folder / f"{link.name}.history")
+        if path:
+            self.histories.append(path)
         link.loaded = True
         self.router.send(
             link,
@@ -181,13 +207,14 @@ class Running:
                 slot_base=BOARD_FIXED,
                 slots=len(self.live.slots),
                 devices=tuple(range(len(self.program.devices))),
-                history=str(path),
+                history=path,
             ),
         )
 
     def _tell(self, what: str, bank: Bank) -> None:
         if what == "settled":
-            self.history.flush()
+            if self.history is not None:
+                self.history.flush()
             return
         for link in list(self.links.values()):
             if what == "go":
@@ -289,7 +316,8 @@ class Running:
             return
         self.unloading_s = time.monotonic()
         try:
-            self.history.close()
+            if self.history is not None:
+                self.history.close()
         except HistoryError as error:
             self.end, self.why = RunEnd.FAILED, str(error)
         for link in list(self.links.values()):
@@ -305,5 +333,7 @@ class Running:
             self.ended = True
 
     def _record(self, begin: int, end: int, instance: int, task: str, record: AnyRecord) -> None:
+        if self.history is None:
+            return
         self._sequence += 1
         self.history.append(Stamped(begin, end, self._sequence, instance, task, record))

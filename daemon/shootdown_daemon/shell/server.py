@@ -71,7 +71,10 @@ class Daemon:
         busy = self.run is not None and self.run.round(STEPS_A_ROUND)
         self._round += 1
         if not busy:
-            self._poller.poll(BUSY_MS if self.run is not None else IDLE_MS)
+            if self.run is None and not self._poller.poll(IDLE_MS):
+                self.log.flush()
+            elif self.run is not None:
+                self._poller.poll(BUSY_MS)
         if not busy or self._round % CONTROL_ROUNDS == 0:
             self.control.handle(self)
         self.devices.handle(self.run)
@@ -81,6 +84,8 @@ class Daemon:
             self._beat(now)
         if self.run is not None:
             self._watch_run(self.run)
+        else:
+            self.control.start_next(self)
 
     def start(self, run: Running) -> None:
         """Take up a run."""

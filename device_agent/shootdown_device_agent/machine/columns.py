@@ -93,7 +93,7 @@ def wait_until(store: Store, device: Device, slot: Slot, line: Instruction) -> B
     """Guard of an instruction's ``when``; presence is what a walk says."""
     site = slot.sites[line.location]
     if line.when is When.RETURNED:
-        met = store.load(site.returned) > 0
+        met = store.load(site.returned) >= site.returns
     else:
         directory = device.config.directory
         answer = atc.translate(store, device.memory, directory, site.pasid, site.va)

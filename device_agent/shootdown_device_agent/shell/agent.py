@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import zmq
@@ -49,6 +50,18 @@ class AgentConfig:
     make_device: DeviceMaker = Device
 
 
+class Log(Protocol):
+    """Where an agent says what a person may want to know."""
+
+    def info(self, event: str, **fields: object) -> None:
+        """Say something; it may wait to be written."""
+        ...
+
+    def flush(self) -> None:
+        """Write what waits."""
+        ...
+
+
 class AgentEnd(Exception):  # noqa: N818 - it is how the loop ends, in order or not
     """The agent is to end; ``status`` is its exit status."""
 
@@ -62,10 +75,10 @@ class AgentEnd(Exception):  # noqa: N818 - it is how the loop ends, in order or 
 class Agent:
     """One device agent, from its hello to its end."""
 
-    def __init__(self, config: AgentConfig, say: Callable[..., None]) -> None:
-        """Connect and wait for the welcome; ``say(event, **fields)`` logs."""
+    def __init__(self, config: AgentConfig, log: Log) -> None:
+        """Connect and wait for the welcome."""
         self.config = config
-        self.say = say
+        self.log = log
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.socket = self.context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.RECONNECT_IVL, 1)
@@ -89,7 +102,7 @@ class Agent:
             while True:
                 self.go_round()
         except AgentEnd as end:
-            self.say("ended", why=end.why)
+            self.log.info("ended", why=end.why)
             return end.status
         finally:
             self.close()
@@ -98,16 +111,22 @@ class Agent:
         """One round: messages, steps, what they send."""
         busy = self.run is not None and self.run.running is not None
         self._receive(0 if busy else IDLE_MS)
+        made = self._steps()
+        if not made:
+            self._watch()
+            if busy:
+                time.sleep(NAP_S)
+            else:
+                self.log.flush()
+
+    def _steps(self) -> int:
         run = self.run
         if run is None:
-            self._watch()
-            return
+            return 0
         made = run.make_steps(STEPS_A_ROUND)
         if run.store.outbox:
             self._send_outbox(run)
-        if not made and busy:
-            self._watch()
-            time.sleep(NAP_S)
+        return made
 
     def close(self) -> None:
         """Keep what was recorded and let everything go."""
@@ -147,7 +166,7 @@ class Agent:
         if not isinstance(answer, messages.Welcome):
             raise AgentEnd(f"saw {type(answer).__name__}; expected Welcome", 4)
         self.incoming.accept(answer.sequence)
-        self.say("welcomed", number=answer.agent, segment=answer.segment)
+        self.log.info("welcomed", number=answer.agent, segment=answer.segment)
         return answer
 
     def _receive(self, wait_ms: int) -> None:
@@ -162,7 +181,7 @@ class Agent:
             try:
                 message = codec.decode_device_from_daemon(data)
             except RemoteProtocolError as error:
-                self.say("bad_message", why=str(error))
+                self.log.info("bad_message", why=str(error))
                 self.send(messages.ErrorReport(0, error.code, str(error)[:2000]))
                 continue
             self._check_sequence(message.sequence)
@@ -173,7 +192,7 @@ class Agent:
         if arrival is Arrival.NEXT:
             return
         why = f"message {sequence} is {arrival.value}: invalidations may be lost"
-        self.say("sequence", why=why)
+        self.log.info("sequence", why=why)
         if self.run is not None:
             self.run.drop_everything()
         self.send(messages.ErrorReport(0, ErrorCode.SEQUENCE_GAP, why))
@@ -188,9 +207,9 @@ class Agent:
         elif isinstance(message, messages.Goodbye):
             raise AgentEnd(f"the daemon said goodbye: {message.reason}", 0)
         elif isinstance(message, messages.ErrorReport):
-            self.say("daemon_reports", code=message.code, why=message.why)
+            self.log.info("daemon_reports", code=message.code, why=message.why)
         elif run is None:
-            self.say("unexpected", message=type(message).__name__)
+            self.log.info("unexpected", message=type(message).__name__)
         elif isinstance(message, messages.Invalidate):
             self._invalidate(run, message)
         elif isinstance(message, messages.PageResponses):
@@ -201,7 +220,8 @@ class Agent:
             self._unload()
 
     def _load(self, load: messages.LoadProgram) -> None:
-        self.history = HistoryWriter(Path(load.history), self.config.name)
+        if load.history:
+            self.history = HistoryWriter(Path(load.history), self.config.name)
         self._records = 0
         self.run = AgentRun(
             self.segment,
@@ -212,17 +232,18 @@ class Agent:
             fence=full_fence,
             log=self._record,
         )
-        self.run.on_batch_end = self.history.flush
+        if self.history is not None:
+            self.run.on_batch_end = self.history.flush
         self._free_prgis = {device: list(range(512)) for device in load.devices}
         self._groups.clear()
-        self.say("program_loaded", scenario=load.program.name)
+        self.log.info("program_loaded", scenario=load.program.name)
 
     def _unload(self) -> None:
         assert self.run is not None
-        assert self.history is not None
         counters = {"records": self._records, "steps": self.run.runner.steps}
         number = self.run.number
-        self.history.close()
+        if self.history is not None:
+            self.history.close()
         self.run = self.history = None
         self.send(messages.ProgramUnloaded(0, number, self._records, counters))
 
@@ -305,17 +326,18 @@ class Agent:
             raise AgentEnd(f"the daemon was silent for {silent_ms:.0f} ms (limit {limit} ms)", 4)
 
     def _record(self, begin: int, end: int, instance: int, task: str, record: AnyRecord) -> None:
+        if self.history is None:
+            return
         self._records += 1
-        assert self.history is not None
         self.history.append(Stamped(begin, end, self._records, instance, task, record))
 
 
-def serve(config: AgentConfig, say: Callable[..., None], ready: Callable[[], None]) -> int:
+def serve(config: AgentConfig, log: Log, ready: Callable[[], None]) -> int:
     """Run an agent in this process; ``ready`` is called when it is welcome. Gives the status."""
     try:
-        agent = Agent(config, say)
+        agent = Agent(config, log)
     except (AgentEnd, ShootdownError) as error:
-        say("not_started", why=str(error))
+        log.info("not_started", why=str(error))
         return 4
     ready()
     return agent.serve()

@@ -36,7 +36,7 @@ async def run_copy_pte_range(cpu: Cpu) -> None:
         await child.pte_offset_map_lock()
         await cpu.get_page(pte_pfn(pte))
         old = await cpu.ptep_set_wrprotect()
-        await child.set_pte_at(pte_wrprotect(old))
+        await child.set_pte_at(pte_wrprotect(old), operating=cpu)
         await child.spin_unlock()
         await cpu.pte_unmap_unlock()
     else:
