@@ -62,7 +62,7 @@ class LiveStore:
     def broken_word(self, first_word: int, pattern: int) -> int | None:
         """Compare a frame with the pattern all over."""
         start = first_word * 8
-        if self.bytes[start : start + _FRAME_BYTES] == self._pattern(pattern):
+        if self.bytes[start : start + _FRAME_BYTES].tobytes() == self._pattern(pattern):
             return None
         for word in self.words[first_word : first_word + WORDS_PER_FRAME]:
             if word != pattern:

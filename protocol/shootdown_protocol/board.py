@@ -17,6 +17,8 @@ GO: Final = 1
 """Number of the batch that may run; the daemon raises it when every agent is warm."""
 STOP: Final = 2
 """Non-zero: finish the batch under way and begin no other."""
+IDLE: Final = 3
+"""Non-zero while the daemon has no step that it could make: it waits for an agent."""
 AGENTS: Final = 8
 AGENTS_MAX: Final = 64
 """Agents of a testbed."""

@@ -13,7 +13,9 @@ from shootdown_engine.task import Task
 PCT_SHARE = 0.7
 """Share of instances that run under PCT; the others under POS."""
 DEPTH_MAX = 4
-HOLD_SHARE = 0.7
+UNIFORM_SHARE = 0.5
+"""Share of holds drawn uniformly; the others are log-uniform."""
+HOLD_SHARE = 0.9
 """How often a change point also holds the task up for a log-uniform time."""
 
 
@@ -59,4 +61,7 @@ class Chooser:
         self._priorities[task] = -float(self.made)
         if self._random.random() > HOLD_SHARE:
             return 0
+        draw = self._random.random()
+        if draw < UNIFORM_SHARE:
+            return int(self._hold_ticks * draw / UNIFORM_SHARE)
         return int(self._hold_ticks ** self._random.random())

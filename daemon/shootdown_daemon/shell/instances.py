@@ -14,13 +14,18 @@ from shootdown_engine.runner import Runner
 from shootdown_engine.task import Task
 
 
+LEARNING = 0.02
+"""Weight of one instance in what is learned of their lengths."""
+
+
 class InstanceRun:
     """One instance: its tasks that can go, and how many of its columns have not ended."""
 
-    __slots__ = ("again", "chooser", "listed", "ready", "unfinished")
+    __slots__ = ("again", "began", "chooser", "listed", "ready", "unfinished")
 
-    def __init__(self, columns: list[Task], chooser: Chooser) -> None:
-        """Start with every column ready."""
+    def __init__(self, columns: list[Task], chooser: Chooser, began: int) -> None:
+        """Start with every column ready, at a tick."""
+        self.began = began
         self.ready = columns
         self.again: list[Task] = []
         self.unfinished = len(columns)
@@ -37,6 +42,7 @@ class InFlight:
         self.clock = 0
         self.unfinished = 0
         self.steps_estimate = 48.0
+        self.life_ticks = 0.0
         self._random = random
         self._runs: dict[int, InstanceRun] = {}
         self._listed: list[InstanceRun] = []
@@ -46,7 +52,7 @@ class InFlight:
     def start(self, slot: int, columns: list[Task], hold_ticks: int) -> None:
         """Put an instance into flight; a slot's server tasks join it when they are woken."""
         chooser = Chooser(self._random, int(self.steps_estimate), hold_ticks)
-        run = InstanceRun(columns, chooser)
+        run = InstanceRun(columns, chooser, self.clock)
         self._runs[slot] = run
         self.unfinished += 1
         self._list(run)
@@ -74,7 +80,7 @@ class InFlight:
         run = self._runs.get(task.owner.index)
         if run is None:
             run = self._runs[task.owner.index] = InstanceRun(
-                [], Chooser(self._random, int(self.steps_estimate), 2)
+                [], Chooser(self._random, int(self.steps_estimate), 2), self.clock
             )
         run.ready.append(task)
         self._list(run)
@@ -111,8 +117,7 @@ class InFlight:
             self.runner.forget(task)
             run.unfinished -= 1
             if not run.unfinished:
-                self.unfinished -= 1
-                self.steps_estimate += 0.02 * (run.chooser.made - self.steps_estimate)
+                self._finished(run)
             return
         hold = run.chooser.stepped(task)
         if hold and not task.server:
@@ -121,6 +126,13 @@ class InFlight:
             heapq.heappush(self._held, (self.clock + hold, self._holds, task))
         if self._held and self._held[0][0] <= self.clock:
             self._release()
+
+    def _finished(self, run: InstanceRun) -> None:
+        """Every CPU column has ended: learn how many steps and ticks an instance takes."""
+        self.unfinished -= 1
+        self.steps_estimate += LEARNING * (run.chooser.made - self.steps_estimate)
+        life = self.clock - run.began
+        self.life_ticks += LEARNING * (life - self.life_ticks) if self.life_ticks else life
 
     def _release(self) -> None:
         while self._held and self._held[0][0] <= self.clock:

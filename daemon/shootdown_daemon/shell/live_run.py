@@ -184,7 +184,9 @@ class LiveRun:
                 self._start(running.slots[running.started])
                 running.started += 1
         made = flight.make_steps(count)
-        self.segment.words[self._word(board.CLOCK)] = flight.clock
+        words = self.segment.words
+        words[self._word(board.CLOCK)] = flight.clock
+        words[self._word(board.IDLE)] = not made
         if running is not None and running.started == running.count and not flight.unfinished:
             running.state = BankState.DRAINING
         return made
@@ -202,7 +204,8 @@ class LiveRun:
     def device_window(self) -> int:
         """Ticks within which a device column begins after its instance."""
         in_flight = min(self.window, self.banks[0].count)
-        return max(2, int(self.flight.steps_estimate * in_flight * WINDOW_FACTOR))
+        life = self.flight.life_ticks or self.flight.steps_estimate * in_flight
+        return max(2, int(life * WINDOW_FACTOR))
 
     def stop(self) -> None:
         """Begin no other batch."""
