@@ -280,8 +280,9 @@ def board_words() -> str:
     documented = _constants(board)
     slot = board.SlotLayout(columns=0, locations=0)
     rows: list[tuple[object, str, str, str]] = [
-        (documented[name][0], f"`{name}`", "the daemon", documented[name][1])
-        for name in ("CLOCK", "GO", "STOP")
+        (value, f"`{name}`", "the daemon", doc)
+        for name, (value, doc) in documented.items()
+        if name[1] != "_" and isinstance(value, int) and value < board.AGENTS
     ]
     for name, (value, doc) in documented.items():
         if name.startswith("A_"):

@@ -132,6 +132,10 @@ class HistoryWriter:
         except (TypeError, ValueError, OverflowError, msgspec.EncodeError) as error:
             where = f"{self.path}, after record {self.records}"
             _fail(ErrorCode.HISTORY_RECORD, where, str(error), "fields of their types")
+        if len(frame) - FRAME_HEAD_BYTES > HISTORY_FRAME_BYTES_MAX:
+            where = f"{self.path}, after record {self.records}"
+            seen, expected = f"{len(frame)} bytes", f"at most {HISTORY_FRAME_BYTES_MAX}"
+            _fail(ErrorCode.HISTORY_RECORD, where, seen, expected)
         frame[0] = _UINT_32
         frame[1:FRAME_HEAD_BYTES] = (len(frame) - FRAME_HEAD_BYTES).to_bytes(4, "big")
         self._reserve(self._end + len(frame))

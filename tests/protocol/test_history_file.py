@@ -150,19 +150,40 @@ def test_what_was_flushed_survives_a_kill(path: Path) -> None:
     assert history.end == HistoryEnd(3000, 0)
 
 
-def test_a_kill_between_copy_and_length_is_a_torn_tail(path: Path) -> None:
-    """A frame whose length was not stored yet is not read, and is reported."""
+def test_a_kill_in_the_middle_of_a_copy_is_a_torn_tail(path: Path) -> None:
+    """A frame that was being copied is not read, and how much of it there is is reported."""
 
     def act(writer: HistoryWriter) -> None:
+        copy = writer._copy
+
+        def die_half_way(frame: bytearray) -> None:
+            copy(frame[:9])
+            os.kill(os.getpid(), signal.SIGKILL)
+
         writer.append(stamped(0))
         writer.flush()
-        writer._copy(bytearray(b"\xce\x00\x00\x01\x00half"))
+        writer.append(stamped(1))
+        writer._copy = die_half_way  # type: ignore[method-assign]
+        writer.flush()
 
     die_after(path, act)
     history = read_history(path)
 
     assert list(history) == [stamped(0)]
     assert history.end == HistoryEnd(1, 9)
+
+
+def test_a_frame_that_no_reader_would_take_is_not_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More in one frame than the limit is refused before it is in the file."""
+    monkeypatch.setattr(history_file, "HISTORY_FRAME_BYTES_MAX", 100)
+    writer = HistoryWriter(path, "daemon")
+    writer.append(stamped(0, "x" * 100))
+
+    assert error_of(writer.flush).code is ErrorCode.HISTORY_RECORD
+    assert error_of(writer.close).code is ErrorCode.HISTORY_RECORD
+    assert list(read_history(path)) == []
 
 
 def test_a_file_cut_anywhere_keeps_its_whole_frames(path: Path, tmp_path: Path) -> None:
