@@ -9,42 +9,51 @@ from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Request, attempt
 
 Body = Callable[[], Coroutine[Request, object, None]]
-"""Makes a fresh coroutine of a task's body."""
+"""Makes a fresh coroutine of one stage of a task."""
 
 
 class Task:
     """One thread of control of a machine.
 
-    A *server* begins again when its body returns (its list of results is emptied), and so never
-    ends; any other task ends with its body. ``owner`` is the slot it works in, if any.
+    Its *stages* run one after the other, and nothing is remembered from one to the next: a task's
+    state is its stage and the list of results received in it. A *server* begins again after its
+    last stage and so never ends; any other task ends then. ``owner`` is the slot it works in, if
+    any.
     """
 
-    __slots__ = ("body", "coroutine", "ended", "name", "owner", "request", "server")
+    __slots__ = ("coroutine", "ended", "name", "owner", "request", "server", "stage", "stages")
 
     def __init__(
-        self, name: str, body: Body, *, server: bool = False, owner: Slot | None = None
+        self, name: str, *stages: Body, server: bool = False, owner: Slot | None = None
     ) -> None:
-        """Start the body up to its first trap."""
+        """Run up to the first trap."""
         self.name = name
-        self.body = body
+        self.stages = stages
         self.server = server
         self.owner = owner
         self.ended = False
-        self.coroutine = body()
+        self.stage = 0
+        self.coroutine = stages[0]()
         self.request: Request | None = None
         self.advance(None)
 
     def advance(self, result: object) -> None:
-        """Hand the result of the last step to the body and keep its next request."""
-        try:
-            self.request = self.coroutine.send(result)
-        except StopIteration:
-            if self.server:
-                self.coroutine = self.body()
-                self.request = self.coroutine.send(None)
+        """Hand the result of the last step to the stage and keep the task's next request."""
+        while True:
+            try:
+                self.request = self.coroutine.send(result)
+            except StopIteration:
+                self.stage += 1
             else:
-                self.request = None
-                self.ended = True
+                return
+            if self.stage == len(self.stages):
+                if not self.server:
+                    self.request = None
+                    self.ended = True
+                    return
+                self.stage = 0
+            self.coroutine = self.stages[self.stage]()
+            result = None
 
     def step(self, store: Store) -> bool:
         """Make the pending step; False when its guard is false and nothing changed."""

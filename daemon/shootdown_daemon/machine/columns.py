@@ -1,12 +1,13 @@
 """CPU columns and the page request server: the kernel's tasks.
 
-A column's body runs its instructions one after the other; the server answers page requests of
-devices by the fault path.
+A column has a stage for each of its instructions; the server answers page requests of devices by
+the fault path.
 """
 
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from functools import partial
 
 from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.iommu import complete
@@ -31,7 +32,8 @@ def column_task(kslot: KernelSlot, index: int) -> Task:
     """The task of one CPU column."""
     column = kslot.kernel.program.columns[index]
     assert column.device < 0
-    return Task(column.name, lambda: run_column(kslot, index, column), owner=kslot.slot)
+    lines = (partial(_run, kslot, column, line) for line in column.instructions)
+    return Task(column.name, *lines, partial(_end, kslot, index), owner=kslot.slot)
 
 
 def page_request_server(kslot: KernelSlot) -> Task:
@@ -39,15 +41,8 @@ def page_request_server(kslot: KernelSlot) -> Task:
     return Task("iopf", lambda: serve_page_request(kslot), server=True, owner=kslot.slot)
 
 
-def run_column(kslot: KernelSlot, index: int, column: Column) -> Coroutine[Request, object, None]:
-    """Run a CPU column to its end, and say so."""
-
-    async def body() -> None:
-        for line in column.instructions:
-            await _run(kslot, column, line)
-        await trap("end", end_column, kslot.slot, index)
-
-    return body()
+async def _end(kslot: KernelSlot, index: int) -> None:
+    await trap("end", end_column, kslot.slot, index)
 
 
 async def _run(kslot: KernelSlot, column: Column, line: Instruction) -> None:

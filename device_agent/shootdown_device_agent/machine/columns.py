@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from functools import partial
 
 from shootdown_device_agent.machine import atc
 from shootdown_device_agent.machine.atc import Cached
@@ -38,8 +39,10 @@ def device_threads(
 
 
 def column_task(device: Device, thread: DeviceThread) -> Task:
-    """The task of one device column."""
-    return Task(thread.name, lambda: run_column(device, thread), owner=thread.slot)
+    """The task of one device column: a stage for each of its instructions."""
+    lines = thread.slot.program.columns[thread.number].instructions
+    stages = (partial(_run, device, thread, line) for line in lines)
+    return Task(thread.name, *stages, partial(_end, thread), owner=thread.slot)
 
 
 def speculation_task(device: Device, thread: DeviceThread, what: Speculation) -> Task:
@@ -56,12 +59,8 @@ def invalidation_server(device: Device) -> Task:
     return Task(f"{device.config.name}.invalidate", device.serve_invalidate, server=True)
 
 
-async def run_column(device: Device, thread: DeviceThread) -> None:
-    """Run a device column to its end, and say so."""
-    slot = thread.slot
-    for line in slot.program.columns[thread.number].instructions:
-        await _run(device, thread, line)
-    await trap("end", end_column, slot, thread.number)
+async def _end(thread: DeviceThread) -> None:
+    await trap("end", end_column, thread.slot, thread.number)
 
 
 async def run_prefetches(device: Device, thread: DeviceThread, what: Speculation) -> None:
