@@ -1,7 +1,9 @@
-"""Exit statuses, the same for every command."""
+"""Exit statuses, the same for every command, and how an error becomes one."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Final
 
 EXIT_OK: Final = 0
@@ -13,3 +15,34 @@ EXIT_FAILED: Final = 4
 
 EXIT_OF: Final = {"ok": EXIT_OK, "violation": EXIT_VIOLATION, "inconclusive": EXIT_INCONCLUSIVE}
 """By verdict."""
+
+
+def status_of(work: Callable[[], int]) -> int:
+    """Do a command's work; an error that a person can mend becomes one line and a status."""
+    try:
+        status = work()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("shootdown: interrupted", file=sys.stderr)
+        return EXIT_FAILED
+    except Exception as error:  # noqa: BLE001 - what is not expected is raised again
+        status = _explain(error)
+    return status
+
+
+def _explain(error: Exception) -> int:
+    """Say what was wrong, if it is an error that is expected; else let it be seen whole."""
+    from shootdown_cli.testbed import TestbedFailed
+    from shootdown_protocol.errors import SegmentError, ShootdownError
+    from shootdown_verify.source import SourceError
+
+    if isinstance(error, SourceError):
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
+    if isinstance(error, (SegmentError, TestbedFailed, OSError)):
+        print(f"shootdown: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    if isinstance(error, ShootdownError):
+        print(f"shootdown: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    raise error

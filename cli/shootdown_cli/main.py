@@ -1,13 +1,13 @@
 """The ``shootdown`` command's entry: what must be true before anything is imported.
 
-Commands are declared in ``app``; errors that a person can mend end here, in one line.
+A plain command line is obeyed at once; any other one is typer's, with `commands` for both.
 """
 
 from __future__ import annotations
 
 import sys
 
-from shootdown_cli.exits import EXIT_FAILED, EXIT_USAGE
+from shootdown_cli.exits import EXIT_USAGE
 
 
 def main() -> None:
@@ -18,24 +18,17 @@ def main() -> None:
             "this program checks itself: start it without -O and without PYTHONOPTIMIZE\n"
         )
         sys.exit(EXIT_USAGE)
-    sys.exit(_run())
+    from shootdown_cli import plain
 
+    found = plain.parse(sys.argv[1:])
+    if found is None:
+        from shootdown_cli.app import make_app
 
-def _run() -> int:
-    from shootdown_cli.app import app
-    from shootdown_protocol.errors import ShootdownError, UsageError
+        make_app()()
+    else:
+        from shootdown_cli.exits import status_of
 
-    try:
-        app()
-    except UsageError as error:
-        sys.stderr.write(f"shootdown: {error}\n")
-        return EXIT_USAGE
-    except ShootdownError as error:
-        sys.stderr.write(f"shootdown: {error}\n")
-        return EXIT_FAILED
-    except BrokenPipeError:
-        return EXIT_FAILED
-    return 0
+        sys.exit(status_of(lambda: found.command(**found.values)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,122 @@
+"""Declares every command: its arguments, their help and defaults, and which module does the work.
+
+Importing this costs next to nothing: `app` makes typer commands of what stands here, `plain` reads
+the plainest command lines by it, and a command imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+
+class Argument(NamedTuple):
+    """A word that must be given, known by its place."""
+
+    help: str
+
+
+class Option(NamedTuple):
+    """Given as ``--name VALUE``, a bool as ``--name``; ``flag`` is its name when not its own.
+
+    ``least`` is the smallest number allowed.
+    """
+
+    help: str
+    flag: str = ""
+    least: int | None = None
+
+
+TestbedArgument = Annotated[str, Argument("A .toml file, or a shipped testbed's name.")]
+DisciplineOption = Annotated[
+    str,
+    Option(
+        "When secondary TLBs are notified: none, range_start, before_clear, clear_flush, "
+        "after_set, after_unlock, range_end, before_free, or FILE.py:Class."
+    ),
+]
+OnOption = Annotated[str | None, Option("A live testbed's name; default: the only one.", "--on")]
+JsonOption = Annotated[bool, Option("Print one JSON object.", "--json")]
+OutOption = Annotated[Path, Option("Where run directories are made.")]
+LogsOption = Annotated[Path, Option("Where its log goes.")]
+
+
+def run(
+    scenario: Annotated[str, Argument("A .litmus file, or the name of a shipped scenario.")],
+    discipline: DisciplineOption = "clear_flush",
+    testbed: Annotated[
+        str, Option("A .toml file, or the name of a shipped testbed.")
+    ] = "one-agent",
+    instances: Annotated[int, Option("How many instances to race.", least=1)] = 10_000,
+    seed: Annotated[int, Option("Repeats every choice of ours.", least=0)] = 1,
+    out: OutOption = Path("out"),
+    as_json: JsonOption = False,
+    on: OnOption = None,
+) -> int:
+    """Race a scenario on real processes and judge what they did."""
+    from shootdown_cli.run import RunOptions
+    from shootdown_cli.run import run as work
+
+    return work(RunOptions(scenario, discipline, testbed, instances, seed, out, as_json, on))
+
+
+def up(
+    testbed: TestbedArgument,
+    name: Annotated[str, Option("What to call it.")] = "testbed",
+    load: Annotated[
+        str | None, Option("A scenario to loop until `down`, without histories.")
+    ] = None,
+    discipline: DisciplineOption = "clear_flush",
+    out: OutOption = Path("out"),
+    as_json: JsonOption = False,
+) -> int:
+    """Start a testbed that stays until `down`."""
+    from shootdown_cli.staying import up as work
+
+    return work(testbed, name, load, discipline, out, as_json=as_json)
+
+
+def status(on: OnOption = None, as_json: JsonOption = False) -> int:
+    """Show every process of a live testbed: pid, state, counters."""
+    from shootdown_cli.staying import status as work
+
+    return work(on, as_json=as_json)
+
+
+def down(on: OnOption = None) -> int:
+    """End a live testbed and remove what it leaves."""
+    from shootdown_cli.staying import down as work
+
+    return work(on)
+
+
+def daemon(
+    testbed: TestbedArgument,
+    name: Annotated[str, Option("What to call the testbed.")] = "testbed",
+    logs: LogsOption = Path("out/logs"),
+) -> int:
+    """Run one daemon in the foreground; agents join with `shootdown agent`."""
+    from shootdown_cli.foreground import daemon as work
+
+    return work(testbed, name, logs)
+
+
+def agent(
+    name: Annotated[str, Option("The agent's name, unique in its testbed.")],
+    on: OnOption = None,
+    logs: LogsOption = Path("out/logs"),
+) -> int:
+    """Run one device agent in the foreground, as a member of a live testbed."""
+    from shootdown_cli.foreground import agent as work
+
+    return work(name, on, logs)
+
+
+def doctor(as_json: JsonOption = False) -> int:
+    """Say what this machine can and cannot do."""
+    from shootdown_cli.doctor import doctor as work
+
+    return work(as_json=as_json)
+
+
+COMMANDS = (run, up, status, down, daemon, agent, doctor)
