@@ -7,7 +7,10 @@ the plainest command lines by it, and a command imports what it needs when it ru
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Final, NamedTuple
+
+DISCIPLINE: Final = "clear_flush"
+"""What is taken when nobody says otherwise: the right one."""
 
 
 class Argument(NamedTuple):
@@ -43,7 +46,7 @@ LogsOption = Annotated[Path, Option("Where its log goes.")]
 
 def run(
     scenario: Annotated[str, Argument("A .litmus file, or the name of a shipped scenario.")],
-    discipline: DisciplineOption = "clear_flush",
+    discipline: DisciplineOption = DISCIPLINE,
     testbed: Annotated[
         str, Option("A .toml file, or the name of a shipped testbed.")
     ] = "one-agent",
@@ -66,12 +69,12 @@ def up(
     load: Annotated[
         str | None, Option("A scenario to loop until `down`, without histories.")
     ] = None,
-    discipline: DisciplineOption = "clear_flush",
+    discipline: DisciplineOption = DISCIPLINE,
     out: OutOption = Path("out"),
     as_json: JsonOption = False,
 ) -> int:
     """Start a testbed that stays until `down`."""
-    from shootdown_cli.staying import up as work
+    from shootdown_cli.up import up as work
 
     return work(testbed, name, load, discipline, out, as_json=as_json)
 

@@ -1,0 +1,85 @@
+"""``shootdown up``: starts a testbed that stays. Imports only what it takes to do so."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shootdown_cli import places
+from shootdown_cli.commands import DISCIPLINE
+from shootdown_cli.exits import EXIT_OK
+from shootdown_cli.testbed import Processes, TestbedFailed, start
+from shootdown_verify.testbed import load_testbed
+
+if TYPE_CHECKING:
+    from shootdown_protocol.program import Program
+
+
+def up(
+    testbed_name: str,
+    name: str,
+    load: str | None,
+    discipline: str,
+    out: Path,
+    *,
+    as_json: bool,
+) -> int:
+    """Start a testbed that outlives this command, and a load on it if asked for."""
+    testbed = load_testbed(places.find_config("testbeds", testbed_name, ".toml"))
+    if discipline != DISCIPLINE:
+        from shootdown_daemon.shell.disciplines import load_discipline
+
+        load_discipline(discipline)
+    program = None if load is None else _program(load)
+    for removed in places.sweep():
+        print(f"removed what a dead testbed had left: {removed}", file=sys.stderr)
+    directory = places.new_run_directory(out, name)
+    processes = start(
+        testbed, name, directory / "logs", pids_file=directory / "pids.json", stays=True
+    )
+    if program is not None:
+        _start_load(processes, program, discipline)
+    told = {
+        "command": "up",
+        "testbed": name,
+        "daemon": processes.record.daemon,
+        "agents": {n: pid for n, pid in processes.pids.items() if n != "daemon"},
+        "load": load,
+        "out": str(directory),
+    }
+    if as_json:
+        print(json.dumps(told))
+    else:
+        agents = ", ".join(f"{n} {pid}" for n, pid in processes.pids.items())
+        print(f"{name} is up ({agents}); logs in {directory / 'logs'}")
+        print("next: shootdown status, shootdown run SCENARIO --on " + name + ", shootdown down")
+    return EXIT_OK
+
+
+def _program(load: str) -> Program:
+    from shootdown_cli.run import load_scenario
+
+    return load_scenario(load).program
+
+
+def _start_load(processes: Processes, program: Program, discipline: str) -> None:
+    from shootdown_cli.client import ControlClient
+    from shootdown_protocol import messages
+
+    with ControlClient(processes.record.endpoint("control")) as client:
+        request = messages.RunScenario(
+            request=client.number(),
+            protocol_version=messages.PROTOCOL_VERSION,
+            program=program,
+            discipline=discipline,
+            instances=0,
+            seed=1,
+            history="",
+        )
+        answer = client.ask(request)
+        if isinstance(answer, messages.ErrorReply):
+            client.stop("its load could not be started")
+            processes.end()
+            raise TestbedFailed(answer.why)
