@@ -6,7 +6,7 @@ Only what a step may do and what its scheduler needs to wake blocked tasks may l
 from __future__ import annotations
 
 from array import array
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 
 from shootdown_engine.store import deliver
 from shootdown_protocol.history import AnyRecord
@@ -21,7 +21,8 @@ class LiveStore:
 
     ``remote`` names the kinds of channel whose other end is in another process: their messages
     go to ``outbox`` as (channel, message). ``records`` collects what steps emit, and ``changed``
-    the private cells that were put since it was last cleared.
+    the cells that were written since it was last cleared: private ones, and ``watched`` words.
+    ``foreign`` are words that another process writes, so that no change of them is seen here.
     """
 
     def __init__(self, words: memoryview, remote: frozenset[str] = frozenset()) -> None:
@@ -33,12 +34,20 @@ class LiveStore:
         self.cells: dict[tuple[Hashable, ...], Hashable] = {}
         self.outbox: list[tuple[tuple[Hashable, ...], Hashable]] = []
         self.records: list[AnyRecord] = []
-        self.changed: list[tuple[Hashable, ...]] = []
+        self.changed: list[tuple[Hashable, ...] | int] = []
+        self.watched: set[int] = set()
+        self.foreign: Container[int] = frozenset()
         self.emit = self.records.append
         self.get = self.cells.get
         self.load = words.__getitem__
-        self.store = words.__setitem__
         self._poison: dict[int, bytes] = {}
+
+    def store(self, word: int, value: int) -> None:
+        """Write a word and note that it changed, if anybody waits for it."""
+        self.words[word] = value
+        if word in self.watched:
+            self.watched.remove(word)
+            self.changed.append(word)
 
     def put(self, cell: tuple[Hashable, ...], value: Hashable) -> None:
         """Write a private cell and note that it changed."""

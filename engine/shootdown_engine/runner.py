@@ -1,8 +1,8 @@
 """Runs tasks live: makes steps, stamps what they report, parks blocked tasks and wakes them.
 
 Clock, fence and log are given from outside, so that the same runner serves daemon, agent and
-tests. A blocked task waits for the private cells that its guard read to be put; a guard that read
-words of the segment is tried again whenever its turn comes, for other processes write those.
+tests. A blocked task waits for a change of what its guard read; a guard that read a word which
+another process writes is tried again whenever its turn comes.
 """
 
 from __future__ import annotations
@@ -28,12 +28,11 @@ class _Probe:
     """A store that forwards reads and notes which; a false guard writes nothing."""
 
     def __init__(self, store: LiveStore) -> None:
-        self.cells: list[Cell] = []
-        self.words = False
+        self.cells: list[Cell | int] = []
         self._store = store
 
     def load(self, word: int) -> int:
-        self.words = True
+        self.cells.append(word)
         return self._store.load(word)
 
     def get(self, cell: Cell) -> object:
@@ -67,7 +66,7 @@ class Runner:
         self._fence = fence
         self.log = log
         self._instance_of = instance_of
-        self._waiting: dict[Cell, list[Task]] = {}
+        self._waiting: dict[Cell | int, list[Task]] = {}
         self._began: dict[Task, int] = {}
         self._parked: set[Task] = set()
         self.woken: list[Task] = []
@@ -100,13 +99,16 @@ class Runner:
             blocked = request.apply(probe, *request.arguments) is BLOCKED
         except _Changed:
             blocked = False
+        words = [cell for cell in probe.cells if type(cell) is int]
         if not blocked:
             # Another process may change a word at any time; nothing else changes between the two.
-            assert probe.words, f"{task.name}: {request.full_name} reads state past the store"
+            assert words, f"{task.name}: {request.full_name} reads state past the store"
             return False
-        if probe.words or not probe.cells:
+        foreign = self.store.foreign
+        if any(word in foreign for word in words) or not probe.cells:
             return False
         self._parked.add(task)
+        self.store.watched.update(words)
         for cell in probe.cells:
             self._waiting.setdefault(cell, []).append(task)
         return True

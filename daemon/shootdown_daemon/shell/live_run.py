@@ -107,6 +107,12 @@ class LiveRun:
         self._cpu_columns = tuple(
             index for index, column in enumerate(program.columns) if column.device < 0
         )
+        self.store.foreign = frozenset(
+            kslot.slot.ended[index]
+            for kslot in memory.slots
+            for index, column in enumerate(program.columns)
+            if column.device >= 0
+        )
         self.batches = 0
         self.begun = 0
         self.done = 0

@@ -25,7 +25,7 @@ from shootdown_daemon.shell.running import Running
 from shootdown_protocol.messages import RunEnd
 from shootdown_protocol.segment import Segment
 
-STEPS_A_ROUND = 48
+STEPS_A_ROUND = 96
 """Steps of the run between two looks at the sockets."""
 CONTROL_ROUNDS = 16
 """Rounds between two looks at the control plane while a run is busy."""

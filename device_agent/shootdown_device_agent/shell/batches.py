@@ -79,6 +79,7 @@ class AgentRun:
         self.agent = welcome.agent
         self.random = Random(f"{welcome.seed}:{self.number}:{welcome.agent}")
         self.store = LiveStore(segment.words, REMOTE_CHANNELS)
+        self.store.foreign = range(segment.layout.words)
         self.runner = Runner(self.store, now, fence, log, self._instance_of)
         memory = PhysicalMemory(segment.layout, Pfn(segment.words[at.H_ZERO_PFN]))
         self.devices = {
