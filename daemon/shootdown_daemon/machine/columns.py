@@ -11,7 +11,7 @@ from functools import partial
 
 from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.iommu import complete
-from shootdown_daemon.machine.kernel import KernelSlot, list_lengths
+from shootdown_daemon.machine.kernel import KernelSlot
 from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_daemon.machine.operations.fault import FaultAnswer, handle_mm_fault
 from shootdown_engine.access import Intent, Target, begin, take_effect
@@ -114,8 +114,7 @@ def serve_page_request(kslot: KernelSlot) -> Coroutine[Request, object, None]:
 
     async def body() -> None:
         request = await trap("take_page_request", take_page_request, kslot.index)
-        spare_cpu = len(list_lengths(kslot.kernel.program)) - 1
-        cpu = Cpu(kslot, f"iopf{request.prgi}", spare_cpu, request.location)
+        cpu = Cpu(kslot, f"iopf{request.prgi}", kslot.kernel.spare_cpu, request.location)
         answer = await handle_mm_fault(cpu, write=request.write)
         await trap(
             "page_response", respond, kslot, request, answer.value, location=request.location

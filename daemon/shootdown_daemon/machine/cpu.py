@@ -133,20 +133,35 @@ class Cpu:
 
     def mmap_read_lock(self) -> Awaitable[None]:
         """``mmap_read_lock()``."""
-        return self._do("mmap_read_lock", locks.mmap_read_lock, self.kslot.index, self.site.mm)
+        return self._do(
+            "mmap_read_lock", locks.mmap_read_lock, self.kslot.index, self.site.mm, self.cpu
+        )
 
     def mmap_read_unlock(self) -> Awaitable[None]:
         """``mmap_read_unlock()``."""
-        return self._do("mmap_read_unlock", locks.mmap_read_unlock, self.kslot.index, self.site.mm)
+        return self._do(
+            "mmap_read_unlock", locks.mmap_read_unlock, self.kslot.index, self.site.mm, self.cpu
+        )
 
     def mmap_write_lock(self) -> Awaitable[None]:
         """``mmap_write_lock()``."""
-        return self._do("mmap_write_lock", locks.mmap_write_lock, self.kslot.index, self.site.mm)
+        return self._do(
+            "mmap_write_lock",
+            locks.mmap_write_lock,
+            self.kslot.index,
+            self.site.mm,
+            self.kslot.kernel.cpus,
+            self.task,
+        )
 
     def mmap_write_unlock(self) -> Awaitable[None]:
         """``mmap_write_unlock()``."""
         return self._do(
-            "mmap_write_unlock", locks.mmap_write_unlock, self.kslot.index, self.site.mm
+            "mmap_write_unlock",
+            locks.mmap_write_unlock,
+            self.kslot.index,
+            self.site.mm,
+            self.task,
         )
 
     def pte_offset_map_lock(self) -> Awaitable[Pte]:

@@ -41,6 +41,9 @@ class Kernel:
         self.discipline = discipline
         self.lifo = program.options.get("reuse", "lifo") == "lifo"
         self.lock_per_mm = program.options.get("ptl", "split") == "mm"
+        self.spare_cpu = len(list_lengths(program)) - 1
+        columns = {column.cpu for column in program.columns if column.device < 0}
+        self.cpus = tuple(sorted(columns | {self.spare_cpu}))
         self._bindings: dict[str, Binding] = {}
 
     def binding(self, operation: str, phases: tuple[Phase, ...]) -> Binding:

@@ -1,12 +1,13 @@
-"""Steps on locks: page table locks and ``mmap_lock``. A lock is a cell; waiting is a guard."""
+"""Steps on locks: page table locks and ``mmap_lock``. A lock is a cell; waiting is a guard.
+
+``mmap_lock`` is one cell for its writer and one a CPU for the readers there, as a per-CPU
+read-write semaphore has it: readers that do not meet in a cell are independent to the explorer.
+"""
 
 from __future__ import annotations
 
 from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Blocked
-
-WRITER = -1
-"""Value of an ``mmap_lock`` cell held for writing; a positive value counts readers."""
 
 
 def lock_ptl(store: Store, lock: int, owner: str) -> Blocked | None:
@@ -30,37 +31,43 @@ def holds_ptl(store: Store, lock: int, owner: str) -> bool:
     return store.get(("ptl", lock)) == owner
 
 
-def mmap_read_lock(store: Store, slot: int, mm: int) -> Blocked | None:
-    """``mmap_read_lock()``."""
-    cell = ("mmap_lock", slot, mm)
-    held = store.get(cell) or 0
-    assert isinstance(held, int)
-    if held == WRITER:
+def mmap_read_lock(store: Store, slot: int, mm: int, cpu: int) -> Blocked | None:
+    """``mmap_read_lock()``: counted on the CPU, so that readers do not touch each other's cells."""
+    if store.get(("mmap_lock", slot, mm)) is not None:
         return BLOCKED
-    store.put(cell, held + 1)
+    cell = ("mmap_lock", slot, mm, cpu)
+    store.put(cell, _readers(store, cell) + 1)
     return None
 
 
-def mmap_read_unlock(store: Store, slot: int, mm: int) -> None:
+def mmap_read_unlock(store: Store, slot: int, mm: int, cpu: int) -> None:
     """``mmap_read_unlock()``."""
-    cell = ("mmap_lock", slot, mm)
-    held = store.get(cell)
-    assert isinstance(held, int)
+    cell = ("mmap_lock", slot, mm, cpu)
+    held = _readers(store, cell)
     assert held > 0, "mmap_read_unlock without a reader"
     store.put(cell, held - 1 or None)
 
 
-def mmap_write_lock(store: Store, slot: int, mm: int) -> Blocked | None:
-    """``mmap_write_lock()``."""
-    cell = ("mmap_lock", slot, mm)
-    if store.get(cell):
+def mmap_write_lock(
+    store: Store, slot: int, mm: int, cpus: tuple[int, ...], owner: str
+) -> Blocked | None:
+    """``mmap_write_lock()``: no other writer, and no reader on any of the ``cpus``."""
+    if store.get(("mmap_lock", slot, mm)) is not None:
         return BLOCKED
-    store.put(cell, WRITER)
+    if any(_readers(store, ("mmap_lock", slot, mm, cpu)) for cpu in cpus):
+        return BLOCKED
+    store.put(("mmap_lock", slot, mm), owner)
     return None
 
 
-def mmap_write_unlock(store: Store, slot: int, mm: int) -> None:
+def mmap_write_unlock(store: Store, slot: int, mm: int, owner: str) -> None:
     """``mmap_write_unlock()``."""
     cell = ("mmap_lock", slot, mm)
-    assert store.get(cell) == WRITER, "mmap_write_unlock without a writer"
+    assert store.get(cell) == owner, f"{owner} drops an mmap_lock that it does not hold"
     store.put(cell, None)
+
+
+def _readers(store: Store, cell: tuple[str | int, ...]) -> int:
+    held = store.get(cell) or 0
+    assert isinstance(held, int)
+    return held
