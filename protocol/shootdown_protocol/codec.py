@@ -26,8 +26,7 @@ from shootdown_protocol.messages import (
     Plane,
     RunScenario,
 )
-from shootdown_protocol.program_check import first_fault
-from shootdown_protocol.refusal import Bytes, Side, refusal
+from shootdown_protocol.sides import Bytes, Side
 
 Message = TypeVar("Message")
 
@@ -86,6 +85,9 @@ def _pack(message: msgspec.Struct, bytes_max: int) -> bytes:
 
 
 def _check_program(message: LoadProgram | RunScenario) -> None:
+    # A process is ready before it is sent a program, and starts the sooner without this.
+    from shootdown_protocol.program_check import first_fault  # noqa: PLC0415
+
     fault = first_fault(message.program)
     if fault is not None:
         raise RemoteProtocolError(
@@ -103,10 +105,17 @@ _CHECKS: Final[dict[type, Callable[[Any], None]]] = {
 """What field types cannot say."""
 
 
-def _reader(decode: Callable[[Bytes], Message], side: Side) -> Callable[[Bytes], Message]:
+def _reader(
+    make: Callable[[], msgspec.msgpack.Decoder[Message]], side: Side
+) -> Callable[[Bytes], Message]:
+    """A decoder that is made when its first message comes: no process has a use for all of them."""
     bytes_max = side.bytes_max
+    decode: Callable[[Bytes], Message] | None = None
 
     def read(data: Bytes) -> Message:
+        nonlocal decode
+        if decode is None:
+            decode = make().decode
         if len(data) <= bytes_max:
             try:
                 message = decode(data)
@@ -117,28 +126,31 @@ def _reader(decode: Callable[[Bytes], Message], side: Side) -> Callable[[Bytes],
                 if check is not None:
                     check(message)
                 return message
+        # Most processes are never sent anything that they must refuse.
+        from shootdown_protocol.refusal import refusal  # noqa: PLC0415
+
         raise refusal(data, side)
 
     return read
 
 
 decode_device_to_daemon: Final[Callable[[Bytes], DeviceToDaemon]] = _reader(
-    msgspec.msgpack.Decoder(DeviceToDaemon).decode, DEVICE_TO_DAEMON
+    lambda: msgspec.msgpack.Decoder(DeviceToDaemon), DEVICE_TO_DAEMON
 )
 """Read what an agent sent on the device plane."""
 decode_device_from_daemon: Final[Callable[[Bytes], DeviceFromDaemon]] = _reader(
-    msgspec.msgpack.Decoder(DeviceFromDaemon).decode, DEVICE_FROM_DAEMON
+    lambda: msgspec.msgpack.Decoder(DeviceFromDaemon), DEVICE_FROM_DAEMON
 )
 """Read what the daemon sent on the device plane."""
 decode_control_to_daemon: Final[Callable[[Bytes], ControlToDaemon]] = _reader(
-    msgspec.msgpack.Decoder(ControlToDaemon).decode, CONTROL_TO_DAEMON
+    lambda: msgspec.msgpack.Decoder(ControlToDaemon), CONTROL_TO_DAEMON
 )
 """Read what was asked of the daemon on the control plane."""
 decode_control_from_daemon: Final[Callable[[Bytes], ControlFromDaemon]] = _reader(
-    msgspec.msgpack.Decoder(ControlFromDaemon).decode, CONTROL_FROM_DAEMON
+    lambda: msgspec.msgpack.Decoder(ControlFromDaemon), CONTROL_FROM_DAEMON
 )
 """Read what the daemon sent on the control plane."""
 decode_event: Final[Callable[[Bytes], Event]] = _reader(
-    msgspec.msgpack.Decoder(Event).decode, OBSERVER
+    lambda: msgspec.msgpack.Decoder(Event), OBSERVER
 )
 """Read what the daemon published for observers."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, get_args, get_type_hints
 
 import msgspec
@@ -17,16 +16,13 @@ from shootdown_protocol.errors import ErrorCode, RemoteProtocolError
 from shootdown_protocol.messages import (
     MESSAGES,
     PROTOCOL_VERSION,
-    Direction,
     MessageKind,
     Plane,
 )
+from shootdown_protocol.sides import Bytes, Side
 
 Untyped = Any
 """A value as it came, or a type to look at; nothing is known of either."""
-
-Bytes = bytes | bytearray | memoryview
-"""What a message comes in."""
 
 SEEN_CHARACTERS_MAX: Final = 60
 """How much of a value an error shows."""
@@ -34,24 +30,6 @@ _AT: Final = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>
 _WRONG_FIELDS: Final = re.compile("(required|unknown) field|at (least|most) length")
 _OBJECT: Final = re.compile("^Object (contains )?")
 _TOKEN: Final = re.compile(r"\[(\d+|\.\.\.)\]|\.(\w+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One direction of one plane, as its receiver knows it."""
-
-    plane: Plane
-    direction: Direction
-    bytes_max: int
-
-    @property
-    def where(self) -> str:
-        """What an error calls the place when it cannot name a message."""
-        return f"{self.plane.value} plane, {self.direction.value}"
-
-    def accepts(self, kind: MessageKind) -> bool:
-        """Whether a message may come this way."""
-        return kind.plane is self.plane and kind.direction in {self.direction, Direction.BOTH}
 
 
 def refusal(data: Bytes, side: Side) -> RemoteProtocolError:

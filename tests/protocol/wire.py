@@ -13,7 +13,7 @@ from shootdown_protocol.messages import (
     MessageKind,
     Plane,
 )
-from shootdown_protocol.refusal import Bytes
+from shootdown_protocol.sides import Bytes
 
 KINDS = {kind.type: kind for kind in MESSAGES}
 
