@@ -10,9 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import stat
-import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -58,6 +56,8 @@ def runtime_root() -> Path:
     elif base and os.access(base, os.W_OK):
         root = Path(base) / "shootdown"
     else:
+        import tempfile
+
         root = Path(tempfile.gettempdir()) / f"shootdown-{os.getuid()}"
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = root.lstat()
@@ -184,6 +184,8 @@ def find_testbed(name: str | None) -> TestbedRecord:
 
 def remove(folder: Path) -> list[str]:
     """Remove what a dead testbed has left; gives what was removed, in words."""
+    import shutil
+
     removed = []
     record = read_record(folder)
     if record is not None:

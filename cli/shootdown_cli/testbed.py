@@ -1,7 +1,7 @@
 """Starts and ends the processes of a testbed: one daemon and its agents, forked from here.
 
-Everything a child needs is imported before the fork, so that a testbed is ready in milliseconds;
-no ZeroMQ context exists yet at that moment, for one does not survive a fork.
+What a child needs to be ready is imported before its fork, so that a testbed is there in
+milliseconds; no ZeroMQ context exists yet at that moment, for one does not survive a fork.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import gc
 import json
 import os
-import secrets
 import select
 import signal
 import sys
@@ -132,7 +131,7 @@ def daemon_config(
 def new_record(testbed: Testbed, name: str) -> TestbedRecord:
     """Make a testbed's folder and say in it what will be there."""
     folder = places.new_folder(name)
-    token = secrets.token_hex(16)
+    token = os.urandom(16).hex()
     record = TestbedRecord(
         name=name,
         folder=str(folder),
