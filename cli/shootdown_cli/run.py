@@ -177,6 +177,7 @@ def _show(
 ) -> None:
     told = verdict_object(verdict, facts)
     told["instances_per_s"] = round(verdict.instances / raced.elapsed_s) if raced.elapsed_s else 0
+    told["daemon"] = raced.counters
     told["error"] = raced.failed or None
     told["repeat"] = _again(options)
     out = Path(facts.out)

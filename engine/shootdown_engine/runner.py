@@ -140,17 +140,20 @@ class Runner:
         records = self.store.records
         owner = task.owner
         instance = owner.instance if owner is not None else -1
-        if any(type(r) is Access and r.kind is Kind.STORE for r in records):
-            self._fence()
-        end = self._now()
-        if (request.name and request.operation != "device") or request.name == "walk":
-            step = Step(request.operation, request.name, request.location, request.detail)
-            self.log(begin, end, instance, task.name, step)
         for record in records:
-            began = begin
-            if type(record) is Access:
-                began = self._began.get(task, begin)
-            elif type(record) is Invalidation and instance < 0:
-                instance = self._instance_of(record)
-            self.log(began, end, instance, task.name, record)
-        records.clear()
+            if type(record) is Access and record.kind is Kind.STORE:
+                self._fence()
+        end = self._now()
+        name = request.name
+        if name and (request.operation != "device" or name == "walk"):
+            step = Step(request.operation, name, request.location, request.detail)
+            self.log(begin, end, instance, task.name, step)
+        if records:
+            for record in records:
+                began = begin
+                if type(record) is Access:
+                    began = self._began.get(task, begin)
+                elif instance < 0:
+                    instance = self._instance_of(record)
+                self.log(began, end, instance, task.name, record)
+            records.clear()

@@ -9,8 +9,8 @@ task's state is the list of results it has received.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Generator
-from typing import Any, Final, TypeVar, cast
+from collections.abc import Callable, Generator, Hashable
+from typing import Any, Final, TypeVar
 
 from shootdown_engine.store import Store
 
@@ -37,9 +37,13 @@ class Request:
     belongs to, ``location`` the scenario location it is about (-1 for none) and ``detail`` what a
     report says of it. A step with an empty name is not reported. ``apply`` is given the store and
     ``arguments``; its guard, footprint and effect are what it does there.
+
+    ``remembers`` is None where all results of the task's stage may still matter. Any other value
+    promises that nothing else does: the task goes on as whenever it asks for a step of this name
+    in this stage and remembers this, as an access does that is tried for the fourth time.
     """
 
-    __slots__ = ("apply", "arguments", "detail", "location", "name", "operation")
+    __slots__ = ("apply", "arguments", "detail", "location", "name", "operation", "remembers")
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class Request:
         operation: str = "",
         location: int = -1,
         detail: str = "",
+        remembers: Hashable = None,
     ) -> None:
         """Name the step and say how it is made."""
         self.name = name
@@ -57,6 +62,7 @@ class Request:
         self.operation = operation
         self.location = location
         self.detail = detail
+        self.remembers = remembers
 
     @property
     def full_name(self) -> str:
@@ -69,21 +75,17 @@ class Request:
 
 
 @types.coroutine
-def _suspend(request: Request) -> Generator[Request, Any, object]:
-    return (yield request)
-
-
-async def trap(
+def trap(
     name: str,
     apply: Callable[..., R | Blocked],
     *arguments: object,
     operation: str = "",
     location: int = -1,
     detail: str = "",
-) -> R:
+) -> Generator[Request, Any, R]:
     """Ask for one step and return what it gave; another task may run before it is made."""
-    request = Request(name, apply, arguments, operation, location, detail)
-    return cast("R", await _suspend(request))
+    result: R = yield Request(name, apply, arguments, operation, location, detail)
+    return result
 
 
 def attempt(store: Store, request: Request) -> object:

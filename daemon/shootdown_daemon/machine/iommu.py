@@ -13,8 +13,8 @@ from shootdown_daemon.machine.phases import InvalidateRange
 from shootdown_engine.channels import InvalidateRequest
 from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Blocked
+from shootdown_protocol.ats_range import covering_block
 from shootdown_protocol.history import Invalidation
-from shootdown_protocol.memory import PAGE_SHIFT
 
 ITAGS = 32
 """ITags of a device: 0 to 31 (PCIe ATS), none given out again before its completion."""
@@ -40,13 +40,6 @@ class Ticket(NamedTuple):
 
     device: int
     itag: int
-
-
-def block_of(start: int, end: int) -> tuple[int, int]:
-    """Address and size of the smallest aligned power-of-two block over ``[start, end)``."""
-    assert start < end, "an empty range cannot be invalidated"
-    shift = max(PAGE_SHIFT, (start ^ (end - 1)).bit_length())
-    return start >> shift << shift, 1 << shift
 
 
 def members(store: Store, pasid: int) -> tuple[int, ...]:
@@ -81,7 +74,7 @@ def send_invalidate(
         if itag is None:
             return BLOCKED
         tickets.append(Ticket(device, itag))
-    address, size = block_of(span.start, span.end)
+    address, size = covering_block(span.start, span.end)
     for device, itag in tickets:
         request = InvalidateRequest(itag, span.pasid, address, size, instance)
         store.put(("itag", device, itag), Outstanding(state, request))

@@ -150,6 +150,7 @@ class ControlPlane:
                 counters={
                     "batches": run.live.batches,
                     "steps": run.live.runner.steps,
+                    "cpu_ms": time.process_time_ns() // 1_000_000,
                 },
                 histories=tuple(run.histories),
             ),

@@ -184,18 +184,22 @@ class Agent:
                 self.log.info("bad_message", why=str(error))
                 self.send(messages.ErrorReport(0, error.code, str(error)[:2000]))
                 continue
-            self._check_sequence(message.sequence)
-            self._obey(message)
+            if self._in_sequence(message.sequence):
+                self._obey(message)
 
-    def _check_sequence(self, sequence: int) -> None:
+    def _in_sequence(self, sequence: int) -> bool:
+        """Whether a message is to be obeyed; after a loss everything cached is dropped first."""
         arrival = self.incoming.accept(sequence)
         if arrival is Arrival.NEXT:
-            return
-        why = f"message {sequence} is {arrival.value}: invalidations may be lost"
+            return True
+        gap = arrival is Arrival.GAP
+        why = f"message {sequence} is {arrival.value}" + (": invalidations may be lost" * gap)
         self.log.info("sequence", why=why)
-        if self.run is not None:
+        if gap and self.run is not None:
             self.run.drop_everything()
-        self.send(messages.ErrorReport(0, ErrorCode.SEQUENCE_GAP, why))
+        code = ErrorCode.SEQUENCE_GAP if gap else ErrorCode.SEQUENCE_REPEATED
+        self.send(messages.ErrorReport(0, code, why))
+        return gap
 
     def _obey(self, message: messages.DeviceFromDaemon) -> None:
         run = self.run
