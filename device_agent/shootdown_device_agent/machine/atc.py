@@ -92,12 +92,23 @@ def translate(
 
 
 def translate_through_iotlb(
-    store: Store, memory: PhysicalMemory, directory: int, device: int, pasid: int, va: int
+    store: Store,
+    memory: PhysicalMemory,
+    directory: int,
+    device: int,
+    pasid: int,
+    va: int,
+    *,
+    write: bool,
 ) -> Cached | WalkFault:
-    """Answer a translation request from the IOTLB, filled by a walk when it misses."""
+    """Answer a translation request from the IOTLB, filled by a walk when it misses.
+
+    What is held without the permission asked for is a miss: the kernel lets permissions grow
+    (``wp_page_reuse()``) without an invalidation.
+    """
     cell = iotlb_cell(device, pasid, va >> PAGE_SHIFT)
     held = cached(store, cell)
-    if held is not None:
+    if held is not None and (held.writable or not write):
         return held
     answer = translate(store, memory, directory, pasid, va)
     if isinstance(answer, Cached):

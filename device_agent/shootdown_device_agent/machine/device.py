@@ -34,7 +34,7 @@ from shootdown_protocol.memory import PAGE_SHIFT
 R = TypeVar("R")
 
 FAULTS_MAX = 16
-"""Page requests that one access may make before the device gives it up (S5)."""
+"""Attempts at one access before the device gives it up (S5)."""
 SUCCESS = "success"
 
 
@@ -104,32 +104,30 @@ class Device:
 
     # Accesses
 
-    async def access(self, thread: DeviceThread, intent: Intent) -> None:
-        """Load or store: look up, translate on a miss, ask for the page on a fault, access."""
-        for _ in range(FAULTS_MAX):
-            found = await self._at(intent, "atc_lookup", self.step_lookup, thread, intent)
-            entry = found.entry
-            if entry is None:
-                answer = await self.translate(thread, intent)
-                if answer is None:
-                    continue
-                if isinstance(answer, WalkFault):
-                    if await self.page_request(thread, intent):
-                        continue
-                    await self._at(intent, "", deny, thread.slot, intent, "invalid request")
-                    return
-                entry = answer
-            await self._at(
-                intent,
-                "access",
-                self.step_access,
-                thread,
-                intent,
-                found.begun,
-                entry,
-                found.entry is not None,
-            )
-            return
+    async def access(self, thread: DeviceThread, intent: Intent) -> bool:
+        """Attempt a load or store: look up, translate on a miss, access.
+
+        False: a translation was cancelled or its fault resolved, and the access is to be attempted
+        again.
+        """
+        found = await self._at(intent, "atc_lookup", self.step_lookup, thread, intent)
+        entry = found.entry
+        if entry is None:
+            answer = await self.translate(thread, intent)
+            if answer is None:
+                return False
+            if isinstance(answer, WalkFault):
+                if await self.page_request(thread, intent):
+                    return False
+                await self._at(intent, "", deny, thread.slot, intent, "invalid request")
+                return True
+            entry = answer
+        hit = found.entry is not None
+        await self._at(intent, "access", self.step_access, thread, intent, found.begun, entry, hit)
+        return True
+
+    async def give_up(self, thread: DeviceThread, intent: Intent) -> None:
+        """Give up an access that was attempted `FAULTS_MAX` times."""
         await self._at(intent, "", self.step_give_up, thread, intent)
 
     async def prefetch(self, thread: DeviceThread, location: int, *, write: bool) -> None:
@@ -152,7 +150,8 @@ class Device:
     async def walk(self, site: Site, intent: Intent) -> Cached | WalkFault:
         """Ask the IOMMU: one step, or one for each table when walking by level."""
         if not self.config.walk_by_level:
-            return await self._at(intent, "walk", self.step_walk, site)
+            write = intent.kind is Kind.STORE
+            return await self._at(intent, "walk", self.step_walk, site, write)
         at: Walked = await self._at(
             intent, "walk", read_pasid_entry, self.memory, self.config.directory, site.pasid
         )
@@ -193,12 +192,12 @@ class Device:
         self._begin_walk(store, thread, site)
         return False
 
-    def step_walk(self, store: Store, site: Site) -> Cached | WalkFault:
-        """Translate at the IOMMU."""
+    def step_walk(self, store: Store, site: Site, write: bool = False) -> Cached | WalkFault:
+        """Translate at the IOMMU, for an access that writes or not."""
         directory = self.config.directory
         if self.config.iotlb:
             return atc.translate_through_iotlb(
-                store, self.memory, directory, self.number, site.pasid, site.va
+                store, self.memory, directory, self.number, site.pasid, site.va, write=write
             )
         return atc.translate(store, self.memory, directory, site.pasid, site.va)
 

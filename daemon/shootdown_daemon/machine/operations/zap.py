@@ -23,7 +23,18 @@ ZAP_PTE_RANGE = (
         Phase.OP_RETURN,
     ),
 )
-UNMAP_VMAS = ("unmap_vmas", ZAP_PTE_RANGE[1])
+UNMAP_VMAS = (
+    "unmap_vmas",
+    (
+        Phase.RANGE_START,
+        Phase.BEFORE_CLEAR,
+        Phase.CLEAR_FLUSH,
+        Phase.AFTER_UNLOCK,
+        Phase.RANGE_END,
+        Phase.BEFORE_FREE,
+        Phase.OP_RETURN,
+    ),
+)
 
 
 async def run_zap_pte_range(cpu: Cpu) -> None:
