@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 
 from shootdown_engine.slot import Slot
 from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Request, attempt
 
-Body = Callable[[], Coroutine[Request, object, None]]
-"""Makes a fresh coroutine of one stage of a task."""
+Stage = Callable[..., Coroutine[Request, object, Hashable]]
+"""Makes a fresh coroutine of one stage of a task.
+
+One that returns None has ended. One that returns anything else is to be made again and given that
+as its argument, which is then all that it remembers: so an access is attempted again.
+"""
 
 
 class Task:
     """One thread of control of a machine.
 
     Its *stages* run one after the other, and nothing is remembered from one to the next: a task's
-    state is its stage and the list of results received in it. A *server* begins again after its
-    last stage and so never ends; any other task ends then. ``owner`` is the slot it works in, if
-    any.
+    state is its stage, that stage's argument, and the list of results received since it was made.
+    A *server* begins again after its last stage and so never ends; any other task ends then.
+    ``owner`` is the slot it works in, if any.
     """
 
     __slots__ = ("coroutine", "ended", "name", "owner", "request", "server", "stage", "stages")
 
     def __init__(
-        self, name: str, *stages: Body, server: bool = False, owner: Slot | None = None
+        self, name: str, *stages: Stage, server: bool = False, owner: Slot | None = None
     ) -> None:
         """Run up to the first trap."""
         self.name = name
@@ -42,10 +46,14 @@ class Task:
         while True:
             try:
                 self.request = self.coroutine.send(result)
-            except StopIteration:
-                self.stage += 1
+            except StopIteration as stop:
+                result = None
+                if stop.value is not None:
+                    self.coroutine = self.stages[self.stage](stop.value)
+                    continue
             else:
                 return
+            self.stage += 1
             if self.stage == len(self.stages):
                 if not self.server:
                     self.request = None
@@ -53,7 +61,6 @@ class Task:
                     return
                 self.stage = 0
             self.coroutine = self.stages[self.stage]()
-            result = None
 
     def step(self, store: Store) -> bool:
         """Make the pending step; False when its guard is false and nothing changed."""

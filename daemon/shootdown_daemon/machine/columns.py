@@ -1,12 +1,12 @@
 """CPU columns and the page request server: the kernel's tasks.
 
-A column has a stage for each of its instructions; the server answers page requests of devices by
-the fault path.
+A column has a stage for each of its instructions and for what that waits for; the server answers
+page requests of devices by the fault path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from functools import partial
 
 from shootdown_daemon.machine.cpu import Cpu
@@ -18,7 +18,7 @@ from shootdown_engine.access import Intent, Target, begin, take_effect
 from shootdown_engine.channels import PageRequest
 from shootdown_engine.column import await_column, deny, end_column, sync_column, tick
 from shootdown_engine.store import Store, receive
-from shootdown_engine.task import Task
+from shootdown_engine.task import Stage, Task
 from shootdown_engine.trap import BLOCKED, Blocked, Request, trap
 from shootdown_protocol.history import Fault, Kind
 from shootdown_protocol.memory import pte_generation, pte_pfn, pte_present, pte_write
@@ -32,8 +32,7 @@ def column_task(kslot: KernelSlot, index: int) -> Task:
     """The task of one CPU column."""
     column = kslot.kernel.program.columns[index]
     assert column.device < 0
-    lines = (partial(_run, kslot, column, line) for line in column.instructions)
-    return Task(column.name, *lines, partial(_end, kslot, index), owner=kslot.slot)
+    return Task(column.name, *_stages(kslot, column), partial(_end, kslot, index), owner=kslot.slot)
 
 
 def page_request_server(kslot: KernelSlot) -> Task:
@@ -45,7 +44,23 @@ async def _end(kslot: KernelSlot, index: int) -> None:
     await trap("end", end_column, kslot.slot, index)
 
 
-async def _run(kslot: KernelSlot, column: Column, line: Instruction) -> None:
+def _stages(kslot: KernelSlot, column: Column) -> Iterator[Stage]:
+    for line in column.instructions:
+        if line.when is not When.NOW:
+            yield partial(_wait, kslot, column, line)
+        yield partial(_run, kslot, column, line)
+
+
+def _cpu(kslot: KernelSlot, column: Column, line: Instruction) -> Cpu:
+    from_buddy = line.when is When.FREED
+    return Cpu(kslot, column.name, column.cpu, line.location, from_buddy=from_buddy)
+
+
+async def _wait(kslot: KernelSlot, column: Column, line: Instruction) -> None:
+    await trap("when", wait_until, _cpu(kslot, column, line), line.when)
+
+
+async def _run(kslot: KernelSlot, column: Column, line: Instruction, faults: int = 0) -> int | None:
     slot = kslot.slot
     if line.op is Op.AWAIT:
         await trap("await", await_column, slot, line.target)
@@ -54,30 +69,33 @@ async def _run(kslot: KernelSlot, column: Column, line: Instruction) -> None:
     elif line.op is Op.DELAY:
         for _ in range(line.amount):
             await trap("delay", tick)
+    elif line.op is Op.RUN:
+        operation = OPERATIONS[line.operation]
+        cpu = _cpu(kslot, column, line)
+        await operation.run(cpu.within(operation.name, operation.phases))
     else:
-        cpu = Cpu(kslot, column.name, column.cpu, line.location, from_buddy=line.when is When.FREED)
-        if line.when is not When.NOW:
-            await trap("when", wait_until, cpu, line.when)
-        if line.op is Op.RUN:
-            operation = OPERATIONS[line.operation]
-            await operation.run(cpu.within(operation.name, operation.phases))
-        else:
-            await access(cpu, line)
+        return await access(_cpu(kslot, column, line), line, faults)
+    return None
 
 
-async def access(cpu: Cpu, line: Instruction) -> None:
-    """A CPU's load or store; a fault is handled inline and the access tried again."""
+async def access(cpu: Cpu, line: Instruction, faults: int) -> int | None:
+    """Attempt a CPU's load or store; a fault is handled inline.
+
+    Gives the faults that it has taken when it is to be attempted again, None when it is over.
+    """
     kind = Kind.LOAD if line.op is Op.LOAD else Kind.STORE
     intent = Intent(kind, line.location, line.value, line.register)
-    for _ in range(FAULTS_MAX):
-        if await trap(
-            kind.name.lower(), access_memory, cpu, intent, operation="", location=line.location
-        ):
-            return
-        if await handle_mm_fault(cpu, write=kind is Kind.STORE) is FaultAnswer.INVALID:
-            await trap("segv", deny, cpu.kslot.slot, intent, "no permission")
-            return
+    if await trap(
+        kind.name.lower(), access_memory, cpu, intent, operation="", location=line.location
+    ):
+        return None
+    if await handle_mm_fault(cpu, write=kind is Kind.STORE) is FaultAnswer.INVALID:
+        await trap("segv", deny, cpu.kslot.slot, intent, "no permission")
+        return None
+    if faults + 1 < FAULTS_MAX:
+        return faults + 1
     await trap("give_up", give_up, intent)
+    return None
 
 
 def access_memory(store: Store, cpu: Cpu, intent: Intent) -> bool:

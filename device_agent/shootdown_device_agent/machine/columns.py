@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from functools import partial
 
 from shootdown_device_agent.machine import atc
 from shootdown_device_agent.machine.atc import Cached
-from shootdown_device_agent.machine.device import Device, DeviceThread
+from shootdown_device_agent.machine.device import FAULTS_MAX, Device, DeviceThread
 from shootdown_engine.access import Intent
 from shootdown_engine.column import await_column, end_column, sync_column, tick
 from shootdown_engine.slot import Slot
 from shootdown_engine.store import Store
-from shootdown_engine.task import Task
+from shootdown_engine.task import Stage, Task
 from shootdown_engine.trap import BLOCKED, Blocked, Request, trap
 from shootdown_protocol.history import Kind
 from shootdown_protocol.program import Instruction, Op, Program, Speculation, When
@@ -39,10 +39,8 @@ def device_threads(
 
 
 def column_task(device: Device, thread: DeviceThread) -> Task:
-    """The task of one device column: a stage for each of its instructions."""
-    lines = thread.slot.program.columns[thread.number].instructions
-    stages = (partial(_run, device, thread, line) for line in lines)
-    return Task(thread.name, *stages, partial(_end, thread), owner=thread.slot)
+    """The task of one device column."""
+    return Task(thread.name, *_stages(device, thread), partial(_end, thread), owner=thread.slot)
 
 
 def speculation_task(device: Device, thread: DeviceThread, what: Speculation) -> Task:
@@ -70,7 +68,21 @@ async def run_prefetches(device: Device, thread: DeviceThread, what: Speculation
         await device.prefetch(thread, what.location, write=what.write_intent)
 
 
-async def _run(device: Device, thread: DeviceThread, line: Instruction) -> None:
+def _stages(device: Device, thread: DeviceThread) -> Iterator[Stage]:
+    """A stage for each instruction and for what that waits for."""
+    for line in thread.slot.program.columns[thread.number].instructions:
+        if line.when is not When.NOW:
+            yield partial(_wait, device, thread, line)
+        yield partial(_run, device, thread, line)
+
+
+async def _wait(device: Device, thread: DeviceThread, line: Instruction) -> None:
+    await trap("when", wait_until, device, thread.slot, line)
+
+
+async def _run(
+    device: Device, thread: DeviceThread, line: Instruction, faults: int = 0
+) -> int | None:
     slot = thread.slot
     if line.op is Op.AWAIT:
         await trap("await", await_column, slot, line.target)
@@ -82,10 +94,22 @@ async def _run(device: Device, thread: DeviceThread, line: Instruction) -> None:
     elif line.op is Op.PREFETCH:
         await device.prefetch(thread, line.location, write=line.write_intent)
     else:
-        if line.when is not When.NOW:
-            await trap("when", wait_until, device, slot, line)
-        kind = Kind.LOAD if line.op is Op.LOAD else Kind.STORE
-        await device.access(thread, Intent(kind, line.location, line.value, line.register))
+        return await _access(device, thread, line, faults)
+    return None
+
+
+async def _access(
+    device: Device, thread: DeviceThread, line: Instruction, faults: int
+) -> int | None:
+    """Attempt an access; gives the attempts that failed when it is to be attempted again."""
+    kind = Kind.LOAD if line.op is Op.LOAD else Kind.STORE
+    intent = Intent(kind, line.location, line.value, line.register)
+    if await device.access(thread, intent):
+        return None
+    if faults + 1 < FAULTS_MAX:
+        return faults + 1
+    await device.give_up(thread, intent)
+    return None
 
 
 def wait_until(store: Store, device: Device, slot: Slot, line: Instruction) -> Blocked | None:
