@@ -9,7 +9,7 @@ task's state is the list of results it has received.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Generator
 from typing import Any, Final, TypeVar
 
 from shootdown_engine.store import Store
@@ -37,13 +37,9 @@ class Request:
     belongs to, ``location`` the scenario location it is about (-1 for none) and ``detail`` what a
     report says of it. A step with an empty name is not reported. ``apply`` is given the store and
     ``arguments``; its guard, footprint and effect are what it does there.
-
-    ``remembers`` is None where all results of the task's stage may still matter. Any other value
-    promises that nothing else does: the task goes on as whenever it asks for a step of this name
-    in this stage and remembers this, as an access does that is tried for the fourth time.
     """
 
-    __slots__ = ("apply", "arguments", "detail", "location", "name", "operation", "remembers")
+    __slots__ = ("apply", "arguments", "detail", "location", "name", "operation")
 
     def __init__(
         self,
@@ -53,7 +49,6 @@ class Request:
         operation: str = "",
         location: int = -1,
         detail: str = "",
-        remembers: Hashable = None,
     ) -> None:
         """Name the step and say how it is made."""
         self.name = name
@@ -62,7 +57,6 @@ class Request:
         self.operation = operation
         self.location = location
         self.detail = detail
-        self.remembers = remembers
 
     @property
     def full_name(self) -> str:
