@@ -16,7 +16,7 @@ from shootdown_cli import places
 from shootdown_cli.client import ControlClient
 from shootdown_cli.exits import EXIT_FAILED, EXIT_OF
 from shootdown_cli.racing import ProgressLine, Raced, race
-from shootdown_cli.testbed import Processes, start
+from shootdown_cli.testbed import Processes, last_words, start
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_daemon.shell.disciplines import load_discipline
@@ -113,7 +113,7 @@ def _race_on_own_testbed(
     if raced.failed:
         bad = {name: status for name, status in processes.ended.items() if status}
         if bad:
-            raced.failed += f" ({processes.describe()})"
+            raced.failed += f" ({processes.describe()})\n{last_words(processes.logs)}"
     return raced
 
 

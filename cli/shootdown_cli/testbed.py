@@ -198,13 +198,14 @@ def _wait_ready(processes: Processes, ready: int, expected: int) -> None:
                 processes.died()
                 processes.end(0.0)
                 why = processes.describe() or f"not ready within {READY_S:.0f} s"
-                message = f"the testbed did not start: {why}\n{_last_words(processes.logs)}"
+                message = f"the testbed did not start: {why}\n{last_words(processes.logs)}"
                 raise TestbedFailed(message)
     finally:
         os.close(ready)
 
 
-def _last_words(logs: Path) -> str:
+def last_words(logs: Path) -> str:
+    """The last lines that each process has written, for a person to see why it ended."""
     lines = []
     for path in sorted(logs.glob("*.stderr")) + sorted(logs.glob("*.log")):
         text = path.read_text(errors="replace").strip().splitlines()

@@ -82,7 +82,7 @@ class Whole:
         columns, prefetchers = device_columns.device_threads(self.program, self.slot, number)
         device.bind(self.slot, columns + prefetchers)
         for pasid in self.slot.pasids:
-            iommu.join(self.store, pasid, number)
+            iommu.join(self.store, pasid, number, name)
         device_columns.warm(self.store, device, self.program, self.slot, number)
         return device
 

@@ -51,11 +51,17 @@ def members(store: Store, pasid: int) -> tuple[int, ...]:
     return devices
 
 
-def join(store: Store, pasid: int, device: int) -> None:
+def join(store: Store, pasid: int, device: int, name: str) -> None:
     """Publish that a device may hold translations of a PASID, before its first walk."""
+    store.put(("device_name", device), name)
     present = members(store, pasid)
     if device not in present:
         store.put(("members", pasid), (*present, device))
+
+
+def device_name(store: Store, device: int) -> str:
+    """What the scenario calls a device."""
+    return str(store.get(("device_name", device)))
 
 
 def leave(store: Store, pasid: int, device: int) -> None:
@@ -79,7 +85,9 @@ def send_invalidate(
         request = InvalidateRequest(itag, span.pasid, address, size, instance)
         store.put(("itag", device, itag), Outstanding(state, request))
         store.send(("invalidate", device), request)
-        store.emit(Invalidation("sent", str(device), itag, span.pasid, address, size))
+        store.emit(
+            Invalidation("sent", device_name(store, device), itag, span.pasid, address, size)
+        )
     return tuple(tickets)
 
 
@@ -117,6 +125,13 @@ def complete(store: Store, device: int, itag: int) -> bool:
     store.put(("itag", device, itag), held._replace(state=State.DONE) if waited else None)
     request = held.request
     store.emit(
-        Invalidation("completed", str(device), itag, request.pasid, request.address, request.size)
+        Invalidation(
+            "completed",
+            device_name(store, device),
+            itag,
+            request.pasid,
+            request.address,
+            request.size,
+        )
     )
     return True

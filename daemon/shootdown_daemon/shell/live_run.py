@@ -121,7 +121,8 @@ class LiveRun:
         for kslot in memory.slots:
             for device, agent in enumerate(self.serving(kslot.index)):
                 for pasid in kslot.slot.pasids:
-                    iommu.join(self.store, pasid, self.device_number(agent, device))
+                    number = self.device_number(agent, device)
+                    iommu.join(self.store, pasid, number, program.devices[device])
             self._park(page_request_server(kslot))
 
     # Who serves what

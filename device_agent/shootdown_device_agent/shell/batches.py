@@ -102,7 +102,7 @@ class AgentRun:
     def _config(self, number: int, welcome: messages.Welcome) -> DeviceConfig:
         return DeviceConfig(
             device=number,
-            name=str(welcome.agent * len(self.program.devices) + number),
+            name=self.program.devices[number],
             directory=self.segment.words[at.H_PASID_DIRECTORY],
             iotlb=welcome.iotlb,
             atc_entries=welcome.atc_entries,
