@@ -124,13 +124,16 @@ def ptep_set_access_flags(
 def resident(
     store: Store, memory: PhysicalMemory, slot: Slot, site: Site, pte: Pte, *, final: bool
 ) -> Resident:
-    """Read which version the mapped frame holds, beside the floor."""
+    """Read which version the mapped frame holds, beside the floor.
+
+    The floor is read first: a device may end a store between the two loads, and the word that is
+    read then is at least as new as the floor.
+    """
     pfn = pte_pfn(pte)
+    floor = store.load(site.floor)
     word = store.load(memory.first_word(pfn) + site.word_offset)
     met = identify(memory, slot, site, pfn, word, pte_generation(pte))
-    return Resident(
-        site.index, pfn, met.order, store.load(site.floor), final, met.source, met.value
-    )
+    return Resident(site.index, pfn, met.order, floor, final, met.source, met.value)
 
 
 class TableBuilder:
