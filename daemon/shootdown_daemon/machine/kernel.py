@@ -44,6 +44,7 @@ class Kernel:
         self.spare_cpu = len(list_lengths(program)) - 1
         columns = {column.cpu for column in program.columns if column.device < 0}
         self.cpus = tuple(sorted(columns | {self.spare_cpu}))
+        self.list_lengths = list_lengths(program)
         self._bindings: dict[str, Binding] = {}
 
     def binding(self, operation: str, phases: tuple[Phase, ...]) -> Binding:
@@ -132,7 +133,7 @@ def prepare(store: Store, kslot: KernelSlot, instance: int) -> None:
     free = iter(kslot.frames)
     for site, entry in zip(slot.sites, kslot.entries, strict=True):
         _prepare_location(store, kslot, site, entry, free)
-    for cpu, length in enumerate(list_lengths(kernel.program)):
+    for cpu, length in enumerate(kernel.list_lengths):
         store.put(("pcp", slot.index, cpu), tuple(next(free) for _ in range(length)) or None)
     store.put(("buddy", slot.index), tuple(free))
     store.put(("freed", slot.index), None)
