@@ -13,6 +13,9 @@ from shootdown_engine.task import Task
 PCT_SHARE = 0.7
 """Share of instances that run under PCT; the others under POS."""
 DEPTH_MAX = 4
+CHOOSE_ANEW = -1
+BURST_STEPS = 6
+"""Steps that a PCT instance's task may make before another instance has its turn."""
 UNIFORM_SHARE = 0.5
 """Share of holds drawn uniformly; the others are log-uniform."""
 HOLD_SHARE = 0.9
@@ -25,12 +28,13 @@ class Chooser:
     ``steps`` is about how many steps an instance makes, ``hold_ticks`` the longest hold.
     """
 
-    __slots__ = ("_change_points", "_hold_ticks", "_pct", "_priorities", "_random", "made")
+    __slots__ = ("_change_points", "_hold_ticks", "_pct", "_priorities", "_random", "burst", "made")
 
     def __init__(self, random: Random, steps: int, hold_ticks: int) -> None:
         """Draw the strategy and its change points."""
         self._random = random
         self._pct = random.random() < PCT_SHARE
+        self.burst = BURST_STEPS if self._pct else 1
         self._hold_ticks = max(2, hold_ticks)
         self.made = 0
         self._priorities: dict[Task, float] = {}
@@ -52,7 +56,10 @@ class Chooser:
         return best
 
     def stepped(self, task: Task) -> int:
-        """Note a step; gives for how many ticks the task is held up now (0 for none)."""
+        """Note a step; gives for how many ticks its task is held up now.
+
+        0: it may go on; `CHOOSE_ANEW`: it is not held up, but no longer the first.
+        """
         self.made += 1
         if not self._pct:
             self._priorities[task] = 1 + self._random.random()
@@ -60,8 +67,8 @@ class Chooser:
             return 0
         self._priorities[task] = -float(self.made)
         if self._random.random() > HOLD_SHARE:
-            return 0
+            return CHOOSE_ANEW
         draw = self._random.random()
         if draw < UNIFORM_SHARE:
-            return int(self._hold_ticks * draw / UNIFORM_SHARE)
-        return int(self._hold_ticks ** self._random.random())
+            return 1 + int(self._hold_ticks * draw / UNIFORM_SHARE)
+        return 1 + int(self._hold_ticks ** self._random.random())

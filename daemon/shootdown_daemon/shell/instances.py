@@ -60,10 +60,10 @@ class InFlight:
     def make_steps(self, count: int) -> int:
         """Make up to so many steps; fewer when nothing more can go now. Gives how many."""
         made = 0
-        for _ in range(count):
+        while made < count:
             if not self._listed and not self._next_tick():
                 break
-            made += self._one_step()
+            made += self._burst()
         return made
 
     def try_again(self) -> None:
@@ -91,24 +91,30 @@ class InFlight:
         while woken:
             self.adopt(woken.pop())
 
-    def _one_step(self) -> int:
-        position = int(self._random.random() * len(self._listed))
+    def _burst(self) -> int:
+        """A few steps of one instance's chosen task; instances do not depend on each other."""
+        draw = self._random.random()
+        position = int(draw * len(self._listed))
         run = self._listed[position]
         task = run.chooser.choose(run.ready)
-        made = self.runner.step(task)
-        if made:
-            self._stepped(run, task)
-        else:
-            run.ready.remove(task)
-            if not self.runner.park(task):
-                run.again.append(task)
+        made = 0
+        for _ in range(run.chooser.burst):
+            if not self.runner.step(task):
+                run.ready.remove(task)
+                if not self.runner.park(task):
+                    run.again.append(task)
+                break
+            made += 1
+            self.clock += 1
+            if not self._stays_ready(run, task):
+                break
         if not run.ready:
             self._unlist(position, run)
         self.wake()
         return made
 
-    def _stepped(self, run: InstanceRun, task: Task) -> None:
-        self.clock += 1
+    def _stays_ready(self, run: InstanceRun, task: Task) -> bool:
+        """Note a step; whether its task may go on at once."""
         if run.again:
             run.ready += run.again
             run.again.clear()
@@ -118,14 +124,16 @@ class InFlight:
             run.unfinished -= 1
             if not run.unfinished:
                 self._finished(run)
-            return
+            return False
         hold = run.chooser.stepped(task)
-        if hold and not task.server:
+        if hold > 0 and not task.server:
             run.ready.remove(task)
             self._holds += 1
             heapq.heappush(self._held, (self.clock + hold, self._holds, task))
+            return False
         if self._held and self._held[0][0] <= self.clock:
             self._release()
+        return not hold and not self.runner.woken
 
     def _finished(self, run: InstanceRun) -> None:
         """Every CPU column has ended: learn how many steps and ticks an instance takes."""
