@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 import zmq
 
 from shootdown_daemon.shell.config import DaemonConfig
-from shootdown_daemon.shell.disciplines import load_discipline
 from shootdown_daemon.shell.log import ProcessLog
-from shootdown_daemon.shell.running import Running
 from shootdown_protocol import codec, messages
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, ShootdownError
 from shootdown_protocol.messages import ProcessRole, ProcessState, RunEnd
 
 if TYPE_CHECKING:
+    from shootdown_daemon.shell.running import Running
     from shootdown_daemon.shell.server import Daemon
 
 PROGRESS_S = 0.2
@@ -97,6 +96,10 @@ class ControlPlane:
             self._error(asker, request.request, ErrorCode.AGENT_LOST, why)
             return
         self._runs += 1
+        # Not needed to be ready: `Daemon` imports it when it has time, or it is imported here.
+        from shootdown_daemon.shell.disciplines import load_discipline  # noqa: PLC0415
+        from shootdown_daemon.shell.running import Running  # noqa: PLC0415
+
         try:
             run = Running(
                 self.config,

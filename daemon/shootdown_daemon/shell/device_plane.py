@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import zmq
 
 from shootdown_daemon.shell.config import DaemonConfig
 from shootdown_daemon.shell.links import AgentLink, DeviceRouter
 from shootdown_daemon.shell.log import ProcessLog
-from shootdown_daemon.shell.running import Running
 from shootdown_protocol import messages
 from shootdown_protocol.board import AGENTS_MAX
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError
 from shootdown_protocol.segment import Segment
 from shootdown_protocol.sequence import Arrival
+
+if TYPE_CHECKING:
+    from shootdown_daemon.shell.running import Running
 
 
 class DevicePlane:

@@ -1,14 +1,10 @@
-"""The segment as the daemon makes it, and how a run's slots are laid out in it."""
+"""How a run's frames, tables and slots are laid out in the segment."""
 
 from __future__ import annotations
-
-import os
-from random import Random
 
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.kernel import Kernel, KernelSlot, frames_needed, tables_needed
 from shootdown_daemon.machine.page_table import TableBuilder
-from shootdown_daemon.shell.config import DaemonConfig
 from shootdown_engine.live_store import LiveStore
 from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.slot import Slot
@@ -22,15 +18,6 @@ from shootdown_protocol.segment import Segment
 PASID_FIRST = 0x100
 BANKS = 2
 """Batches with slots at a time: one that runs, one that is made ready."""
-
-
-def create_segment(config: DaemonConfig, generation: int) -> Segment:
-    """Make the shared memory of a testbed; its page numbers are scrambled by its generation."""
-    scramble = Random(generation).randrange(config.frames // 2, config.frames) | 1
-    layout = Layout(config.frames, config.board_words, scramble)
-    segment = Segment.create(config.segment, layout, generation)
-    segment.words[at.H_DAEMON_PID] = os.getpid()
-    return segment
 
 
 class RunMemory:

@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import zmq
 
@@ -20,10 +21,12 @@ from shootdown_daemon.shell.control import ControlPlane
 from shootdown_daemon.shell.device_plane import DevicePlane
 from shootdown_daemon.shell.links import AgentLink
 from shootdown_daemon.shell.log import ProcessLog
-from shootdown_daemon.shell.physical import create_segment
-from shootdown_daemon.shell.running import Running
+from shootdown_daemon.shell.new_segment import create_segment
 from shootdown_protocol.messages import RunEnd
 from shootdown_protocol.segment import Segment
+
+if TYPE_CHECKING:
+    from shootdown_daemon.shell.running import Running
 
 STEPS_A_ROUND = 96
 """Steps of the run between two looks at the sockets."""
@@ -72,7 +75,7 @@ class Daemon:
         self._round += 1
         if not busy:
             if self.run is None and not self._poller.poll(IDLE_MS):
-                self.log.flush()
+                self._use_spare_time()
             elif self.run is not None:
                 self._poller.poll(BUSY_MS)
         if not busy or self._round % CONTROL_ROUNDS == 0:
@@ -109,6 +112,11 @@ class Daemon:
         self.segment.unlink()
         self.log.info("ended", reason=self.stopping)
         self.log.close()
+
+    def _use_spare_time(self) -> None:
+        """Do what can wait until nobody waits: write the log, import what a run needs."""
+        self.log.flush()
+        import shootdown_daemon.shell.running  # noqa: F401, PLC0415
 
     def _watch_run(self, run: Running) -> None:
         if run.ended:

@@ -12,22 +12,23 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import zmq
 
-from shootdown_device_agent.machine.device import Device
-from shootdown_device_agent.shell.batches import AgentRun, DeviceMaker
 from shootdown_engine.channels import InvalidateRequest, PageRequest
 from shootdown_protocol import ats_range, codec, messages
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, ShootdownError
 from shootdown_protocol.fence import full_fence
 from shootdown_protocol.history import AnyRecord, Stamped
-from shootdown_protocol.history_file import HistoryWriter
 from shootdown_protocol.memory import PAGE_SHIFT
 from shootdown_protocol.segment import Segment
 from shootdown_protocol.sequence import Arrival, SequenceCheck
+
+if TYPE_CHECKING:
+    from shootdown_device_agent.shell.batches import AgentRun, DeviceMaker
+    from shootdown_protocol.history_file import HistoryWriter
 
 STEPS_A_ROUND = 64
 IDLE_MS = 50
@@ -42,12 +43,12 @@ CONNECT_MS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """What an agent is told when it starts."""
+    """What an agent is told when it starts; ``make_device`` None makes the right device."""
 
     endpoint: str
     name: str
     token: str = field(repr=False)
-    make_device: DeviceMaker = Device
+    make_device: DeviceMaker | None = None
 
 
 class Log(Protocol):
@@ -117,7 +118,13 @@ class Agent:
             if busy:
                 time.sleep(NAP_S)
             else:
-                self.log.flush()
+                self._use_spare_time()
+
+    def _use_spare_time(self) -> None:
+        """Do what can wait until nobody waits: write the log, import what a program needs."""
+        self.log.flush()
+        import shootdown_device_agent.shell.batches  # noqa: F401, PLC0415
+        import shootdown_protocol.history_file  # noqa: F401, PLC0415
 
     def _steps(self) -> int:
         run = self.run
@@ -224,6 +231,11 @@ class Agent:
             self._unload()
 
     def _load(self, load: messages.LoadProgram) -> None:
+        # Not needed to be ready: see `_use_spare_time`.
+        from shootdown_device_agent.machine.device import Device  # noqa: PLC0415
+        from shootdown_device_agent.shell.batches import AgentRun  # noqa: PLC0415
+        from shootdown_protocol.history_file import HistoryWriter  # noqa: PLC0415
+
         if load.history:
             self.history = HistoryWriter(Path(load.history), self.config.name)
         self._records = 0
@@ -231,7 +243,7 @@ class Agent:
             self.segment,
             load,
             self.welcome,
-            self.config.make_device,
+            self.config.make_device or Device,
             now=time.monotonic_ns,
             fence=full_fence,
             log=self._record,
