@@ -10,12 +10,14 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import stat
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from shootdown_protocol.errors import ErrorCode, UsageError
+from shootdown_protocol.errors import ErrorCode, SegmentError, UsageError
+from shootdown_protocol.limits import NAME_CHARACTERS_MAX
 from shootdown_protocol.segment import unlink
 
 TESTBED_FILE = "testbed.json"
@@ -101,15 +103,20 @@ class TestbedRecord:
         part.replace(target)
 
 
-def new_folder(name: str) -> Path:
-    """Make the folder of a new testbed; `UsageError` when the name is taken or no good."""
-    if not name or not all(c.isalnum() or c in "-_." for c in name) or name[0] == ".":
+def check_name(name: str) -> None:
+    """Refuse a testbed's name that neither a folder nor a segment could have."""
+    if len(name) > NAME_CHARACTERS_MAX or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
         raise UsageError(
             ErrorCode.USAGE,
-            seen=repr(name),
-            expected="letters, digits, '-', '_' and '.'",
+            seen=repr(name[: NAME_CHARACTERS_MAX + 1]),
+            expected=f"1 to {NAME_CHARACTERS_MAX} letters, digits, and . _ - but not first",
             where="the testbed's name",
         )
+
+
+def new_folder(name: str) -> Path:
+    """Make the folder of a new testbed; `UsageError` when the name is taken or no good."""
+    check_name(name)
     folder = runtime_root() / name
     if len(os.fsencode(folder / "control")) > SOCKET_PATH_MAX:
         raise UsageError(
@@ -131,9 +138,14 @@ def new_folder(name: str) -> Path:
 
 
 def hold_lock(folder: Path) -> int:
-    """Take a testbed's lock for the life of this process; gives its file descriptor."""
-    fd = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    """Take a testbed's lock for the life of this process; gives its file descriptor.
+
+    The file gets its name when it is locked, so a name without a holder means a dead testbed.
+    """
+    part = folder / f"{LOCK_FILE}.{os.getpid()}"
+    fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    part.rename(folder / LOCK_FILE)
     return fd
 
 
@@ -155,9 +167,10 @@ def is_live(folder: Path) -> bool:
 def read_record(folder: Path) -> TestbedRecord | None:
     """What a folder says of its testbed; None when it says nothing that can be read."""
     try:
-        return TestbedRecord(**json.loads((folder / TESTBED_FILE).read_text()))
+        record = TestbedRecord(**json.loads((folder / TESTBED_FILE).read_text()))
     except (OSError, ValueError, TypeError):
         return None
+    return record if record.name == folder.name and type(record.segment) is str else None
 
 
 def live_testbeds() -> list[TestbedRecord]:
@@ -189,9 +202,9 @@ def remove(folder: Path) -> list[str]:
     removed = []
     record = read_record(folder)
     if record is not None:
-        with contextlib.suppress(FileNotFoundError):
-            unlink(record.segment)
-            removed.append(f"shared memory {record.segment}")
+        with contextlib.suppress(SegmentError):
+            if unlink(record.segment):
+                removed.append(f"shared memory {record.segment}")
     shutil.rmtree(folder, ignore_errors=True)
     removed.append(f"folder {folder}")
     return removed
@@ -211,21 +224,30 @@ def sweep(young_s: float = 5.0) -> list[str]:
 
 def new_run_directory(out: Path, scenario: str) -> Path:
     """``OUT/TIME-SCENARIO/``, and ``OUT/latest`` to point at it."""
-    out.mkdir(parents=True, exist_ok=True)
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    for number in range(1000):
-        name = f"{stamp}-{scenario}" + (f"-{number}" if number else "")
-        try:
-            (out / name).mkdir()
-        except FileExistsError:
-            continue
-        break
-    else:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        name = _make_first_free(out, f"{stamp}-{scenario}")
+    except OSError as error:
         raise UsageError(
-            ErrorCode.USAGE, seen="1000 runs in this second", expected="fewer", where=str(out)
-        )
+            ErrorCode.USAGE,
+            seen=error.strerror or str(error),
+            expected="a folder that can be written",
+            where=f"--out {out}",
+        ) from error
     part = out / f".latest-{os.getpid()}"
     with contextlib.suppress(OSError):
         part.symlink_to(name)
         part.replace(out / "latest")
     return out / name
+
+
+def _make_first_free(out: Path, wanted: str) -> str:
+    """Make a folder of the name wanted, or with a number behind it; gives its name."""
+    name, number = wanted, 0
+    while True:
+        with contextlib.suppress(FileExistsError):
+            (out / name).mkdir()
+            return name
+        number += 1
+        name = f"{wanted}-{number}"
