@@ -49,6 +49,8 @@ CLOCK_TICKS_MAX: Final = 1 << 32
 ATC_ENTRIES_MAX: Final = 1 << 20
 """Entries of a device's translation cache."""
 
+SCHEDULE_STEPS_MAX: Final = 1 << 14
+"""Steps of a replayed schedule."""
 COLUMNS_MAX: Final = 64
 """Columns of a program."""
 INSTRUCTIONS_PER_COLUMN_MAX: Final = 1024

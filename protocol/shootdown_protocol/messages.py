@@ -148,7 +148,7 @@ class LoadProgram(DeviceMessage, frozen=True, tag=4):
 
     Slots lie on the board from ``slot_base``, ``slots`` of them: two banks, so that a batch is
     made ready while another runs. The agent plays ``devices`` and writes its records to a new file
-    at ``history`` (none when empty).
+    at ``history`` (none when empty). A ``gated`` agent makes a step only when it is granted one.
     """
 
     program_number: Number
@@ -157,6 +157,7 @@ class LoadProgram(DeviceMessage, frozen=True, tag=4):
     slots: SlotCount
     devices: Devices
     history: FilePath
+    gated: bool = False
 
 
 class UnloadProgram(DeviceMessage, frozen=True, tag=5):
@@ -203,6 +204,27 @@ class BatchGo(DeviceMessage, frozen=True, tag=8):
     """
 
     batch: Number
+
+
+class Grant(DeviceMessage, frozen=True, tag=12):
+    """Make one step of a task, which should be ``step``; only to a gated agent."""
+
+    slot: SlotNumber
+    task: Name
+    step: Text
+
+
+class Granted(DeviceMessage, frozen=True, tag=13):
+    """The answer to `Grant`: the task's pending step, and whether it was the one and was made."""
+
+    slot: SlotNumber
+    task: Name
+    step: Text
+    made: bool
+
+
+class GrantRest(DeviceMessage, frozen=True, tag=14):
+    """The schedule is over: make all further steps freely."""
 
 
 class InvalidateRequest(DeviceElement, frozen=True):
@@ -403,11 +425,18 @@ class StatusReply(ControlMessage, frozen=True, tag="status_reply"):
     processes: Annotated[tuple[ProcessStatus, ...], Meta(max_length=limits.PROCESSES_MAX)]
 
 
+class ScheduledStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One step of a schedule: the task that goes next, and what its step should be."""
+
+    task: Name
+    step: Text
+
+
 class RunScenario(ControlRequest, frozen=True, tag="run"):
     """Asks for a run; answered by `RunStarted`, then `RunProgress`, then `RunEnded`.
 
     ``instances`` 0 means until `Abort`. ``discipline`` is a name or ``FILE.py:Class``. Histories
-    go to the folder ``history``. ``instances_per_batch`` 0 leaves it to the daemon.
+    go to the folder ``history``. With a ``schedule`` one instance is replayed step by step. ``instances_per_batch`` 0 leaves it to the daemon.
     """
 
     program: Program
@@ -416,6 +445,9 @@ class RunScenario(ControlRequest, frozen=True, tag="run"):
     seed: Number
     history: FilePath
     instances_per_batch: InstanceCount = 0
+    schedule: Annotated[
+        tuple[ScheduledStep, ...], Meta(max_length=limits.SCHEDULE_STEPS_MAX, title="steps")
+    ] = ()
 
 
 class RunStarted(ControlMessage, frozen=True, tag="run_started"):
@@ -524,6 +556,7 @@ class MessageKind:
 DeviceToDaemon = (
     Hello
     | ProgramUnloaded
+    | Granted
     | InvalidateCompletion
     | PageRequests
     | HeartbeatReply
@@ -540,6 +573,8 @@ DeviceFromDaemon = (
     | UnloadProgram
     | BatchBegin
     | BatchGo
+    | Grant
+    | GrantRest
     | Invalidate
     | PageResponses
     | Heartbeat

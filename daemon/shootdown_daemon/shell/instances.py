@@ -13,7 +13,6 @@ from shootdown_daemon.shell.chooser import Chooser
 from shootdown_engine.runner import Runner
 from shootdown_engine.task import Task
 
-
 LEARNING = 0.02
 """Weight of one instance in what is learned of their lengths."""
 

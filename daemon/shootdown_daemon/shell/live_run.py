@@ -101,6 +101,7 @@ class LiveRun:
             for index in range(BANKS)
         ]
         self.slots = memory.slots
+        self.servers: dict[int, list[Task]] = {}
         self._slot_of_pasid = {
             pasid: kslot.index for kslot in memory.slots for pasid in kslot.slot.pasids
         }
@@ -123,7 +124,7 @@ class LiveRun:
                 for pasid in kslot.slot.pasids:
                     number = self.device_number(agent, device)
                     iommu.join(self.store, pasid, number, program.devices[device])
-            self._park(page_request_server(kslot))
+            self._park(kslot, page_request_server(kslot))
 
     # Who serves what
 
@@ -283,7 +284,7 @@ class LiveRun:
         self.done += bank.count
         bank.state = BankState.EMPTY
 
-    def _park(self, server: Task) -> None:
+    def _park(self, _kslot: KernelSlot, server: Task) -> None:
         parked = self.runner.park(server)
         assert parked, "a server waits for its channel"
 

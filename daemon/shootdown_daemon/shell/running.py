@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.shell.config import DaemonConfig
+from shootdown_daemon.shell.gated_run import Divergence, GatedRun, device_of_task
 from shootdown_daemon.shell.links import AgentLink, DeviceRouter
 from shootdown_daemon.shell.live_run import Bank, BankState, LiveRun
 from shootdown_engine.channels import InvalidateRequest, PageRequest
@@ -59,7 +60,8 @@ class Running:
             self.histories.append(str(self.folder / "daemon.history"))
             self.history = HistoryWriter(self.folder / "daemon.history", "daemon")
         self._sequence = 0
-        self.live = LiveRun(
+        kind = GatedRun if request.schedule else LiveRun
+        self.live = kind(
             segment,
             self.program,
             discipline,
@@ -72,10 +74,13 @@ class Running:
             fence=full_fence,
             log=self._record,
         )
+        if isinstance(self.live, GatedRun):
+            self.live.follow(request.schedule)
         self.end = RunEnd.DONE
         self.why = ""
         self.ended = False
         self.unloading_s = 0.0
+        self._freed = False
         self._limits_s = 0.0
         self._sent_ns: dict[tuple[int, int], int] = {}
         self._keep_facts()
@@ -100,9 +105,11 @@ class Running:
             if not made:
                 self.live.flight.try_again()
                 made = self.live.make_steps(steps)
-        except HistoryError as error:
+        except (HistoryError, Divergence) as error:
             self.fail(RunEnd.FAILED, str(error))
         self._send_outbox()
+        if isinstance(self.live, GatedRun):
+            self._send_grants(self.live)
         self._watch_limits()
         if self.live.over and not self.unloading_s:
             self._unload()
@@ -139,9 +146,37 @@ class Running:
             yield from self._completions(link, message)
         elif isinstance(message, messages.PageRequests):
             yield from self._page_requests(link, message)
+        elif isinstance(message, messages.Granted):
+            if isinstance(self.live, GatedRun) and self.live.asked:
+                self._take_granted(self.live, message)
         elif isinstance(message, messages.ProgramUnloaded):
             link.loaded = False
             link.counters = message.counters
+
+    def _take_granted(self, live: GatedRun, message: messages.Granted) -> None:
+        try:
+            live.granted(message.step, made=message.made)
+        except Divergence as error:
+            self.fail(RunEnd.FAILED, str(error))
+
+    def _send_grants(self, live: GatedRun) -> None:
+        for step in live.grants:
+            for link in self._who_grants(step):
+                self.router.send(link, messages.Grant(0, 0, step.task, step.step))
+        live.grants.clear()
+        if live.over_schedule and not self._freed:
+            self._freed = True
+            for link in self.links.values():
+                self.router.send(link, messages.GrantRest(0))
+
+    def _who_grants(self, step: messages.ScheduledStep) -> list[AgentLink]:
+        """The agent that plays a device task; all tasks of one device are at one agent."""
+        program = self.program
+        device = next((c.device for c in program.columns if c.name == step.task), None)
+        if device is None:
+            device = device_of_task(program, step.task)
+        agent = self.live.serving(0)[device]
+        return [self.links[agent]] if agent in self.links else []
 
     def _completions(
         self, link: AgentLink, message: messages.InvalidateCompletion
@@ -208,6 +243,7 @@ class Running:
                 slots=len(self.live.slots),
                 devices=tuple(range(len(self.program.devices))),
                 history=path,
+                gated=bool(self.request.schedule),
             ),
         )
 

@@ -227,6 +227,10 @@ class Agent:
             self._responses(run, message)
         elif isinstance(message, messages.BatchBegin):
             run.begin_batch(message)
+        elif isinstance(message, messages.Grant):
+            self._grant(run, message)
+        elif isinstance(message, messages.GrantRest):
+            run.grant_rest()
         elif isinstance(message, messages.UnloadProgram):
             self._unload()
 
@@ -262,6 +266,12 @@ class Agent:
             self.history.close()
         self.run = self.history = None
         self.send(messages.ProgramUnloaded(0, number, self._records, counters))
+
+    def _grant(self, run: AgentRun, grant: messages.Grant) -> None:
+        step, made = run.grant(grant.task, grant.step)
+        if run.store.outbox:
+            self._send_outbox(run)
+        self.send(messages.Granted(0, grant.slot, grant.task, step, made))
 
     def _invalidate(self, run: AgentRun, message: messages.Invalidate) -> None:
         for request in message.requests:

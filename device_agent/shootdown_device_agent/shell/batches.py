@@ -17,6 +17,7 @@ from shootdown_device_agent.machine.columns import (
     device_threads,
     invalidation_server,
     run_prefetches,
+    speculation_task,
     warm,
 )
 from shootdown_device_agent.machine.device import Device, DeviceConfig
@@ -96,6 +97,9 @@ class AgentRun:
         self._pushes = 0
         self._board = segment.layout.board
         self.on_batch_end: Callable[[], None] = lambda: None
+        self.gated = load.gated
+        self._gated_tasks: dict[str, Task] = {}
+        self._ahead: set[str] = set()
         self.announced: list[Batch] = []
         self.running: Batch | None = None
 
@@ -155,7 +159,9 @@ class AgentRun:
         """Make up to so many steps; fewer when nothing can go now. Gives how many."""
         if self.running is None:
             self._go()
-        elif self.running.next_slot < len(self.running.slots):
+        if self.gated:
+            return 0
+        if self.running is not None and self.running.next_slot < len(self.running.slots):
             self._start_slots(self.running)
         if self._due:
             self._release()
@@ -169,6 +175,46 @@ class AgentRun:
             made += self._one_step()
         self._end_batch()
         return made
+
+    # Gates
+
+    def grant(self, name: str, step: str) -> tuple[str, bool]:
+        """Make a task's pending step if it is the one granted; gives what it was, and if made."""
+        self._go()
+        if not self._gated_tasks:
+            self._start_gated()
+        task = self._gated_tasks.get(name)
+        if task is None or task.request is None:
+            return "", False
+        pending = task.request.full_name
+        return pending, pending == step and self.runner.step(task)
+
+    def grant_rest(self) -> None:
+        """Make all further steps freely; prefetchers stay where they are."""
+        if not self._gated_tasks:
+            self._start_gated()
+        self.gated = False
+        tasks = list(self._gated_tasks.values())
+        self.ready = [task for task in tasks if not task.ended and task.name not in self._ahead]
+        if self.running is not None:
+            self.running.unfinished = sum(not task.server for task in self.ready)
+
+    def _start_gated(self) -> None:
+        batch = self.running
+        if batch is None:
+            return
+        batch.next_slot = len(batch.slots)
+        tasks = [invalidation_server(device) for device in self.devices.values()]
+        for slot, devices in batch.slots:
+            for number in devices:
+                device = self.devices[number]
+                columns, prefetchers = device_threads(self.program, slot, number)
+                tasks += [column_task(device, thread) for thread in columns]
+                for thread in prefetchers:
+                    what = self.program.speculation[thread.number - len(self.program.columns)]
+                    tasks.append(speculation_task(device, thread, what))
+                    self._ahead.add(thread.name)
+        self._gated_tasks = {task.name: task for task in tasks}
 
     def _one_step(self) -> int:
         ready = self.ready
