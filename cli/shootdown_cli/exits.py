@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Final
@@ -12,6 +14,9 @@ EXIT_USAGE: Final = 2
 EXIT_INCONCLUSIVE: Final = 3
 EXIT_FAILED: Final = 4
 """The testbed itself failed."""
+
+EXIT_UNREAD: Final = 128 + signal.SIGPIPE
+"""Nobody read to the end what was printed; what a shell says of a program ended by SIGPIPE."""
 
 EXIT_OF: Final = {"ok": EXIT_OK, "violation": EXIT_VIOLATION, "inconclusive": EXIT_INCONCLUSIVE}
 """By verdict."""
@@ -25,6 +30,10 @@ def status_of(work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("shootdown: interrupted", file=sys.stderr)
         return EXIT_FAILED
+    except BrokenPipeError:
+        # Else Python would try once more, and complain, when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_UNREAD
     except Exception as error:  # noqa: BLE001 - what is not expected is raised again
         status = _explain(error)
     return status

@@ -27,6 +27,7 @@ def up(
     as_json: bool,
 ) -> int:
     """Start a testbed that outlives this command, and a load on it if asked for."""
+    places.check_name(name)
     testbed = load_testbed(places.find_config("testbeds", testbed_name, ".toml"))
     if discipline != DISCIPLINE:
         from shootdown_daemon.shell.disciplines import load_discipline
