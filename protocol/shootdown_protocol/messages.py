@@ -436,7 +436,8 @@ class RunScenario(ControlRequest, frozen=True, tag="run"):
     """Asks for a run; answered by `RunStarted`, then `RunProgress`, then `RunEnded`.
 
     ``instances`` 0 means until `Abort`. ``discipline`` is a name or ``FILE.py:Class``. Histories
-    go to the folder ``history``. With a ``schedule`` one instance is replayed step by step. ``instances_per_batch`` 0 leaves it to the daemon.
+    go to the folder ``history``. With a ``schedule`` one instance is replayed step by step.
+    ``instances_per_batch`` 0 leaves it to the daemon.
     """
 
     program: Program

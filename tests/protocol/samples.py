@@ -111,8 +111,14 @@ GOLDEN: tuple[tuple[Struct, str], ...] = (
         "970702010301289294cd0100cd02009100911194cd0101cd02019200019112",
     ),
     (m.BatchGo(3, 3), "93080303"),
-    (m.Grant(4, 0, "DEV0", "device.atc_lookup"), "950c0400a444455630b16465766963652e6174635f6c6f6f6b7570"),
-    (m.Granted(4, 0, "DEV0", "device.walk", made=False), "960d0400a444455630ab6465766963652e77616c6bc2"),
+    (
+        m.Grant(4, 0, "DEV0", "device.atc_lookup"),
+        "950c0400a444455630b16465766963652e6174635f6c6f6f6b7570",
+    ),
+    (
+        m.Granted(4, 0, "DEV0", "device.walk", made=False),
+        "960d0400a444455630ab6465766963652e77616c6bc2",
+    ),
     (m.GrantRest(5), "920e05"),
     (
         m.Invalidate(
