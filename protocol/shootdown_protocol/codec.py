@@ -105,12 +105,24 @@ _CHECKS: Final[dict[type, Callable[[Any], None]]] = {
 """What field types cannot say."""
 
 
+_PREPARE: Final[dict[Callable[[Bytes], Any], Callable[[], None]]] = {}
+
+
+def prepare(reader: Callable[[Bytes], Any]) -> None:
+    """Make the decoder of one of the readers below now, as when there is time to wait for it."""
+    _PREPARE[reader]()
+
+
 def _reader(
     make: Callable[[], msgspec.msgpack.Decoder[Message]], side: Side
 ) -> Callable[[Bytes], Message]:
     """A decoder that is made when its first message comes: no process has a use for all of them."""
     bytes_max = side.bytes_max
     decode: Callable[[Bytes], Message] | None = None
+
+    def prepare_it() -> None:
+        nonlocal decode
+        decode = decode or make().decode
 
     def read(data: Bytes) -> Message:
         nonlocal decode
@@ -131,6 +143,7 @@ def _reader(
 
         raise refusal(data, side)
 
+    _PREPARE[read] = prepare_it
     return read
 
 

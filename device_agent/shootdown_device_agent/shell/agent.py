@@ -164,6 +164,7 @@ class Agent:
             (messages.SHARED_MEMORY,),
         )
         self.send(hello)
+        codec.prepare(codec.decode_device_from_daemon)
         if not self.socket.poll(CONNECT_MS):
             why = f"no answer from {self.config.endpoint} within {CONNECT_MS} ms"
             raise AgentEnd(why, 4)
