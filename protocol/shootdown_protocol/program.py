@@ -54,6 +54,9 @@ class State(IntEnum):
     """The shared zero page, mapped read-only in a writable mapping."""
     KSM_PAIR = 6
     """A read-only page with a KSM page of the same content ready to replace it."""
+    PINNED = 7
+    """A private page, mapped writable, to which somebody else holds a reference (a pin): a write
+    fault on it copies."""
 
 
 class Location(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,7 +128,8 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole scenario, compiled.
 
     ``bound`` names the operations that the chosen discipline binds; the others are notified
-    as ``clear_flush`` does. ``options`` are ``reuse=lifo|fifo``, ``ptl=split|mm``.
+    as ``clear_flush`` does. ``options`` are ``reuse=lifo|fifo``, ``ptl=split|mm``,
+    ``mmap_lock=write|read`` (how operations that only take permissions hold it).
     """
 
     name: str

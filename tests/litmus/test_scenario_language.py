@@ -68,6 +68,7 @@ def test_location_defaults_to_an_ordinary_page_of_the_only_address_space() -> No
         ("5 cow_sole", State.COW_SOLE, 5),
         ("0 zero", State.ZERO, 0),
         ("5 ksm_pair", State.KSM_PAIR, 5),
+        ("6 pinned", State.PINNED, 6),
         ("none", State.NONE, 0),
     ],
 )
@@ -123,10 +124,18 @@ def test_discipline_binds_the_operations_of_the_columns_unless_told() -> None:
 
 def test_options_have_defaults() -> None:
     """Frames are used again at once and locks are split, unless told."""
-    told = minimal("atc DEV0 A;", "reuse fifo; ptl mm;")
+    told = minimal("atc DEV0 A;", "reuse fifo; ptl mm; mmap_lock read;")
 
-    assert read(MINIMAL).program.options == {"reuse": "lifo", "ptl": "split"}
-    assert read(told).program.options == {"reuse": "fifo", "ptl": "mm"}
+    assert read(MINIMAL).program.options == {
+        "reuse": "lifo",
+        "ptl": "split",
+        "mmap_lock": "write",
+    }
+    assert read(told).program.options == {
+        "reuse": "fifo",
+        "ptl": "mm",
+        "mmap_lock": "read",
+    }
 
 
 def test_condition_and_claims_are_kept_in_words() -> None:

@@ -164,6 +164,23 @@ class Cpu:
             self.task,
         )
 
+    def mmap_change_lock(self) -> Awaitable[None]:
+        """``mmap_lock`` as an operation holds it that only takes permissions.
+
+        For writing, so that no fault runs beside it; for reading where the scenario says so, as
+        ``uffd_wp_range()`` and NUMA hinting hold it.
+        """
+        return self.mmap_read_lock() if self.lets_faults_in else self.mmap_write_lock()
+
+    def mmap_change_unlock(self) -> Awaitable[None]:
+        """Drop what `mmap_change_lock` took."""
+        return self.mmap_read_unlock() if self.lets_faults_in else self.mmap_write_unlock()
+
+    @property
+    def lets_faults_in(self) -> bool:
+        """Whether operations that only take permissions let faults run beside them."""
+        return self.kslot.kernel.lets_faults_in
+
     def pte_offset_map_lock(self) -> Awaitable[Pte]:
         """``pte_offset_map_lock()``: take the page table lock and give the entry."""
         return self._do(

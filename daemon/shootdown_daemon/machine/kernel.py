@@ -20,6 +20,7 @@ from shootdown_protocol.memory import NONE, Pte, make_pte, pte_present
 from shootdown_protocol.program import Op, Program, State, When
 from shootdown_protocol.words import data_word
 
+WRITABLE_STATES = (State.RW, State.PINNED)
 SPARE_FRAMES = 2
 """Frames of an arena beyond what its columns can need, at the far end of the buddy list."""
 
@@ -40,6 +41,7 @@ class Kernel:
         self.program = program
         self.discipline = discipline
         self.lifo = program.options.get("reuse", "lifo") == "lifo"
+        self.lets_faults_in = program.options.get("mmap_lock", "write") == "read"
         self.lock_per_mm = program.options.get("ptl", "split") == "mm"
         self.spare_cpu = len(list_lengths(program)) - 1
         columns = {column.cpu for column in program.columns if column.device < 0}
@@ -165,7 +167,7 @@ def _initial_pte(store: Store, kslot: KernelSlot, site: Site, free: Iterator[int
         zero = memory.zero_pfn
         return make_pte(zero, writable=False)
     pfn = _initial_page(store, kslot, site, next(free))
-    if place.state is State.COW:
+    if place.state in (State.COW, State.PINNED):
         store.put(("refs", pfn), 2)
     if place.state in (State.COW_SOLE, State.KSM_PAIR):
         store.put(("ksm", pfn), True)
@@ -174,7 +176,7 @@ def _initial_pte(store: Store, kslot: KernelSlot, site: Site, free: Iterator[int
         store.put(("ksm", kpage), True)
         store.put(("kpage", kslot.index, site.index), kpage)
     generation = memory.generation(store, pfn)
-    return make_pte(pfn, writable=place.state is State.RW, generation=generation)
+    return make_pte(pfn, writable=place.state in WRITABLE_STATES, generation=generation)
 
 
 def _initial_page(store: Store, kslot: KernelSlot, site: Site, pfn: int) -> int:

@@ -150,6 +150,7 @@ _HOLDS_AT_ONCE = {
     State.COW_SOLE: {When.PRESENT},
     State.ZERO: {When.PRESENT},
     State.KSM_PAIR: {When.PRESENT},
+    State.PINNED: {When.WRITABLE, When.PRESENT},
 }
 _HELPS = {
     When.WRITABLE: {Op.RUN, Op.STORE},

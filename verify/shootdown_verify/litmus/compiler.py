@@ -147,7 +147,7 @@ def _warm(scope: Scope, locations: tuple[Location, ...]) -> tuple[Warm, ...]:
         if location.state is State.NONE:
             seen = f"a translation of {quote(location.name)}, which begins unmapped"
             raise scope.fault(held.location, seen, "a location that a device can hold")
-        if held.write and location.state is not State.RW:
+        if held.write and location.state not in (State.RW, State.PINNED):
             seen = f"permission to write {quote(location.name)}, which begins without"
             raise scope.fault(held.write, seen, "an rw location, or no 'write'")
         if (device, index) in warm:

@@ -9,6 +9,7 @@ grammar, with ``[...]`` optional, ``...`` repetition and ``{`` ``}`` literal::
                atc DEV LOCATION [write] ;               bind OPERATION... ;
                speculate DEV LOCATION [write] [times N] ;
                reuse (lifo | fifo) ;                    ptl (split | mm) ;
+               mmap_lock (write | read) ;
     table      a line of headers, then lines of cells, parted by | and ended by ; or nothing
     header     CPU<n> | DEV<n>[@DEVICE]
     cell       load LOCATION REGISTER [when present|writable|returned]

@@ -49,6 +49,7 @@ STATES: Final = {
     "cow_sole": State.COW_SOLE,
     "zero": State.ZERO,
     "ksm_pair": State.KSM_PAIR,
+    "pinned": State.PINNED,
 }
 """States that a location with a value may begin in."""
 WHENS: Final = {
@@ -60,7 +61,11 @@ WHENS: Final = {
 LOAD_WHENS: Final = ("present", "writable", "returned")
 STORE_WHENS: Final = ("writable", "freed", "present", "returned")
 
-OPTIONS: Final = {"reuse": ("lifo", "fifo"), "ptl": ("split", "mm")}
+OPTIONS: Final = {
+    "reuse": ("lifo", "fifo"),
+    "ptl": ("split", "mm"),
+    "mmap_lock": ("write", "read"),
+}
 """Options and their values, the default first."""
 INIT_WORDS: Final = ("same_table", "racy", "atc", "speculate", "bind", *OPTIONS)
 """Words that begin a statement of the initial state, besides a location."""

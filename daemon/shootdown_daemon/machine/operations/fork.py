@@ -29,7 +29,7 @@ async def run_copy_pte_range(cpu: Cpu) -> None:
     children = [i for i, place in enumerate(program.locations) if place.parent == cpu.site.index]
     assert children, f"{cpu.site.name} has no child: say `X@child = child of {cpu.site.name}`"
     child = cpu.at(children[0])
-    await cpu.mmap_write_lock()
+    await cpu.mmap_change_lock()
     await cpu.invalidate_range_start()
     pte = await cpu.pte_offset_map_lock()
     if pte_present(pte):
@@ -43,5 +43,5 @@ async def run_copy_pte_range(cpu: Cpu) -> None:
         await cpu.spin_unlock()
     await cpu.invalidate_range_end()
     await cpu.phase(Phase.OP_RETURN)
-    await cpu.mmap_write_unlock()
+    await cpu.mmap_change_unlock()
     await cpu.fork_return(children[0])

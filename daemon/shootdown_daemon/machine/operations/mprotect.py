@@ -25,9 +25,14 @@ CHANGE_PTE_RANGE = (
 
 
 async def run_change_pte_range(cpu: Cpu) -> None:
-    """mprotect(PROT_READ) of one page: no page is freed, so the flush may come last."""
-    await cpu.mmap_write_lock()
-    await cpu.vm_flags_reset(READ)
+    """mprotect(PROT_READ) of one page: no page is freed, so the flush may come last.
+
+    Where faults are let in it is ``uffd_wp_range()``: the mapping stays writable and only the
+    entry is write-protected, so a write fault resolves it.
+    """
+    await cpu.mmap_change_lock()
+    if not cpu.lets_faults_in:
+        await cpu.vm_flags_reset(READ)
     await cpu.invalidate_range_start()
     pte = await cpu.pte_offset_map_lock()
     if pte_present(pte):
@@ -38,5 +43,5 @@ async def run_change_pte_range(cpu: Cpu) -> None:
         await cpu.spin_unlock()
     await cpu.invalidate_range_end()
     await cpu.phase(Phase.OP_RETURN)
-    await cpu.mmap_write_unlock()
-    await cpu.op_return(permissions=READ)
+    await cpu.mmap_change_unlock()
+    await cpu.op_return(permissions=None if cpu.lets_faults_in else READ)
