@@ -20,12 +20,11 @@ from shootdown_protocol.messages import (
     DeviceFromDaemon,
     DeviceMessage,
     DeviceToDaemon,
-    Direction,
     Event,
     LoadProgram,
-    Plane,
     RunScenario,
 )
+from shootdown_protocol.registry import Direction, Plane
 from shootdown_protocol.sides import Bytes, Side
 
 Message = TypeVar("Message")

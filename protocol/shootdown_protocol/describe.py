@@ -20,7 +20,16 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from shootdown_protocol import board, history, history_file, layout, limits, program, words
+from shootdown_protocol import (
+    board,
+    history,
+    history_file,
+    layout,
+    limits,
+    program,
+    registry,
+    words,
+)
 from shootdown_protocol import messages as m
 from shootdown_protocol.errors import ERRORS
 from shootdown_protocol.memory import PAGE_SHIFT, WORDS_PER_FRAME
@@ -176,14 +185,14 @@ def message_list() -> str:
             f"[{kind.name}](#{kind.name.lower()})",
             kind.direction.value,
         )
-        for kind in m.MESSAGES
+        for kind in registry.MESSAGES
     ]
     return _table(("plane", "tag", "message", "goes"), rows)
 
 
-def message_fields(plane: m.Plane, elements: Sequence[type[msgspec.Struct]]) -> str:
+def message_fields(plane: registry.Plane, elements: Sequence[type[msgspec.Struct]]) -> str:
     """Every message of a plane and what it is made of, then its elements."""
-    kinds = [kind for kind in m.MESSAGES if kind.plane is plane]
+    kinds = [kind for kind in registry.MESSAGES if kind.plane is plane]
     parts = [_section(kind.type, f", {kind.direction.value}") for kind in kinds]
     return "".join((*parts, *map(_section, elements)))
 
@@ -192,18 +201,18 @@ def device_messages() -> str:
     """Messages of the device plane."""
     elements = (m.BatchSlot, m.InvalidateRequest, m.ItagCompletion, m.PageRequest, m.PageResponse)
     enums = (m.InvalidateFlag, m.PageResponseCode)
-    return message_fields(m.Plane.DEVICE, elements) + "".join(map(_enum, enums))
+    return message_fields(registry.Plane.DEVICE, elements) + "".join(map(_enum, enums))
 
 
 def control_messages() -> str:
     """Messages of the control plane."""
     enums = (m.ProcessRole, m.ProcessState, m.RunEnd)
-    return message_fields(m.Plane.CONTROL, (m.ProcessStatus,)) + "".join(map(_enum, enums))
+    return message_fields(registry.Plane.CONTROL, (m.ProcessStatus,)) + "".join(map(_enum, enums))
 
 
 def observer_messages() -> str:
     """The message of the observer plane."""
-    return message_fields(m.Plane.OBSERVER, ())
+    return message_fields(registry.Plane.OBSERVER, ())
 
 
 def program_fields() -> str:

@@ -1,4 +1,4 @@
-"""Every message of every plane, each a frozen structure, and the registry that lists them.
+"""Every message of every plane, each a frozen structure; `registry` lists them.
 
 Nothing but vocabulary may live here: `codec` turns messages into bytes and back.
 ``docs/protocol.md`` explains who says what when; its tables are generated from this file.
@@ -14,8 +14,6 @@ A message has one payload frame, and a tag is never given a second meaning.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum, IntEnum, IntFlag
 from typing import Annotated, Final
 
@@ -514,44 +512,7 @@ class Event(msgspec.Struct, frozen=True, tag="event", tag_field="type", forbid_u
     fields: EventFields
 
 
-# --- Registry ----------------------------------------------------------------------------------
-
-
-class Plane(Enum):
-    """A kind of link."""
-
-    DEVICE = "device"
-    CONTROL = "control"
-    OBSERVER = "observer"
-
-
-class Direction(Enum):
-    """Who may send a message."""
-
-    TO_DAEMON = "to the daemon"
-    FROM_DAEMON = "from the daemon"
-    BOTH = "both ways"
-
-
-@dataclass(frozen=True, slots=True)
-class MessageKind:
-    """One row of the registry."""
-
-    type: type[msgspec.Struct]
-    plane: Plane
-    direction: Direction
-
-    @property
-    def name(self) -> str:
-        """The structure's name."""
-        return self.type.__name__
-
-    @property
-    def tag(self) -> int | str:
-        """What stands for it on the wire."""
-        tag = self.type.__struct_config__.tag
-        assert isinstance(tag, int | str)
-        return tag
+# --- Who may send what ---------------------------------------------------------------------------
 
 
 DeviceToDaemon = (
@@ -589,23 +550,3 @@ ControlToDaemon = Status | RunScenario | Abort | Stop
 """What may be asked of the daemon on the control plane."""
 ControlFromDaemon = StatusReply | RunStarted | RunProgress | RunEnded | Stopping | ErrorReply
 """What the daemon may send on the control plane."""
-
-
-def _rows(
-    plane: Plane, to_daemon: tuple[type, ...], from_daemon: tuple[type, ...]
-) -> Iterator[MessageKind]:
-    both = set(to_daemon) & set(from_daemon)
-    for kind in dict.fromkeys((*to_daemon, *from_daemon)):
-        one_way = Direction.TO_DAEMON if kind in to_daemon else Direction.FROM_DAEMON
-        yield MessageKind(kind, plane, Direction.BOTH if kind in both else one_way)
-
-
-MESSAGES: Final = (
-    *sorted(
-        _rows(Plane.DEVICE, DeviceToDaemon.__args__, DeviceFromDaemon.__args__),
-        key=lambda row: int(row.tag),
-    ),
-    *_rows(Plane.CONTROL, ControlToDaemon.__args__, ControlFromDaemon.__args__),
-    *_rows(Plane.OBSERVER, (), (Event,)),
-)
-"""Every message of every plane."""

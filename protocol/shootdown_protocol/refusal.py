@@ -14,11 +14,9 @@ import msgspec
 
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError
 from shootdown_protocol.messages import (
-    MESSAGES,
     PROTOCOL_VERSION,
-    MessageKind,
-    Plane,
 )
+from shootdown_protocol.registry import MESSAGES, MessageKind, Plane
 from shootdown_protocol.sides import Bytes, Side
 
 Untyped = Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from shootdown_protocol.messages import Direction, MessageKind, Plane
+from shootdown_protocol.registry import Direction, MessageKind, Plane
 
 Bytes = bytes | bytearray | memoryview
 """What a message comes in."""

@@ -9,7 +9,7 @@ import pytest
 from shootdown_protocol import describe
 from shootdown_protocol.describe import DOCS, PAGES, TABLES, render
 from shootdown_protocol.errors import ErrorCode
-from shootdown_protocol.messages import MESSAGES
+from shootdown_protocol.registry import MESSAGES
 
 
 def pages() -> str:

@@ -13,14 +13,12 @@ from shootdown_protocol import codec
 from shootdown_protocol.errors import ErrorCode, LocalProtocolError
 from shootdown_protocol.limits import EVENT_BYTES_MAX
 from shootdown_protocol.messages import (
-    MESSAGES,
     ControlMessage,
     DeviceMessage,
     Event,
     Heartbeat,
-    MessageKind,
-    Plane,
 )
+from shootdown_protocol.registry import MESSAGES, MessageKind, Plane
 
 
 @pytest.mark.parametrize(("message", "data"), GOLDEN, ids=lambda value: type(value).__name__)

@@ -6,13 +6,10 @@ from msgspec import Struct
 
 from shootdown_protocol import codec
 from shootdown_protocol.messages import (
-    MESSAGES,
     ControlMessage,
     DeviceMessage,
-    Direction,
-    MessageKind,
-    Plane,
 )
+from shootdown_protocol.registry import MESSAGES, Direction, MessageKind, Plane
 from shootdown_protocol.sides import Bytes
 
 KINDS = {kind.type: kind for kind in MESSAGES}
