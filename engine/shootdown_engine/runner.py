@@ -13,7 +13,7 @@ from typing import NoReturn
 from shootdown_engine.live_store import LiveStore
 from shootdown_engine.task import Task
 from shootdown_engine.trap import BLOCKED, Request
-from shootdown_protocol.history import Access, AnyRecord, Invalidation, Kind, Step
+from shootdown_protocol.history import Access, AnyRecord, Kind, Step
 
 Log = Callable[[int, int, int, str, AnyRecord], None]
 """Takes begin, end (ns), instance, task name and record."""

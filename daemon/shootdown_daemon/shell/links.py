@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator
-from typing import TypeVar
 
 import msgspec
 import zmq
@@ -17,8 +16,6 @@ from shootdown_protocol import codec
 from shootdown_protocol.errors import RemoteProtocolError
 from shootdown_protocol.messages import DeviceMessage, DeviceToDaemon
 from shootdown_protocol.sequence import SequenceCheck
-
-M = TypeVar("M", bound=DeviceMessage)
 
 QUEUE_MESSAGES_MAX = 4096
 """Messages that wait for a peer whose pipe is full; past that the peer is lost."""
@@ -77,7 +74,7 @@ class DeviceRouter:
             except RemoteProtocolError as error:
                 yield frames[0], error
 
-    def send(self, link: AgentLink, message: M) -> None:
+    def send(self, link: AgentLink, message: DeviceMessage) -> None:
         """Number a message and send it, or queue it behind what waits already."""
         numbered = msgspec.structs.replace(message, sequence=link.sent)
         link.sent += 1

@@ -54,7 +54,7 @@ class ProcessLog:
         if self._logger is None:
             import structlog  # noqa: PLC0415 - heavy: see the module's docstring
 
-            self._logger = structlog.wrap_logger(
+            logger: FilteringBoundLogger = structlog.wrap_logger(
                 structlog.WriteLogger(self._file),
                 processors=[
                     structlog.processors.add_log_level,
@@ -62,4 +62,5 @@ class ProcessLog:
                 ],
                 process=self._process,
             )
+            self._logger = logger
         return self._logger
