@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -27,6 +28,7 @@ def daemon(testbed_name: str, name: str, logs: Path) -> int:
     config = daemon_config(testbed, record, logs, None)
 
     def ready() -> None:
+        record.daemon = os.getpid()
         record.save()
         print(f"{name}: ready at {config.device_endpoint}, {testbed.agents} agents expected")
         sys.stdout.flush()

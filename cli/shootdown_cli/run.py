@@ -15,22 +15,23 @@ from typing import Protocol
 from shootdown_cli import places
 from shootdown_cli.client import ControlClient
 from shootdown_cli.exits import EXIT_FAILED, EXIT_OF
-from shootdown_cli.racing import ProgressLine, Raced, race
-from shootdown_cli.testbed import Processes, last_words, start
+from shootdown_cli.judging import Watch, judge
+from shootdown_cli.places import TestbedRecord
+from shootdown_cli.racing import Interrupts, ProgressLine, Race, Raced
+from shootdown_cli.testbed import END_S, last_words, start, write_pids
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_daemon.shell.disciplines import load_discipline
-from shootdown_daemon.shell.running import FACTS_FILE
 from shootdown_protocol import messages
-from shootdown_protocol.errors import HistoryError
-from shootdown_protocol.history_file import read_history
-from shootdown_protocol.messages import PROTOCOL_VERSION
-from shootdown_verify.judge.run import INCONCLUSIVE, RunVerdict, judge_run
+from shootdown_protocol.errors import ErrorCode, UsageError
+from shootdown_protocol.limits import INSTANCE_MAX
+from shootdown_protocol.messages import PROTOCOL_VERSION, ProcessRole
+from shootdown_verify.judge.run import RunVerdict
 from shootdown_verify.litmus import Scenario, load
 from shootdown_verify.report.histogram import render_histogram
 from shootdown_verify.report.timeline import render_timeline
 from shootdown_verify.report.verdict import RunFacts, verdict_line, verdict_object
-from shootdown_verify.testbed import load_testbed
+from shootdown_verify.testbed import Testbed, load_testbed
 
 
 class TextMaker(Protocol):
@@ -63,26 +64,30 @@ def load_scenario(name: str) -> Scenario:
 
 def run(options: RunOptions) -> int:
     """Do the whole of it; gives the exit status."""
+    _check_numbers(options)
     scenario = load_scenario(options.scenario)
     load_discipline(options.discipline)
+    own = None if options.on is not None else _own_testbed(options)
+    record = None if options.on is None else places.find_testbed(options.on)
     for removed in places.sweep():
         print(f"removed what a dead testbed had left: {removed}", file=sys.stderr)
     out = places.new_run_directory(options.out, scenario.name)
-    history = out / "history"
-    history.mkdir()
+    (out / "history").mkdir()
     (out / "scenario.litmus").write_text(scenario.text)
     (out / "command").write_text(_again(options) + "\n")
     line = ProgressLine(quiet=options.as_json)
     began = time.monotonic()
-    if options.on is None:
-        raced = _race_on_own_testbed(options, scenario, out, line)
-    else:
-        record = places.find_testbed(options.on)
-        with ControlClient(record.endpoint("control")) as client:
-            raced = race(client, _request(client, options, scenario, history), None, line.show)
-    line.show("judging")
-    verdict = judge(scenario, options.discipline, history, raced)
-    line.end()
+    with Interrupts() as interrupts:
+        if own is not None:
+            raced = _race_on_own(options, scenario, out, own, interrupts, line)
+        else:
+            assert record is not None
+            raced = _race_on(options, scenario, out, record, interrupts, line)
+        line.show("judging")
+        count = interrupts.count
+        watch = Watch(line.show, lambda: interrupts.count > count)
+        verdict = judge(scenario, options.discipline, out / "history", raced, watch)
+        line.end()
     facts = RunFacts(
         command="run",
         scenario=scenario.name,
@@ -95,26 +100,65 @@ def run(options: RunOptions) -> int:
     return EXIT_FAILED if raced.failed else EXIT_OF[verdict.verdict]
 
 
-def _race_on_own_testbed(
-    options: RunOptions, scenario: Scenario, out: Path, line: ProgressLine
+def _check_numbers(options: RunOptions) -> None:
+    """Refuse numbers that no message can carry."""
+    for name, number in (("--instances", options.instances), ("--seed", options.seed)):
+        if number > INSTANCE_MAX:
+            raise UsageError(
+                ErrorCode.USAGE, seen=str(number), expected=f"at most {INSTANCE_MAX}", where=name
+            )
+
+
+def _own_testbed(options: RunOptions) -> Testbed:
+    return load_testbed(places.find_config("testbeds", options.testbed, ".toml"))
+
+
+def _race_on_own(
+    options: RunOptions,
+    scenario: Scenario,
+    out: Path,
+    testbed: Testbed,
+    interrupts: Interrupts,
+    line: ProgressLine,
 ) -> Raced:
-    testbed = load_testbed(places.find_config("testbeds", options.testbed, ".toml"))
-    processes: Processes | None = None
+    """Race on a testbed of the run's own, which ends with it."""
+    processes = start(
+        testbed,
+        f"run-{os.getpid()}",
+        out / "logs",
+        pids_file=out / "pids.json",
+        given_up=lambda: interrupts.count > 0,
+    )
+    raced = Raced(hung=True)
     try:
-        name = f"run-{os.getpid()}"
-        processes = start(testbed, name, out / "logs", pids_file=out / "pids.json")
-        with ControlClient(processes.record.endpoint("control")) as client:
+        record = processes.record
+        with ControlClient(record.endpoint("control")) as client:
             request = _request(client, options, scenario, out / "history")
-            raced = race(client, request, processes, line.show)
+            raced = Race(client, request, record, processes, interrupts, line.show).run()
             client.stop("the run is over")
     finally:
-        if processes is not None:
-            processes.end()
-    if raced.failed:
-        bad = {name: status for name, status in processes.ended.items() if status}
-        if bad:
-            raced.failed += f" ({processes.describe()})\n{last_words(processes.logs)}"
+        processes.end(0.0 if raced.hung else END_S)
+    if raced.failed and any(processes.ended.values()):
+        raced.failed += f" ({processes.describe()})"
+        raced.last_words = last_words(processes.logs)
     return raced
+
+
+def _race_on(
+    options: RunOptions,
+    scenario: Scenario,
+    out: Path,
+    record: TestbedRecord,
+    interrupts: Interrupts,
+    line: ProgressLine,
+) -> Raced:
+    """Race on a testbed that stays."""
+    with ControlClient(record.endpoint("control")) as client:
+        processes = client.status().processes
+        agents = {each.name: each.pid for each in processes if each.role is ProcessRole.AGENT}
+        write_pids(out / "pids.json", processes[0].pid, agents)
+        request = _request(client, options, scenario, out / "history")
+        return Race(client, request, record, None, interrupts, line.show).run()
 
 
 def _request(
@@ -136,42 +180,6 @@ def _absolute(discipline: str) -> str:
     return f"{Path(file).resolve()}:{name}" if colon else discipline
 
 
-def judge(scenario: Scenario, discipline: str, history: Path, raced: Raced) -> RunVerdict:
-    """Judge what lies in a history folder by S1 to S5."""
-    doubts = list(raced.doubts)
-    if raced.failed:
-        doubts.append(f"the testbed failed: {raced.failed}")
-    histories = []
-    for path in sorted(history.glob("*.history")):
-        try:
-            histories.append(read_history(path))
-        except HistoryError as error:
-            doubts.append(str(error))
-    per_batch = _instances_per_batch(history)
-    verdict = judge_run(
-        histories,
-        scenario,
-        instances_per_batch=per_batch,
-        ended_batches=range(-(-raced.instances // per_batch)),
-        discipline=discipline,
-        doubts=doubts,
-    )
-    torn = [h for h in histories if h.end is not None and h.end.torn_bytes and not raced.failed]
-    if torn and verdict.verdict != "violation":
-        verdict.verdict = INCONCLUSIVE
-        verdict.reasons = (*verdict.reasons, f"{len(torn)} histories have a torn tail")
-    return verdict
-
-
-def _instances_per_batch(history: Path) -> int:
-    """What the daemon wrote beside its history; 1 when it did not come so far."""
-    try:
-        facts = json.loads((history / FACTS_FILE).read_text())
-        return max(1, int(facts["instances_per_batch"]))
-    except (OSError, ValueError, KeyError):
-        return 1
-
-
 def _show(
     options: RunOptions, scenario: Scenario, verdict: RunVerdict, facts: RunFacts, raced: Raced
 ) -> None:
@@ -179,6 +187,7 @@ def _show(
     told["instances_per_s"] = round(verdict.instances / raced.elapsed_s) if raced.elapsed_s else 0
     told["daemon"] = raced.counters
     told["error"] = raced.failed or None
+    told["last_words"] = raced.last_words
     told["repeat"] = _again(options)
     out = Path(facts.out)
     (out / "verdict.json").write_text(json.dumps(told, indent=2) + "\n")
@@ -203,6 +212,7 @@ def _text(
         )
         if raced.failed:
             parts.append(f"           the testbed failed: {raced.failed}")
+            parts += [f"           {line}" for line in raced.last_words]
         if verdict.first is not None:
             first = verdict.first
             parts.append(f"\nfirst violation: instance {first.instance}, {first.verdict.outcome}\n")
@@ -227,6 +237,6 @@ def _text(
 
 def _again(options: RunOptions) -> str:
     words = ["shootdown", "run", options.scenario, "--discipline", options.discipline]
-    words += ["--testbed", options.testbed, "--instances", str(options.instances)]
-    words += ["--seed", str(options.seed)]
+    words += ["--testbed", options.testbed] if options.on is None else ["--on", options.on]
+    words += ["--instances", str(options.instances), "--seed", str(options.seed)]
     return shlex.join(words)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
+import sys
 import time
 
 import msgspec
@@ -12,6 +14,9 @@ import msgspec
 from shootdown_cli import places
 from shootdown_cli.client import ControlClient
 from shootdown_cli.exits import EXIT_FAILED, EXIT_OK
+from shootdown_cli.testbed import TestbedFailed
+from shootdown_protocol import messages
+from shootdown_protocol.messages import PROTOCOL_VERSION
 
 DOWN_S = 40.0
 """How long a testbed may take to end: the batch under way is finished first."""
@@ -37,23 +42,35 @@ def status(on: str | None, *, as_json: bool) -> int:
 
 
 def down(on: str | None) -> int:
-    """End a testbed: ask, wait, and remove what it leaves."""
+    """End a testbed: ask, wait, kill a daemon that hangs, and remove what it leaves."""
     record = places.find_testbed(on)
     pidfd = _open_process(record.daemon)
+    how = "is down"
     with ControlClient(record.endpoint("control")) as client:
-        client.stop("shootdown down")
-        if pidfd is not None:
-            select.select([pidfd], [], [], DOWN_S)
-            os.close(pidfd)
+        wait_s = DOWN_S if _is_asked(client) else 0.0
+        if pidfd is not None and not select.select([pidfd], [], [], wait_s)[0]:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            how = f"is down: its daemon ({record.daemon}) hung and was killed"
     deadline = time.monotonic() + 2.0
     while places.is_live(record.path) and time.monotonic() < deadline:
         time.sleep(0.01)
+    if pidfd is not None:
+        os.close(pidfd)
     if places.is_live(record.path):
-        print(f"{record.name} has not ended in {DOWN_S:.0f} s (daemon {record.daemon})")
+        print(f"{record.name} has not ended: somebody still holds {record.path}", file=sys.stderr)
         return EXIT_FAILED
     places.remove(record.path)
-    print(f"{record.name} is down")
+    print(f"{record.name} {how}")
     return EXIT_OK
+
+
+def _is_asked(client: ControlClient) -> bool:
+    """Ask a testbed to end; False when its daemon does not even answer."""
+    try:
+        client.ask(messages.Stop(client.number(), PROTOCOL_VERSION, "shootdown down"))
+    except TestbedFailed:
+        return False
+    return True
 
 
 def _open_process(pid: int) -> int | None:

@@ -31,8 +31,12 @@ LOST_S = 1.0
 """How long the others may take to notice, beyond the heartbeat limit, that one has died."""
 READY_S = 20.0
 """How long a testbed may take to be ready."""
+LOOK_S = 0.05
+"""How often the processes are looked at meanwhile."""
 END_S = 15.0
 """How long its processes may take to end once asked."""
+LAST_LINES = 3
+"""How many lines of each process are shown when the testbed has failed."""
 READY = b"+"
 FAILED = b"!"
 
@@ -52,20 +56,22 @@ class Processes:
         self.logs = logs
         self.pids: dict[str, int] = {}
         self.ended: dict[str, int] = {}
+        self.killed: set[str] = set()
         self.heartbeat_limit_ms = 0
 
-    def died(self) -> dict[str, int]:
-        """Processes that have ended since the last call, with their wait status."""
-        ended = {}
-        for name, pid in self.pids.items():
-            if name in self.ended:
-                continue
+    def look(self) -> dict[str, int]:
+        """See which have ended; gives all that have, with their wait status."""
+        for name in self.alive:
             with contextlib.suppress(ChildProcessError):
-                done, status = os.waitpid(pid, os.WNOHANG)
+                done, status = os.waitpid(self.pids[name], os.WNOHANG)
                 if done:
-                    ended[name] = status
-        self.ended.update(ended)
-        return ended
+                    self.ended[name] = status
+        return self.ended
+
+    @property
+    def notice_s(self) -> float:
+        """How long the others may take to notice that one has died or hangs, and to say so."""
+        return self.heartbeat_limit_ms / 1000 + LOST_S
 
     @property
     def alive(self) -> list[str]:
@@ -74,12 +80,12 @@ class Processes:
 
     def end(self, patience_s: float = END_S) -> None:
         """Wait until all have ended; kill what does not, by pid; remove what they left."""
-        if "daemon" in self.ended:
-            patience_s = min(patience_s, self.heartbeat_limit_ms / 1000 + LOST_S)
+        if self.look():
+            patience_s = min(patience_s, self.notice_s)
         deadline = time.monotonic() + patience_s
         asked = False
         while self.alive:
-            self.died()
+            self.look()
             if not self.alive:
                 break
             if time.monotonic() > deadline:
@@ -87,6 +93,7 @@ class Processes:
                     number = signal.SIGKILL if asked else signal.SIGTERM
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(self.pids[name], number)
+                    self.killed.add(name)
                 asked = True
                 deadline = time.monotonic() + 2.0
             time.sleep(0.002)
@@ -94,7 +101,10 @@ class Processes:
 
     def describe(self) -> str:
         """How the ended processes ended, in words."""
-        return ", ".join(f"{name} {_how(status)}" for name, status in sorted(self.ended.items()))
+        return ", ".join(
+            f"{name} {'did not end and was killed' if name in self.killed else _how(status)}"
+            for name, status in sorted(self.ended.items())
+        )
 
 
 def _how(status: int) -> str:
@@ -148,13 +158,14 @@ def start(
     name: str,
     logs: Path,
     *,
-    pids_file: Path | None = None,
+    pids_file: Path,
     stays: bool = False,
+    given_up: Callable[[], bool] = lambda: False,
 ) -> Processes:
     """Start a testbed and return when every agent has been welcomed.
 
     ``pids_file`` is written as soon as the processes exist. A testbed that ``stays`` outlives
-    this process; any other ends with it.
+    this process; any other ends with it. ``given_up`` says whether a person is tired of waiting.
     """
     record = new_record(testbed, name)
     processes = Processes(record, logs)
@@ -171,46 +182,56 @@ def start(
             agent = f"agent{number}"
             agent_config = AgentConfig(config.device_endpoint, agent, record.token)
             processes.pids[agent] = _fork(agent, logs, tell, partial(_agent, agent_config, logs))
-    finally:
         os.close(tell)
-        gc.unfreeze()
-    record.daemon = processes.pids["daemon"]
-    record.pids = dict(processes.pids)
-    record.save()
-    if pids_file is not None:
+        record.daemon = processes.pids["daemon"]
+        record.pids = dict(processes.pids)
+        record.save()
         agents = {name: pid for name, pid in processes.pids.items() if name != "daemon"}
-        pids_file.write_text(json.dumps({"daemon": record.daemon, "agents": agents}) + "\n")
-    _wait_ready(processes, ready, 1 + testbed.agents)
+        write_pids(pids_file, record.daemon, agents)
+        _wait_ready(processes, ready, 1 + testbed.agents, given_up)
+    except BaseException:
+        processes.end(0.0)
+        raise
+    finally:
+        os.close(ready)
+        gc.unfreeze()
     return processes
 
 
-def _wait_ready(processes: Processes, ready: int, expected: int) -> None:
+def write_pids(path: Path, daemon: int, agents: dict[str, int]) -> None:
+    """Write ``pids.json`` whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps({"daemon": daemon, "agents": agents}) + "\n")
+    part.replace(path)
+
+
+def _wait_ready(
+    processes: Processes, ready: int, expected: int, given_up: Callable[[], bool]
+) -> None:
     deadline = time.monotonic() + READY_S
     told = b""
-    try:
-        while len(told) < expected:
-            wait = max(0.0, deadline - time.monotonic())
-            readable, _, _ = select.select([ready], [], [], wait)
-            data = os.read(ready, 64) if readable else b""
-            told += data
-            if not data or FAILED in told:
-                time.sleep(0.05)
-                processes.died()
-                processes.end(0.0)
-                why = processes.describe() or f"not ready within {READY_S:.0f} s"
-                message = f"the testbed did not start: {why}\n{last_words(processes.logs)}"
-                raise TestbedFailed(message)
-    finally:
-        os.close(ready)
+    while len(told) < expected:
+        readable, _, _ = select.select([ready], [], [], LOOK_S)
+        data = os.read(ready, 64) if readable else b""
+        told += data
+        if given_up():
+            raise KeyboardInterrupt
+        late = time.monotonic() > deadline
+        if processes.look() or FAILED in told or late or (readable and not data):
+            time.sleep(LOOK_S)
+            processes.look()
+            how = processes.describe() or f"not ready within {READY_S:.0f} s"
+            why = f"the testbed did not start: {how}"
+            raise TestbedFailed("\n  ".join((why, *last_words(processes.logs))))
 
 
-def last_words(logs: Path) -> str:
+def last_words(logs: Path) -> list[str]:
     """The last lines that each process has written, for a person to see why it ended."""
     lines = []
     for path in sorted(logs.glob("*.stderr")) + sorted(logs.glob("*.log")):
         text = path.read_text(errors="replace").strip().splitlines()
-        lines += [f"  {path.name}: {line}" for line in text[-3:]]
-    return "\n".join(lines)
+        lines += [f"{path.name}: {line}" for line in text[-LAST_LINES:]]
+    return lines
 
 
 def _fork(name: str, logs: Path, tell: int, main: Callable[[Callable[[bytes], None]], int]) -> int:
@@ -222,7 +243,10 @@ def _fork(name: str, logs: Path, tell: int, main: Callable[[Callable[[bytes], No
         return pid
     status = 4
     try:
-        os.setsid()  # A terminal's Ctrl-C is for the command, which ends the testbed in order.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        # A terminal's Ctrl-C is for the command, which ends the testbed in order.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.setsid()
         errors = os.open(logs / f"{name}.stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         null = os.open(os.devnull, os.O_RDWR)
         for target, source in ((0, null), (1, errors), (2, errors)):
@@ -250,7 +274,6 @@ def _daemon(config: DaemonConfig, generation: int, told: Callable[[bytes], None]
 
 
 def _agent(config: AgentConfig, logs: Path, told: Callable[[bytes], None]) -> int:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     log = ProcessLog(logs, config.name)
     status = serve_agent(config, log, lambda: told(READY))
     log.close()
