@@ -174,7 +174,7 @@ class ControlPlane:
     def _status(self, daemon: Daemon, request: int) -> messages.StatusReply:
         run = daemon.run
         state = ProcessState.RUNNING if run is not None else ProcessState.IDLE
-        own = {} if run is None else {"instances": run.live.done, "steps": run.live.runner.steps}
+        own = {} if run is None else run.counters()
         processes = [
             messages.ProcessStatus("daemon", os.getpid(), ProcessRole.DAEMON, state, (), own)
         ]

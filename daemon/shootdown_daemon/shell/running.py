@@ -92,6 +92,14 @@ class Running:
         """Whether this is a load: no end of its own and no history."""
         return not self.request.instances and self.folder is None
 
+    def counters(self) -> dict[str, int]:
+        """How far it is, for who asks meanwhile."""
+        return {
+            "instances": self.live.done,
+            "steps": self.live.runner.steps,
+            "invalidations_outstanding": len(self._sent_ns),
+        }
+
     def round(self, steps: int) -> bool:
         """One round of the daemon's loop; True when steps were made, so nothing need be awaited."""
         if self.unloading_s:
