@@ -145,7 +145,8 @@ class Runner:
                 self._fence()
         end = self._now()
         name = request.name
-        if name and (request.operation != "device" or name == "walk"):
+        nobodys = owner is None and task.server  # it serves every instance: whose step is it?
+        if name and not nobodys and (request.operation != "device" or name == "walk"):
             step = Step(request.operation, name, request.location, request.detail)
             self.log(begin, end, instance, task.name, step)
         if records:

@@ -17,6 +17,13 @@ from shootdown_protocol.errors import RemoteProtocolError
 from shootdown_protocol.messages import DeviceMessage, DeviceToDaemon
 from shootdown_protocol.sequence import SequenceCheck
 
+_NOBLOCK = int(zmq.NOBLOCK)
+_SEND_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+_MORE = int(zmq.RCVMORE)
+_EVENTS = int(zmq.EVENTS)
+_READABLE = int(zmq.POLLIN)
+"""Plain numbers: ZeroMQ's flags are enums, and to combine two of them costs as much as a send."""
+
 QUEUE_MESSAGES_MAX = 4096
 """Messages that wait for a peer whose pipe is full; past that the peer is lost."""
 
@@ -53,6 +60,13 @@ def _pidfd(pid: int) -> int | None:
         return None
 
 
+def is_readable(socket: zmq.Socket[bytes]) -> bool:
+    """Whether a message is there. To ask is cheaper than to be refused, which is an exception."""
+    events = socket.get(_EVENTS)
+    assert isinstance(events, int)
+    return bool(events & _READABLE)
+
+
 class DeviceRouter:
     """The daemon's end of the device plane."""
 
@@ -64,15 +78,16 @@ class DeviceRouter:
 
     def receive(self) -> Iterator[tuple[bytes, DeviceToDaemon | RemoteProtocolError]]:
         """Every message that is there now, decoded, with its sender's identity."""
-        while True:
+        socket = self.socket
+        while is_readable(socket):
+            identity = socket.recv(_NOBLOCK)
+            data = socket.recv(_NOBLOCK)
+            while socket.get(_MORE):
+                data += socket.recv(_NOBLOCK)
             try:
-                frames = self.socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            try:
-                yield frames[0], codec.decode_device_to_daemon(b"".join(frames[1:]))
+                yield identity, codec.decode_device_to_daemon(data)
             except RemoteProtocolError as error:
-                yield frames[0], error
+                yield identity, error
 
     def send(self, link: AgentLink, message: DeviceMessage) -> None:
         """Number a message and send it, or queue it behind what waits already."""
@@ -92,7 +107,8 @@ class DeviceRouter:
         """Send what waits; a peer that is gone, or too far behind, is lost."""
         while link.queue:
             try:
-                self.socket.send_multipart([link.identity, link.queue[0]], zmq.NOBLOCK)
+                self.socket.send(link.identity, _SEND_MORE)
+                self.socket.send(link.queue[0], _NOBLOCK)
             except zmq.Again:
                 if len(link.queue) > QUEUE_MESSAGES_MAX:
                     self.lose(link, f"{len(link.queue)} messages wait for it")

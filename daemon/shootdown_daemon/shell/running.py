@@ -81,6 +81,10 @@ class Running:
         self.ended = False
         self.unloading_s = 0.0
         self._freed = False
+        flags = messages.InvalidateFlag.LEAF_ONLY
+        if config.iotlb:
+            flags |= messages.InvalidateFlag.IOTLB_FIRST
+        self._flags = int(flags)
         self._limits_s = 0.0
         self._sent_ns: dict[tuple[int, int], int] = {}
         self._keep_facts()
@@ -303,15 +307,12 @@ class Running:
                 self.router.send(self.links[agent], messages.PageResponses(0, tuple(answers)))
 
     def _invalidate(self, device: int, message: InvalidateRequest) -> messages.InvalidateRequest:
-        flags = messages.InvalidateFlag.LEAF_ONLY
-        if self.config.iotlb:
-            flags |= messages.InvalidateFlag.IOTLB_FIRST
         return messages.InvalidateRequest(
             device=device,
             itag=message.itag,
             pasid=message.pasid,
             address=ats_range.encode(message.address, message.size),
-            flags=int(flags),
+            flags=self._flags,
             instance=message.instance,
         )
 

@@ -73,12 +73,14 @@ class Daemon:
         """One round: control, agents, steps, heartbeats."""
         busy = self.run is not None and self.run.round(STEPS_A_ROUND)
         self._round += 1
-        if not busy:
-            if self.run is None and not self._poller.poll(IDLE_MS):
+        if busy:
+            asked = self._round % CONTROL_ROUNDS == 0
+        else:
+            readable = self._poller.poll(IDLE_MS if self.run is None else BUSY_MS)
+            asked = any(socket is self.control.socket for socket, _ in readable)
+            if self.run is None and not readable:
                 self._use_spare_time()
-            elif self.run is not None:
-                self._poller.poll(BUSY_MS)
-        if not busy or self._round % CONTROL_ROUNDS == 0:
+        if asked:
             self.control.handle(self)
         self.devices.handle(self.run)
         now = time.monotonic()

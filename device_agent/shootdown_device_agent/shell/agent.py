@@ -30,9 +30,14 @@ if TYPE_CHECKING:
     from shootdown_device_agent.shell.batches import AgentRun, DeviceMaker
     from shootdown_protocol.history_file import HistoryWriter
 
+_NOBLOCK = int(zmq.NOBLOCK)
+_EVENTS = int(zmq.EVENTS)
+_READABLE = int(zmq.POLLIN)
+"""Plain numbers, for ZeroMQ turns its own enums into such at every call."""
+
 STEPS_A_ROUND = 64
 IDLE_MS = 50
-"""Longest wait of a round when no batch runs."""
+"""Longest wait of a round that has nothing to do."""
 NAP_S = 0.00003
 """How long a round sleeps when a batch runs but nothing of it can go."""
 ROUNDS_A_LOOK = 8
@@ -84,6 +89,7 @@ class Agent:
         self.socket = self.context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.RECONNECT_IVL, 1)
         self.socket.setsockopt(zmq.LINGER, 200)
+        self.socket.setsockopt(zmq.RCVTIMEO, IDLE_MS)
         self.socket.connect(config.endpoint)
         self.sent = 0
         self.incoming = SequenceCheck()
@@ -110,8 +116,12 @@ class Agent:
 
     def go_round(self) -> None:
         """One round: messages, steps, what they send."""
-        busy = self.run is not None and self.run.running is not None
-        self._receive(0 if busy else IDLE_MS)
+        run = self.run
+        busy = run is not None and (run.running is not None or (run.ready and not run.gated))
+        if busy:
+            self._receive()
+        else:
+            self._wait()
         made = self._steps()
         if not made:
             self._watch()
@@ -177,23 +187,34 @@ class Agent:
         self.log.info("welcomed", number=answer.agent, segment=answer.segment)
         return answer
 
-    def _receive(self, wait_ms: int) -> None:
-        if wait_ms and not self.socket.poll(wait_ms):
+    def _wait(self) -> None:
+        """Sleep until a message comes, for `IDLE_MS` at most; others are the next round's."""
+        try:
+            data = self.socket.recv()
+        except zmq.Again:
             return
+        self._hear(data)
+
+    def _receive(self) -> None:
+        """Take in every message that is there."""
         while True:
-            try:
-                data = self.socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
+            # To ask is cheaper than to be refused, which is an exception.
+            events = self.socket.get(_EVENTS)
+            assert isinstance(events, int)
+            if not events & _READABLE:
                 return
-            self.heard_s = time.monotonic()
-            try:
-                message = codec.decode_device_from_daemon(data)
-            except RemoteProtocolError as error:
-                self.log.info("bad_message", why=str(error))
-                self.send(messages.ErrorReport(0, error.code, str(error)[:2000]))
-                continue
-            if self._in_sequence(message.sequence):
-                self._obey(message)
+            self._hear(self.socket.recv(_NOBLOCK))
+
+    def _hear(self, data: bytes) -> None:
+        self.heard_s = time.monotonic()
+        try:
+            message = codec.decode_device_from_daemon(data)
+        except RemoteProtocolError as error:
+            self.log.info("bad_message", why=str(error))
+            self.send(messages.ErrorReport(0, error.code, str(error)[:2000]))
+            return
+        if self._in_sequence(message.sequence):
+            self._obey(message)
 
     def _in_sequence(self, sequence: int) -> bool:
         """Whether a message is to be obeyed; after a loss everything cached is dropped first."""
