@@ -62,6 +62,8 @@ PROTOCOL_VERSION: Final = 1
 
 SHARED_MEMORY: Final = "shared_memory"
 """Capability of an agent that maps the segment. One that a peer does not know means nothing."""
+OWN_PROCESS: Final = "own_process"
+"""Capability of an agent whose process is nothing else: it may be killed once the agent is lost."""
 
 
 class InvalidateFlag(IntFlag):

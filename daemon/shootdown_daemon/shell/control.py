@@ -39,6 +39,7 @@ class ControlPlane:
         self.log = log
         self.socket = context.socket(zmq.ROUTER)
         self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self.socket.bind(config.control_endpoint)
         self.events = context.socket(zmq.PUB)
         self.events.setsockopt(zmq.LINGER, 0)
@@ -110,8 +111,11 @@ class ControlPlane:
                 self._runs,
                 asker,
             )
-        except ShootdownError as error:
-            self._error(asker, request.request, error.code, str(error)[:2000])
+        except (ShootdownError, OSError) as error:
+            code = error.code if isinstance(error, ShootdownError) else ErrorCode.HISTORY_REFUSED
+            self._error(asker, request.request, code, str(error)[:2000])
+            if request is self._load:
+                self._load = None
             return
         if run.is_load:
             self._load = request
@@ -137,7 +141,8 @@ class ControlPlane:
         self._progress_s = now
         live = run.live
         told = messages.RunProgress(run.request.request, run.number, live.done, live.instances)
-        self._answer(run.asker, told)
+        if not self._answer(run.asker, told) and not run.is_load:
+            run.abort(RunEnd.ABORTED, "nobody waits for it any more")
         self.event("run_progress", run=run.number, done=live.done)
 
     def run_ended(self, run: Running) -> None:
@@ -159,6 +164,8 @@ class ControlPlane:
             ),
         )
         self.event("run_ended", run=run.number, end=run.end.value)
+        if run.is_load and run.end is RunEnd.FAILED:
+            self._load = None  # It would fail again, and again.
 
     def event(self, name: str, **fields: str | float | bool | None) -> None:
         """Publish something for observers; dropped for those who are slow."""
@@ -201,10 +208,14 @@ class ControlPlane:
     def _error(self, asker: bytes, request: int, code: ErrorCode, why: str) -> None:
         self._answer(asker, messages.ErrorReply(request, code, why))
 
-    def _answer(self, asker: bytes, message: messages.ControlFromDaemon) -> None:
+    def _answer(self, asker: bytes, message: messages.ControlFromDaemon) -> bool:
+        """Answer, or let it be if that cannot be done at once; False when nobody is there."""
         if not asker:
-            return
+            return False
         try:
             self.socket.send_multipart([asker, codec.encode_control(message)], zmq.NOBLOCK)
+        except zmq.Again:
+            return True
         except zmq.ZMQError:
-            return
+            return False
+        return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from shootdown_daemon.shell.log import ProcessLog
 from shootdown_protocol import messages
 from shootdown_protocol.board import AGENTS_MAX
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError
+from shootdown_protocol.messages import RunEnd
 from shootdown_protocol.segment import Segment
 from shootdown_protocol.sequence import Arrival
 
@@ -48,26 +48,32 @@ class DevicePlane:
 
     def handle(self, run: Running | None) -> None:
         """Take in every message that is there."""
-        for identity, message in self.router.receive():
+        for identity, message, pid in self.router.receive():
             if isinstance(message, RemoteProtocolError):
                 self._refuse(identity, message)
             elif isinstance(message, messages.Hello):
-                self._hello(identity, message)
+                self._hello(identity, message, pid)
             else:
                 self._from_member(identity, message, run)
 
-    def beat(self, now: float) -> None:
-        """Ask every agent for a sign of life; one that gave none for too long is lost."""
+    def ask(self, now: float) -> None:
+        """Ask every agent for a sign of life."""
         for link in list(self.links()):
-            silent_ms = (now - link.heard_s) * 1000
-            if silent_ms > self.config.heartbeat_limit_ms:
-                self.router.lose(
-                    link,
-                    f"silent for {silent_ms:.0f} ms (limit {self.config.heartbeat_limit_ms} ms)",
-                )
-                continue
             link.beats += 1
+            link.asked_s = link.asked_s or now
             self.router.send(link, messages.Heartbeat(0, link.beats))
+
+    def lose_silent(self, now: float) -> None:
+        """Take out every agent that has owed a sign of life for too long.
+
+        To be called when all that came was taken in: what counts is an agent's silence, not how
+        long this process itself was busy or stopped.
+        """
+        limit_ms = self.config.heartbeat_limit_ms
+        for link in list(self.links()):
+            silent_ms = 0.0 if link.asked_s is None else (now - link.asked_s) * 1000
+            if silent_ms > limit_ms:
+                self.router.lose(link, f"silent for {silent_ms:.0f} ms (limit {limit_ms} ms)")
 
     def take_lost(self) -> list[tuple[AgentLink, str]]:
         """Agents lost since the last call, with the reason."""
@@ -85,7 +91,7 @@ class DevicePlane:
             link.close()
         self.router.socket.close(linger=200)
 
-    def _hello(self, identity: bytes, hello: messages.Hello) -> None:
+    def _hello(self, identity: bytes, hello: messages.Hello, pid: int) -> None:
         refusal = self._why_not(identity, hello)
         if refusal is not None:
             code, why = refusal
@@ -94,7 +100,9 @@ class DevicePlane:
             return
         taken = {link.number for link in self.links()}
         number = next(n for n in range(AGENTS_MAX) if n not in taken)
-        link = AgentLink(identity, hello.name, number, hello.pid, time.monotonic())
+        own_process = pid > 0 and messages.OWN_PROCESS in hello.capabilities
+        pid = pid or hello.pid
+        link = AgentLink(identity, hello.name, number, pid, own_process=own_process)
         link.incoming.accept(hello.sequence)
         self.router.links[identity] = link
         config = self.config
@@ -114,7 +122,7 @@ class DevicePlane:
                 walk_by_level=config.walk_by_level,
             ),
         )
-        self.log.info("agent_joined", agent=hello.name, pid=hello.pid, number=number)
+        self.log.info("agent_joined", agent=hello.name, pid=pid, number=number)
 
     def _why_not(self, identity: bytes, hello: messages.Hello) -> tuple[ErrorCode, str] | None:
         if hello.token != self.config.token:
@@ -136,25 +144,25 @@ class DevicePlane:
             refused = messages.Refused(0, ErrorCode.NOT_WELCOMED, why)
             self.router.send_raw(identity, refused)
             return
-        link.heard_s = time.monotonic()
+        link.asked_s = None
         arrival = link.incoming.accept(message.sequence)
         if arrival is not Arrival.NEXT:
             self.log.error("sequence", agent=link.name, arrival=arrival.value)
-            if arrival is not Arrival.GAP:
-                return
-            if run is not None:
-                run.agent_lost(link.name, f"messages before number {message.sequence} are missing")
+            if arrival is Arrival.GAP:
+                # What they said, a completion perhaps, is unknown for good.
+                self.router.lose(link, f"messages before its number {message.sequence} are missing")
+            return
         self._obey(link, message, run)
 
     def _obey(self, link: AgentLink, message: messages.DeviceToDaemon, run: Running | None) -> None:
         if isinstance(message, messages.HeartbeatReply):
             link.counters = message.counters
         elif isinstance(message, messages.Goodbye):
-            self.router.lose(link, f"it said goodbye: {message.reason}")
+            self.router.lose(link, f"it said goodbye: {message.reason}", kill=False)
         elif isinstance(message, messages.ErrorReport):
             self.log.error("agent_reports", agent=link.name, code=message.code, why=message.why)
             if run is not None:
-                run.agent_lost(link.name, f"it reports: {message.why}")
+                run.fail(RunEnd.FAILED, f"agent {link.name} reports: {message.why}")
         elif run is not None:
             for error in run.from_agent(link, message):
                 self.log.error("agent_broke_protocol", agent=link.name, why=error.why)

@@ -6,8 +6,11 @@ No send blocks: what a full pipe does not take waits in the link's own queue, up
 from __future__ import annotations
 
 import os
+import select
+import signal
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
 import zmq
@@ -29,15 +32,22 @@ QUEUE_MESSAGES_MAX = 4096
 
 
 class AgentLink:
-    """One agent: who it is, what was sent and heard, and how it can be seen to die."""
+    """One agent: who it is, what was sent and heard, and how it can be seen to die.
 
-    def __init__(self, identity: bytes, name: str, number: int, pid: int, now: float) -> None:
+    ``asked_s`` is since when it owes a sign of life. A lost agent's process is killed if it is
+    its ``own_process``: stopped and let go again, it would still store into memory that others use.
+    """
+
+    def __init__(
+        self, identity: bytes, name: str, number: int, pid: int, *, own_process: bool
+    ) -> None:
         """Welcome an agent; its process is watched if it runs on this host."""
         self.identity = identity
         self.name = name
         self.number = number
         self.pid = pid
-        self.heard_s = now
+        self.own_process = own_process
+        self.asked_s: float | None = None
         self.beats = 0
         self.loaded = False
         self.counters: dict[str, int] = {}
@@ -46,9 +56,20 @@ class AgentLink:
         self.queue: deque[bytes] = deque()
         self.pidfd = _pidfd(pid)
 
-    def close(self) -> None:
+    def has_ended(self) -> bool:
+        """Whether the process is known to have ended."""
+        if self.pidfd is None:
+            return False
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def close(self, *, kill: bool = False) -> None:
         """Stop watching the process."""
         if self.pidfd is not None:
+            if kill and self.own_process:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
             os.close(self.pidfd)
             self.pidfd = None
 
@@ -58,6 +79,14 @@ def _pidfd(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except OSError:  # Another host's or container's process: heartbeats must do.
         return None
+
+
+def _peer_process(frame: zmq.Frame) -> int:
+    """Who sent a frame, by the credentials of its Unix socket: ``localhost:uid:gid:pid``."""
+    try:
+        return int(str(frame["Peer-Address"]).split(":")[3])
+    except (zmq.ZMQError, IndexError, ValueError):
+        return 0
 
 
 def is_readable(socket: zmq.Socket[bytes]) -> bool:
@@ -76,18 +105,26 @@ class DeviceRouter:
         self.links: dict[bytes, AgentLink] = {}
         self.lost: list[tuple[AgentLink, str]] = []
 
-    def receive(self) -> Iterator[tuple[bytes, DeviceToDaemon | RemoteProtocolError]]:
-        """Every message that is there now, decoded, with its sender's identity."""
+    def receive(self) -> Iterator[tuple[bytes, DeviceToDaemon | RemoteProtocolError, int]]:
+        """Every message that is there now, decoded, with its sender's identity.
+
+        The number is the process of a sender that is no agent (yet), as the system knows it; 0 when
+        it does not, or when the sender is an agent.
+        """
         socket = self.socket
         while is_readable(socket):
             identity = socket.recv(_NOBLOCK)
-            data = socket.recv(_NOBLOCK)
+            if identity in self.links:
+                data, pid = socket.recv(_NOBLOCK), 0
+            else:
+                frame = socket.recv(_NOBLOCK, copy=False)
+                data, pid = frame.bytes, _peer_process(frame)
             while socket.get(_MORE):
                 data += socket.recv(_NOBLOCK)
             try:
-                yield identity, codec.decode_device_to_daemon(data)
+                yield identity, codec.decode_device_to_daemon(data), pid
             except RemoteProtocolError as error:
-                yield identity, error
+                yield identity, error, pid
 
     def send(self, link: AgentLink, message: DeviceMessage) -> None:
         """Number a message and send it, or queue it behind what waits already."""
@@ -118,9 +155,11 @@ class DeviceRouter:
                 return
             link.queue.popleft()
 
-    def lose(self, link: AgentLink, why: str) -> None:
+    def lose(self, link: AgentLink, why: str, *, kill: bool = True) -> None:
         """Take an agent out; what it may still hold is the caller's matter."""
         if self.links.pop(link.identity, None) is not None:
+            if link.has_ended():
+                why = "its process has ended"
             link.queue.clear()
-            link.close()
+            link.close(kill=kill)
             self.lost.append((link, why))

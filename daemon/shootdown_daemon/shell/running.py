@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from shootdown_daemon.machine.disciplines import Discipline
@@ -56,9 +58,6 @@ class Running:
         self.folder = Path(request.history) if request.history else None
         self.history: HistoryWriter | None = None
         self.histories: list[str] = []
-        if self.folder is not None:
-            self.histories.append(str(self.folder / "daemon.history"))
-            self.history = HistoryWriter(self.folder / "daemon.history", "daemon")
         self._sequence = 0
         kind = GatedRun if request.schedule else LiveRun
         self.live = kind(
@@ -87,7 +86,8 @@ class Running:
         self._flags = int(flags)
         self._limits_s = 0.0
         self._sent_ns: dict[tuple[int, int], int] = {}
-        self._keep_facts()
+        if self.folder is not None:
+            self._open_history(self.folder)
         for link in self.links.values():
             self._load(link)
 
@@ -110,15 +110,13 @@ class Running:
             self._end_when_unloaded()
             return False
         made = 0
-        try:
+        with self._failing():
             for what, bank in self.live.advance():
                 self._tell(what, bank)
             made = self.live.make_steps(steps)
             if not made:
                 self.live.flight.try_again()
                 made = self.live.make_steps(steps)
-        except (HistoryError, Divergence) as error:
-            self.fail(RunEnd.FAILED, str(error))
         self._send_outbox()
         if isinstance(self.live, GatedRun):
             self._send_grants(self.live)
@@ -126,6 +124,20 @@ class Running:
         if self.live.over and not self.unloading_s:
             self._unload()
         return made > 0
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """An error in here ends the run, never the daemon: it may come from a user's discipline."""
+        try:
+            yield
+        except (HistoryError, Divergence) as error:
+            self.fail(RunEnd.FAILED, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is reported and traced
+            traceback.print_exception(error)
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            what = f"{type(error).__name__}: {error}"
+            place = f"{Path(where.filename).name}, line {where.lineno}"
+            self.fail(RunEnd.FAILED, f"{what} ({place}; the log has the rest)")
 
     def abort(self, end: RunEnd, why: str) -> None:
         """Begin no other batch; the run ends when those under way are over."""
@@ -154,18 +166,24 @@ class Running:
         self, link: AgentLink, message: messages.DeviceToDaemon
     ) -> Iterator[messages.ErrorReport]:
         """Take in what an agent sends; gives what it did wrong."""
-        if isinstance(message, messages.InvalidateCompletion):
+        if self.links.get(link.number) is not link:
+            return  # It joined when this run had begun.
+        if isinstance(message, messages.ProgramUnloaded):
+            if message.program_number == self.number:
+                link.loaded = False
+                link.counters = message.counters
+        elif self.unloading_s:
+            return
+        elif isinstance(message, messages.InvalidateCompletion):
             yield from self._completions(link, message)
         elif isinstance(message, messages.PageRequests):
             yield from self._page_requests(link, message)
-        elif isinstance(message, messages.Granted):
-            if isinstance(self.live, GatedRun) and self.live.asked:
-                self._take_granted(self.live, message)
-        elif isinstance(message, messages.ProgramUnloaded):
-            link.loaded = False
-            link.counters = message.counters
+        elif isinstance(self.live, GatedRun) and isinstance(message, messages.Granted):
+            self._take_granted(self.live, message)
 
     def _take_granted(self, live: GatedRun, message: messages.Granted) -> None:
+        if not live.asked:
+            return
         try:
             live.granted(message.step, made=message.made)
         except Divergence as error:
@@ -195,12 +213,17 @@ class Running:
     ) -> Iterator[messages.ErrorReport]:
         for completion in message.completions:
             device = self.live.device_number(link.number, completion.device)
+            # A number past the program's devices would be another agent's.
+            known = completion.device < len(self.program.devices)
             itags = completion.itags
             while itags:
                 itag = (itags & -itags).bit_length() - 1
                 itags &= itags - 1
-                self._sent_ns.pop((device, itag), None)
-                if not self.live.completion(device, itag):
+                expected = known and self._sent_ns.pop((device, itag), None) is not None
+                if expected:
+                    with self._failing():
+                        self.live.completion(device, itag)
+                else:
                     why = f"ITag {itag} of device {completion.device} is not in use"
                     yield messages.ErrorReport(0, ErrorCode.UNEXPECTED_COMPLETION, why)
 
@@ -209,6 +232,8 @@ class Running:
     ) -> Iterator[messages.ErrorReport]:
         for asked in message.requests:
             kslot = self.live.slot_with(asked.pasid)
+            if kslot is not None and not self._serves(link, asked.device, kslot.index):
+                kslot = None
             site = kslot and next(
                 (
                     s
@@ -225,12 +250,17 @@ class Running:
             request = PageRequest(device, asked.pasid, site.index, asked.write, asked.prgi)
             self.live.page_request(kslot.index, request)
 
+    def _serves(self, link: AgentLink, device: int, slot: int) -> bool:
+        """Whether an agent plays a device in a slot, and so was granted its PASIDs."""
+        serving = self.live.serving(slot)
+        return device < len(serving) and serving[device] == link.number
+
     # To agents
 
-    def _keep_facts(self) -> None:
-        """Write beside the histories what a judge needs to know of them."""
-        if self.folder is None:
-            return
+    def _open_history(self, folder: Path) -> None:
+        """Open the history, and write beside it what a judge needs to know of it."""
+        self.histories.append(str(folder / "daemon.history"))
+        self.history = HistoryWriter(folder / "daemon.history", "daemon")
         facts = {
             "scenario": self.program.name,
             "discipline": self.request.discipline,
@@ -238,7 +268,7 @@ class Running:
             "agents": [link.name for link in self.links.values()],
             "instances_per_batch": len(self.live.banks[0].slots),
         }
-        (self.folder / FACTS_FILE).write_text(json.dumps(facts) + "\n")
+        (folder / FACTS_FILE).write_text(json.dumps(facts) + "\n")
 
     def _load(self, link: AgentLink) -> None:
         path = "" if self.folder is None else str(self.folder / f"{link.name}.history")
@@ -341,12 +371,11 @@ class Running:
         for (device, itag), sent_ns in self._sent_ns.items():
             if now_ns - sent_ns > late_ns:
                 agent, number = self.live.agent_and_device(device)
-                name = self.links[agent].name if agent in self.links else str(agent)
-                why = (
-                    f"device {number} of agent {name} has not completed ITag {itag} for "
-                    f"{self.config.completion_timeout_ms} ms"
-                )
-                self.fail(RunEnd.FAILED, why)
+                limit = self.config.completion_timeout_ms
+                why = f"device {number} has not completed ITag {itag} for {limit} ms"
+                link = self.links[agent]
+                self.router.lose(link, why)
+                self.agent_lost(link.name, why)
                 return
         limit_ns = self.config.drain_timeout_ms * 1_000_000
         for bank in self.live.banks:
@@ -365,17 +394,19 @@ class Running:
                 self.history.close()
         except HistoryError as error:
             self.end, self.why = RunEnd.FAILED, str(error)
+        self.history = None
         for link in list(self.links.values()):
             self.router.send(link, messages.UnloadProgram(0, self.number))
 
     def _end_when_unloaded(self) -> None:
-        waiting = [link.name for link in self.links.values() if link.loaded]
-        if not waiting:
-            self.ended = True
-        elif time.monotonic() - self.unloading_s > UNLOAD_S:
-            self.end = RunEnd.FAILED
-            self.why = f"{', '.join(waiting)} did not close the history within {UNLOAD_S:.0f} s"
-            self.ended = True
+        waiting = [link for link in self.links.values() if link.loaded]
+        if waiting and time.monotonic() - self.unloading_s > UNLOAD_S:
+            why = f"it did not close its history within {UNLOAD_S:.0f} s"
+            for link in waiting:
+                self.router.lose(link, why)
+                self.end, self.why = RunEnd.AGENT_LOST, f"agent {link.name} is lost: {why}"
+            waiting = []
+        self.ended = not waiting
 
     def _record(self, begin: int, end: int, instance: int, task: str, record: AnyRecord) -> None:
         if self.history is None:

@@ -129,7 +129,8 @@ class Daemon:
             self.control.progress(run)
 
     def _beat(self, now: float) -> None:
-        self.devices.beat(now)
+        self.devices.lose_silent(now)
+        self.devices.ask(now)
         self._watch_processes()
         for link, why in self.devices.take_lost():
             self.log.error("agent_lost", agent=link.name, pid=link.pid, why=why)
@@ -140,14 +141,9 @@ class Daemon:
     def _watch_processes(self) -> None:
         if self._owner is not None and _has_ended(self._owner) and not self.stopping:
             self.stop("the command that started it has ended")
-        watched = {link.pidfd: link for link in self.devices.links() if link.pidfd is not None}
-        if not watched:
-            return
-        poll = select.poll()
-        for pidfd in watched:
-            poll.register(pidfd, select.POLLIN)
-        for pidfd, _ in poll.poll(0):
-            self.devices.router.lose(watched[pidfd], "its process has ended")
+        for link in self.agents():
+            if link.has_ended():
+                self.devices.router.lose(link, "its process has ended")
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.stop(f"signal {signal.Signals(number).name}")

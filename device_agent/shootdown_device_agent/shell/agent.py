@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from shootdown_protocol import ats_range, codec, messages
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, ShootdownError
 from shootdown_protocol.fence import full_fence
 from shootdown_protocol.history import AnyRecord, Stamped
+from shootdown_protocol.limits import PRGI_MAX
 from shootdown_protocol.memory import PAGE_SHIFT
 from shootdown_protocol.segment import Segment
 from shootdown_protocol.sequence import Arrival, SequenceCheck
@@ -48,12 +50,16 @@ CONNECT_MS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """What an agent is told when it starts; ``make_device`` None makes the right device."""
+    """What an agent is told when it starts; ``make_device`` None makes the right device.
+
+    ``own_process``: its process is nothing else, so it may be killed once the agent is lost.
+    """
 
     endpoint: str
     name: str
     token: str = field(repr=False)
     make_device: DeviceMaker | None = None
+    own_process: bool = True
 
 
 class Log(Protocol):
@@ -99,6 +105,7 @@ class Agent:
         self._records = 0
         self._groups: dict[tuple[int, int], tuple[int, int]] = {}
         self._free_prgis: dict[int, list[int]] = {}
+        self._held_back: dict[int, deque[PageRequest]] = {}
         self.welcome = self._greet()
         self.segment = Segment.attach(self.welcome.segment, self.welcome.segment_generation)
         self._daemon = self._watch_daemon()
@@ -111,8 +118,19 @@ class Agent:
         except AgentEnd as end:
             self.log.info("ended", why=end.why)
             return end.status
+        except ShootdownError as error:
+            self._give_up(str(error))
+            return 4
+        except Exception as error:
+            self._give_up(f"{type(error).__name__}: {error}")
+            raise
         finally:
             self.close()
+
+    def _give_up(self, why: str) -> None:
+        """Tell the daemon why this agent cannot go on."""
+        self.log.info("gave_up", why=why)
+        self.send(messages.Goodbye(0, why[:2000]))
 
     def go_round(self) -> None:
         """One round: messages, steps, what they send."""
@@ -171,7 +189,7 @@ class Agent:
             self.config.token,
             self.config.name,
             os.getpid(),
-            (messages.SHARED_MEMORY,),
+            (messages.SHARED_MEMORY, *(messages.OWN_PROCESS,) * self.config.own_process),
         )
         self.send(hello)
         codec.prepare(codec.decode_device_from_daemon)
@@ -239,6 +257,8 @@ class Agent:
             self._load(message)
         elif isinstance(message, messages.Goodbye):
             raise AgentEnd(f"the daemon said goodbye: {message.reason}", 0)
+        elif isinstance(message, messages.Refused):
+            raise AgentEnd(f"no member any more: {message.why}", 4)
         elif isinstance(message, messages.ErrorReport):
             self.log.info("daemon_reports", code=message.code, why=message.why)
         elif run is None:
@@ -262,6 +282,8 @@ class Agent:
         from shootdown_device_agent.shell.batches import AgentRun  # noqa: PLC0415
         from shootdown_protocol.history_file import HistoryWriter  # noqa: PLC0415
 
+        if self.run is not None:
+            self._close_history()
         if load.history:
             self.history = HistoryWriter(Path(load.history), self.config.name)
         self._records = 0
@@ -276,7 +298,8 @@ class Agent:
         )
         if self.history is not None:
             self.run.on_batch_end = self.history.flush
-        self._free_prgis = {device: list(range(512)) for device in load.devices}
+        self._free_prgis = {device: list(range(PRGI_MAX + 1)) for device in load.devices}
+        self._held_back = {device: deque() for device in load.devices}
         self._groups.clear()
         self.log.info("program_loaded", scenario=load.program.name)
 
@@ -284,10 +307,14 @@ class Agent:
         assert self.run is not None
         counters = {"records": self._records, "steps": self.run.runner.steps}
         number = self.run.number
+        self._close_history()
+        self.run = None
+        self.send(messages.ProgramUnloaded(0, number, self._records, counters))
+
+    def _close_history(self) -> None:
         if self.history is not None:
             self.history.close()
-        self.run = self.history = None
-        self.send(messages.ProgramUnloaded(0, number, self._records, counters))
+        self.history = None
 
     def _grant(self, run: AgentRun, grant: messages.Grant) -> None:
         step, made = run.grant(grant.task, grant.step)
@@ -313,6 +340,10 @@ class Agent:
                 self.send(messages.ErrorReport(0, ErrorCode.UNEXPECTED_RESPONSE, why))
                 continue
             self._free_prgis[response.device].append(response.prgi)
+            held_back = self._held_back[response.device]
+            if held_back:
+                request = self._page_request(run, held_back.popleft())
+                self.send(messages.PageRequests(0, (request,)))
             answer = messages.PageResponseCode(response.code).name.lower()
             run.respond(response.device, *group, answer)
 
@@ -320,7 +351,9 @@ class Agent:
         vectors: dict[int, int] = {}
         requests: list[messages.PageRequest] = []
         for channel, message in run.store.outbox:
-            if isinstance(message, PageRequest):
+            if isinstance(message, PageRequest) and not self._free_prgis[message.device]:
+                self._held_back[message.device].append(message)
+            elif isinstance(message, PageRequest):
                 requests.append(self._page_request(run, message))
             else:
                 assert isinstance(message, int)
@@ -369,7 +402,10 @@ class Agent:
             poll.register(self._daemon, select.POLLIN)
             if poll.poll(0):
                 raise AgentEnd("the daemon's process has ended", 4)
-        if silent_ms > self.welcome.heartbeat_limit_ms:
+        # After a pause of this process the daemon's messages may be here and not yet be told of.
+        if silent_ms > self.welcome.heartbeat_limit_ms and not self.socket.poll(
+            self.welcome.heartbeat_ms
+        ):
             limit = self.welcome.heartbeat_limit_ms
             raise AgentEnd(f"the daemon was silent for {silent_ms:.0f} ms (limit {limit} ms)", 4)
 
