@@ -41,9 +41,9 @@ class Testbed:
     ``frames`` is the size of physical memory in 4 KiB frames, a power of two.
     ``instances_per_batch`` run between two points where all caches are drained; at most
     ``window`` of them are in flight at once. ``walk_by_level`` makes a table walk one step a
-    level. A process that shows no heartbeat for ``heartbeat_limit_ms`` is taken for dead; an
-    invalidation that is not completed in ``completion_timeout_ms`` is resent once, then its
-    device is quarantined; a batch that is not over after ``drain_timeout_ms`` has failed.
+    level. A process that shows no heartbeat for ``heartbeat_limit_ms`` is taken for dead, and so
+    is an agent that has not completed an invalidation in ``completion_timeout_ms``; a batch that
+    is not over after ``drain_timeout_ms`` has failed.
     """
 
     __test__: ClassVar[bool] = False  # as above
