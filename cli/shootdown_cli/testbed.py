@@ -17,15 +17,17 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shootdown_cli import places
 from shootdown_cli.places import TestbedRecord
 from shootdown_daemon.shell.config import DaemonConfig
 from shootdown_daemon.shell.log import ProcessLog
 from shootdown_daemon.shell.server import serve as serve_daemon
-from shootdown_device_agent.shell.agent import AgentConfig
-from shootdown_device_agent.shell.agent import serve as serve_agent
 from shootdown_verify.testbed import Testbed
+
+if TYPE_CHECKING:
+    from shootdown_device_agent.shell.agent import AgentConfig
 
 LOST_S = 1.0
 """How long the others may take to notice, beyond the heartbeat limit, that one has died."""
@@ -174,10 +176,13 @@ def start(
     config = daemon_config(testbed, record, logs, None if stays else os.getpid())
     generation = time.time_ns() % (1 << 48)
     ready, tell = os.pipe()
-    gc.collect()
-    gc.freeze()
     try:
+        gc.freeze()  # What is there now stays: no collection need look at it, here or in a child.
         processes.pids["daemon"] = _fork("daemon", logs, tell, partial(_daemon, config, generation))
+        # While the daemon makes the shared memory.
+        from shootdown_device_agent.shell.agent import AgentConfig
+
+        gc.freeze()
         for number in range(testbed.agents):
             agent = f"agent{number}"
             agent_config = AgentConfig(config.device_endpoint, agent, record.token)
@@ -188,13 +193,12 @@ def start(
         record.save()
         agents = {name: pid for name, pid in processes.pids.items() if name != "daemon"}
         write_pids(pids_file, record.daemon, agents)
-        _wait_ready(processes, ready, 1 + testbed.agents, given_up)
+        _wait_ready(processes, ready, testbed.agents, given_up)
     except BaseException:
         processes.end(0.0)
         raise
     finally:
         os.close(ready)
-        gc.unfreeze()
     return processes
 
 
@@ -235,7 +239,7 @@ def last_words(logs: Path) -> list[str]:
 
 
 def _fork(name: str, logs: Path, tell: int, main: Callable[[Callable[[bytes], None]], int]) -> int:
-    """Start a process; it tells by one byte that it is ready or has failed."""
+    """Start a process; an agent tells by one byte that it is ready, any process that it failed."""
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -270,10 +274,13 @@ def _tell(tell: int, byte: bytes) -> None:
 
 def _daemon(config: DaemonConfig, generation: int, told: Callable[[bytes], None]) -> int:
     places.hold_lock(config.directory)
-    return serve_daemon(config, generation, lambda: told(READY))
+    # That it is ready is told by its agents, once it has welcomed them.
+    return serve_daemon(config, generation, lambda: told(b""))
 
 
 def _agent(config: AgentConfig, logs: Path, told: Callable[[bytes], None]) -> int:
+    from shootdown_device_agent.shell.agent import serve as serve_agent
+
     log = ProcessLog(logs, config.name)
     status = serve_agent(config, log, lambda: told(READY))
     log.close()
