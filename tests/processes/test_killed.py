@@ -193,8 +193,9 @@ def test_ctrl_c_twice_gives_the_run_up(ground: Ground) -> None:
     until(lambda: counter(ground, command, "instances") > 0, "a batch is over")
     os.kill(command.pids()["agent0"], signal.SIGSTOP)
     command.signal(signal.SIGINT)
-    assert command.process.stderr is not None
-    until(lambda: "once more" in command.process.stderr.readline(), "it says what it waits for")
+    errors = command.process.stderr
+    assert errors is not None
+    until(lambda: "once more" in errors.readline(), "it says what it waits for")
 
     command.signal(signal.SIGINT)
     ended = command.end()
