@@ -1,0 +1,221 @@
+"""Peers that break the protocol: each is refused or lost by name, and the daemon goes on."""
+
+from __future__ import annotations
+
+import socket
+
+import msgspec
+import pytest
+import zmq
+from tests.processes.ground import Command, Ground, until
+from tests.processes.raw_agent import RawAgent
+
+from shootdown_protocol import codec, messages
+from shootdown_protocol.errors import ErrorCode
+from shootdown_protocol.limits import DEVICE_MESSAGE_BYTES_MAX
+
+GARBAGE = [
+    b"",
+    b"\xc1",
+    b"\xff" * 3,
+    b"\x93\x01",
+    b"\x82\xa4type\xa6status",
+    bytes(range(256)) * 20,
+    msgspec.msgpack.encode([99, 0]),
+    msgspec.msgpack.encode([1, 0, "not a version", "t", "n", 1, []]),
+    msgspec.msgpack.encode([24, 0, 1]),
+    msgspec.msgpack.encode({"type": "run", "request": -1}),
+    msgspec.msgpack.encode({"type": "status", "request": 1, "protocol_version": 77}),
+    b"\x91" * 5000,
+    bytes(DEVICE_MESSAGE_BYTES_MAX + 1),
+]
+
+
+def alone(ground: Ground, name: str = "raw") -> Command:
+    """A daemon in the foreground that no agent has joined yet."""
+    ground.names.add(name)
+    command = ground.start("daemon", str(ground.testbed()), "--name", name)
+    until((ground.folder(name) / "control").exists, "the daemon is there")
+    ground.status(name)
+    return command
+
+
+def names(ground: Ground, name: str = "raw") -> list[str]:
+    """Members of a testbed."""
+    return [process.name for process in ground.status(name).processes[1:]]
+
+
+def end(ground: Ground) -> None:
+    """The daemon still obeys, and ends in order."""
+    assert ground.do("down").status == 0
+    assert ground.commands[0].end().status == 0
+
+
+@pytest.mark.parametrize("plane", ["device", "control"])
+def test_garbage_never_ends_the_daemon(ground: Ground, plane: str) -> None:
+    """Whatever bytes come, in however many frames, the daemon answers and goes on."""
+    alone(ground)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    dealer = context.socket(zmq.DEALER)
+    dealer.connect(f"ipc://{ground.folder('raw') / plane}")
+
+    for data in GARBAGE:
+        dealer.send(data)
+        dealer.send_multipart([data, data])
+
+    answered = 0
+    while answered < 2 * len(GARBAGE) and dealer.poll(10_000):
+        dealer.recv()
+        answered += 1
+    dealer.close(linger=0)
+    context.term()
+    assert answered == 2 * len(GARBAGE)
+    end(ground)
+
+
+@pytest.mark.parametrize("plane", ["device", "control"])
+def test_a_peer_that_does_not_speak_zeromq_is_dropped(ground: Ground, plane: str) -> None:
+    """Bytes that are not even ZeroMQ's close that connection, and nothing else."""
+    alone(ground)
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.connect(str(ground.folder("raw") / plane))
+        raw.sendall(b"GET / HTTP/1.1\r\n\r\n" * 100)
+
+        assert names(ground) == []
+
+    end(ground)
+
+
+def test_a_wrong_token_is_refused(ground: Ground) -> None:
+    """Who does not know the testbed's token is told so and is no member."""
+    alone(ground)
+    with RawAgent(ground.folder("raw")) as agent:
+        agent.hello(token="guessed")  # noqa: S106 - a wrong one
+
+        assert agent.hear(messages.Refused).code == ErrorCode.WRONG_TOKEN
+        assert names(ground) == []
+    end(ground)
+
+
+def test_a_name_is_taken_once(ground: Ground) -> None:
+    """A second agent of one name is refused, and the first stays a member."""
+    alone(ground)
+    with RawAgent(ground.folder("raw")) as first, RawAgent(ground.folder("raw")) as second:
+        first.join("twin")
+        second.hello("twin")
+
+        assert second.hear(messages.Refused).code == ErrorCode.NAME_TAKEN
+        assert names(ground) == ["twin"]
+    end(ground)
+
+
+def test_an_agent_must_be_welcomed_before_it_speaks(ground: Ground) -> None:
+    """A message of a peer that never said hello is refused."""
+    alone(ground)
+    with RawAgent(ground.folder("raw")) as agent:
+        agent.send(messages.Goodbye(0, "never here"))
+
+        assert agent.hear(messages.Refused).code == ErrorCode.NOT_WELCOMED
+    end(ground)
+
+
+def test_a_gap_in_an_agents_numbers_is_its_end(ground: Ground) -> None:
+    """What the missing messages said is unknown, so the agent is a member no more."""
+    alone(ground)
+    with RawAgent(ground.folder("raw")) as agent:
+        agent.join()
+        agent.send(messages.HeartbeatReply(0, 1, {}), sequence=7)
+
+        until(lambda: names(ground) == [], "it is taken out")
+
+        agent.send(messages.HeartbeatReply(0, 1, {}))
+        assert agent.hear(messages.Refused).code == ErrorCode.NOT_WELCOMED
+    end(ground)
+
+
+def test_a_repeated_message_is_not_obeyed(ground: Ground) -> None:
+    """A number that was seen before is passed over; here it would have ended the membership."""
+    alone(ground)
+    with RawAgent(ground.folder("raw")) as agent:
+        agent.join()
+        agent.send(messages.Goodbye(0, "a repetition"), sequence=0)
+        agent.send(messages.HeartbeatReply(0, 1, {"steps": 5}))
+
+        until(lambda: ground.status("raw").processes[-1].counters == {"steps": 5}, "it is heard")
+
+        assert names(ground) == ["raw"]
+    end(ground)
+
+
+def test_an_agent_without_a_sign_of_life_is_lost_and_not_killed(ground: Ground) -> None:
+    """A process that did not say that it is its own to be killed lives on: it is this test's."""
+    alone(ground)
+    with RawAgent(ground.folder("raw")) as agent:
+        welcome = agent.join()
+
+        until(lambda: names(ground) == [], "it is taken out")
+
+        assert welcome.heartbeat_limit_ms == 2000
+    end(ground)
+
+
+def test_an_agent_cannot_reach_past_what_it_was_granted(ground: Ground) -> None:
+    """Neither PASIDs nor ITags nor devices of others: each is an error that names it."""
+    alone(ground)
+    with RawAgent(ground.folder("raw")) as agent:
+        agent.join()
+        run = ground.start_run("cow-two-pages", "--on", "raw")
+        begin = agent.hear(messages.BatchBegin)
+        pasid = begin.slots[0].pasids[0]
+        requests = [
+            (9999, 0, ErrorCode.PASID_NOT_GRANTED),
+            (pasid, 63, ErrorCode.PASID_NOT_GRANTED),
+        ]
+        for granted, device, code in requests:
+            asked = messages.PageRequest(device, granted, 0x1000, 0, True, True, False)
+            agent.send(messages.PageRequests(0, (asked,)))
+            assert agent.hear(messages.ErrorReport).code == code
+        for device in (0, 63):
+            done = messages.ItagCompletion(device, 1 << 31, 1)
+            agent.send(messages.InvalidateCompletion(0, (done,)))
+            assert agent.hear(messages.ErrorReport).code == ErrorCode.UNEXPECTED_COMPLETION
+
+        agent.send(messages.Goodbye(0, "enough"))
+
+        ended = run.end()
+        assert (ended.status, "it said goodbye: enough" in ended.told["error"]) == (4, True), ended
+    end(ground)
+
+
+def test_an_agent_that_complains_ends_the_run(ground: Ground) -> None:
+    """When an agent reports that messages to it were lost, the run cannot be judged: it fails."""
+    alone(ground)
+    with RawAgent(ground.folder("raw")) as agent:
+        agent.join()
+        run = ground.start_run("cow-two-pages", "--on", "raw")
+        number = agent.hear(messages.LoadProgram).program_number
+        agent.send(messages.ErrorReport(0, ErrorCode.SEQUENCE_GAP, "message 3 is missing"))
+        agent.hear(messages.UnloadProgram)
+        agent.send(messages.ProgramUnloaded(0, number, 0, {}))
+
+        ended = run.end()
+
+        assert ended.status == 4, ended
+        assert "agent raw reports: message 3 is missing" in ended.told["error"]
+        assert names(ground) == ["raw"]
+    end(ground)
+
+
+def test_an_asker_that_is_gone_harms_nobody(ground: Ground) -> None:
+    """A control client that leaves before its answer costs the daemon nothing."""
+    alone(ground)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    for _ in range(20):
+        dealer = context.socket(zmq.DEALER)
+        dealer.connect(f"ipc://{ground.folder('raw') / 'control'}")
+        dealer.send(codec.encode_control(messages.Status(1, messages.PROTOCOL_VERSION)))
+        dealer.close(linger=50)
+    context.term()
+
+    assert names(ground) == []
+    end(ground)
