@@ -1,0 +1,152 @@
+"""An agent before a daemon that is played by hand: losses, repetitions, nonsense, silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.litmus.texts import minimal, read
+from tests.processes.ground import Command, Ground
+from tests.processes.raw_daemon import NAME, RawDaemon, raw_daemon
+
+from shootdown_protocol import messages
+from shootdown_protocol.errors import ErrorCode
+
+PROGRAM = read(minimal()).program
+
+
+@pytest.fixture
+def fake(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Iterator[RawDaemon]:
+    """A daemon that says what the test says."""
+    ground.names.add(NAME)
+    with raw_daemon(ground.runtime, monkeypatch) as made:
+        yield made
+
+
+def welcomed(ground: Ground, fake: RawDaemon) -> Command:
+    """An agent that the fake daemon has welcomed."""
+    command = ground.start("agent", "--name", "one", "--on", NAME)
+    fake.welcome()
+    return command
+
+
+def load(path: Path | str) -> messages.LoadProgram:
+    """A program to load, with a history at a path."""
+    return messages.LoadProgram(
+        sequence=0,
+        program_number=1,
+        program=PROGRAM,
+        slot_base=300,
+        slots=2,
+        devices=(0,),
+        history=str(path),
+    )
+
+
+def test_a_heartbeat_is_answered(ground: Ground, fake: RawDaemon) -> None:
+    """The answer names the beat; after a goodbye the agent ends in order."""
+    command = welcomed(ground, fake)
+    fake.send(messages.Heartbeat(0, 41))
+
+    assert fake.hear(messages.HeartbeatReply).beat == 41
+    fake.send(messages.Goodbye(0, "that was all"))
+    ended = command.end()
+
+    assert (ended.status, "that was all" in ended.output) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(5, ErrorCode.SEQUENCE_GAP), (0, ErrorCode.SEQUENCE_REPEATED)]
+)
+def test_a_doctored_number_is_reported(
+    ground: Ground, fake: RawDaemon, number: int, code: ErrorCode
+) -> None:
+    """A message after a loss, and one that came before, are each told to the daemon."""
+    command = welcomed(ground, fake)
+
+    fake.send(messages.Heartbeat(0, 1), sequence=number)
+
+    assert fake.hear(messages.ErrorReport).code == code
+    fake.send(messages.Goodbye(0, ""), sequence=9)
+    assert command.end().status == 0
+
+
+def test_nonsense_is_reported_and_survived(ground: Ground, fake: RawDaemon) -> None:
+    """Bytes that are no message cost the agent nothing."""
+    command = welcomed(ground, fake)
+    for data in (b"", b"\xc1", b"\x93\x63\x00\x00", bytes(1 << 21)):
+        fake.send_bytes(data)
+        assert fake.hear(messages.ErrorReport).why
+
+    fake.send(messages.Goodbye(0, ""))
+
+    assert command.end().status == 0
+
+
+def test_a_silent_daemon_is_given_up(ground: Ground, fake: RawDaemon) -> None:
+    """After the heartbeat limit the agent takes its daemon for dead, and exits with 4."""
+    command = welcomed(ground, fake)
+
+    ended = command.end()
+
+    assert ended.status == 4, ended
+    assert "the daemon was silent for" in ended.errors
+
+
+def test_a_refusal_later_on_ends_the_agent(ground: Ground, fake: RawDaemon) -> None:
+    """An agent that was taken out, and hears so, ends at once."""
+    command = welcomed(ground, fake)
+
+    fake.send(messages.Refused(0, ErrorCode.NOT_WELCOMED, "you were lost"))
+
+    ended = command.end()
+    assert (ended.status, "you were lost" in ended.errors) == (4, True), ended
+
+
+def test_memory_of_an_earlier_start_is_refused(ground: Ground, fake: RawDaemon) -> None:
+    """An agent does not map a segment of another generation than it was told."""
+    command = ground.start("agent", "--name", "one", "--on", NAME)
+    fake.welcome(generation=4)
+
+    ended = command.end()
+
+    assert (ended.status, "segment-generation" in ended.errors) == (4, True), ended
+
+
+def test_a_history_that_cannot_be_written_is_said(ground: Ground, fake: RawDaemon) -> None:
+    """An agent that cannot do what it is told says why as it goes."""
+    command = welcomed(ground, fake)
+
+    fake.send(load("/dev/null/no.history"))
+
+    assert "history-refused" in fake.hear(messages.Goodbye).reason
+    assert command.end().status == 4
+
+
+def test_what_was_not_asked_for_is_passed_over(ground: Ground, fake: RawDaemon) -> None:
+    """Batches, invalidations and unloading without a program change nothing."""
+    command = welcomed(ground, fake)
+    request = messages.InvalidateRequest(0, 3, 0x100, 0x5000, 0, 0)
+    fake.send(messages.Invalidate(0, (request,)))
+    fake.send(messages.UnloadProgram(0, 1))
+    fake.send(messages.BatchGo(0, 1))
+    fake.send(messages.Heartbeat(0, 2))
+
+    assert fake.hear(messages.HeartbeatReply).beat == 2
+    fake.send(messages.Goodbye(0, ""))
+    assert command.end().status == 0
+
+
+def test_an_invalidation_of_nothing_is_completed(ground: Ground, fake: RawDaemon) -> None:
+    """A device that holds nothing of a range has nothing to drain: it completes."""
+    command = welcomed(ground, fake)
+    fake.send(load(""))
+    request = messages.InvalidateRequest(0, 3, 0x100, 0x5000, 0, 0)
+
+    fake.send(messages.Invalidate(0, (request,)))
+
+    (completion,) = fake.hear(messages.InvalidateCompletion).completions
+    assert (completion.device, completion.itags) == (0, 1 << 3)
+    fake.send(messages.Goodbye(0, ""))
+    assert command.end().status == 0
