@@ -31,7 +31,7 @@ TESTBED = """\
 agents = {agents}
 frames = {frames}
 instances_per_batch = {instances_per_batch}
-window = 16
+window = {window}
 heartbeat_ms = 100
 heartbeat_limit_ms = {heartbeat_limit_ms}
 """
@@ -173,6 +173,7 @@ class Ground:
             "agents": 1,
             "frames": 4096,
             "instances_per_batch": 64,
+            "window": 16,
             "heartbeat_limit_ms": 2000,
         }
         name = "-".join(f"{key}{value}" for key, value in changes.items()) or "small"
