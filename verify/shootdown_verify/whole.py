@@ -46,6 +46,7 @@ def layout_for(program: Program, slots: int = 1) -> Layout:
 class Whole:
     """One instance of a program: `tasks` in the program's order, then servers.
 
+    ``prowlers`` are the names of those servers that move unasked and for ever.
     ``store`` is any store over `layout`; the state is laid out at once, caches warm.
     """
 
@@ -74,6 +75,7 @@ class Whole:
         self.devices = tuple(
             self._device(number, name, make_device) for number, name in enumerate(program.devices)
         )
+        self.prowlers: set[str] = set()
         self.tasks = self._tasks()
 
     def _device(self, number: int, name: str, make_device: DeviceMaker) -> Device:
@@ -107,4 +109,5 @@ class Whole:
         _, threads = device_columns.device_threads(self.program, self.slot, device.number)
         for thread in threads:
             what = self.program.speculation[thread.number - len(self.program.columns)]
+            self.prowlers.add(thread.name)
             yield device_columns.speculation_task(device, thread, what)
