@@ -122,4 +122,55 @@ def doctor(as_json: JsonOption = False) -> int:
     return work(as_json=as_json)
 
 
-COMMANDS = (run, up, status, down, daemon, agent, doctor)
+def explore(
+    scenarios: Annotated[list[str], Argument("Files, or names of shipped scenarios.")],
+    discipline: DisciplineOption = DISCIPLINE,
+    strategy: Annotated[
+        str,
+        Option(
+            "exhaustive, breadth-first, source-dpor, sleep-sets, preemptions, pct, pos, random."
+        ),
+    ] = "exhaustive",
+    preemptions: Annotated[int, Option("Bound of the strategy preemptions.", least=0)] = 3,
+    budget_runs: Annotated[int, Option("Most schedules to make.", least=1)] = 10_000,
+    budget_seconds: Annotated[int, Option("Longest search.", least=1)] = 60,
+    seed: Annotated[int, Option("Repeats what random strategies choose.", least=0)] = 0,
+    device: Annotated[str, Option("A device of your own, FILE.py:Class.")] = "",
+    out: OutOption = Path("out"),
+    as_json: JsonOption = False,
+) -> int:
+    """Try every order of a scenario's steps: the shortest counterexample, or a proof."""
+    from shootdown_cli.explore import ExploreOptions, explore_all
+    from shootdown_verify.explore import Budget
+
+    budget = Budget(seconds=budget_seconds, runs=budget_runs)
+    options = ExploreOptions(discipline, strategy, preemptions, budget, seed, device, out, as_json)
+    return explore_all(scenarios, options)
+
+
+def matrix(
+    operations: Annotated[str, Option("Rows, by operation, with commas; all if not said.")] = "",
+    disciplines: Annotated[str, Option("Columns, with commas; all if not said.")] = "",
+    html: Annotated[str, Option("Write a page that needs no network, too.")] = "",
+    out: OutOption = Path("out"),
+    as_json: JsonOption = False,
+) -> int:
+    """Explore every operation under every discipline, and say what rule follows."""
+    from shootdown_cli.matrix import matrix as work
+
+    return work(operations, disciplines, html, out, as_json=as_json)
+
+
+def replay(
+    file: Annotated[Path, Argument("A replay file.")],
+    live: Annotated[bool, Option("On real processes, step by step.", "--live")] = False,
+    verify: Annotated[int, Option("How often to make it happen.", least=1)] = 10,
+    as_json: JsonOption = False,
+) -> int:
+    """Make a counterexample happen again."""
+    from shootdown_cli.replay import replay as work
+
+    return work(file, verify, live=live, as_json=as_json)
+
+
+COMMANDS = (run, explore, matrix, replay, up, status, down, daemon, agent, doctor)

@@ -40,6 +40,8 @@ def parse(words: list[str]) -> Plain | None:
 def _values(command: Callable[..., int], words: list[str]) -> dict[str, object]:
     parameters = inspect.signature(command, eval_str=True).parameters
     declared = {name: get_args(each.annotation) for name, each in parameters.items()}
+    if any(kind == list[str] for kind, _ in declared.values()):
+        raise _Refused
     places = [name for name, (_, item) in declared.items() if isinstance(item, Argument)]
     flags = {
         item.flag or "--" + name.replace("_", "-"): name

@@ -45,6 +45,42 @@ class _Probe:
     store = put = fill_frame = copy_frame = send = emit = _write
 
 
+class _Trial:
+    """A store whose writes are kept from the real one, and forgotten with it."""
+
+    def __init__(self, store: LiveStore) -> None:
+        self._store = store
+        self._written: dict[object, object] = {}
+
+    def load(self, word: int) -> int:
+        value = self._written.get(word)
+        return value if isinstance(value, int) else self._store.load(word)
+
+    def get(self, cell: Cell) -> object:
+        return self._written[cell] if cell in self._written else self._store.get(cell)
+
+    def store(self, word: int, value: int) -> None:
+        self._written[word] = value
+
+    def put(self, cell: Cell, value: object) -> None:
+        self._written[cell] = value
+
+    def fill_frame(self, first_word: int, pattern: int) -> None:
+        """Forget it."""
+
+    def copy_frame(self, source_word: int, target_word: int) -> None:
+        """Forget it."""
+
+    def broken_word(self, first_word: int, pattern: int) -> int | None:
+        return self._store.broken_word(first_word, pattern)
+
+    def send(self, channel: Cell, message: object) -> None:
+        """Forget it."""
+
+    def emit(self, record: AnyRecord) -> None:
+        """Forget it."""
+
+
 class Runner:
     """Tasks over one live store. A task is *parked* while its guard is known to be false.
 
@@ -89,6 +125,13 @@ class Runner:
             self.wake()
         task.advance(result)
         return True
+
+    def can_step(self, task: Task) -> bool:
+        """Whether a task's guard is true now: finding out makes the step on a copy that is lost."""
+        request = task.request
+        assert request is not None
+        trial = _Trial(self.store)
+        return request.apply(trial, *request.arguments) is not BLOCKED
 
     def park(self, task: Task) -> bool:
         """Park a task whose guard was false; False when it must be tried again by turn."""

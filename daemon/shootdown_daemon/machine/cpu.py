@@ -323,6 +323,17 @@ class Cpu:
         """``get_ksm_page()``: the page of the same content that is to replace this one's."""
         return self._do("get_ksm_page", page_alloc.get_ksm_page, self.kslot.index, self.site.index)
 
+    def pages_identical(self, page: int, other: int) -> Awaitable[bool]:
+        """``pages_identical()``: compare two pages' words of this location."""
+        return self._do(
+            "pages_identical",
+            page_alloc.pages_identical,
+            self.memory,
+            self.site.word_offset,
+            page,
+            other,
+        )
+
     # Address space
 
     def vma_lookup(self) -> Awaitable[int]:

@@ -83,6 +83,14 @@ def clear_user_page(store: Store, memory: PhysicalMemory, slot: Slot, site: Site
     store.store(first + site.word_offset, word)
 
 
+def pages_identical(
+    store: Store, memory: PhysicalMemory, word_offset: int, page: int, other: int
+) -> bool:
+    """``pages_identical()``, of the one word that matters to the scenario."""
+    one = store.load(memory.first_word(page) + word_offset)
+    return one == store.load(memory.first_word(other) + word_offset)
+
+
 def get_ksm_page(store: Store, slot: int, location: int) -> int:
     """``get_ksm_page()``: take a reference to the page that is to replace a location's."""
     pfn = store.get(("kpage", slot, location))

@@ -48,7 +48,7 @@ class Client:
     """Who else is at work: lines of CPU1 and of DEV0 beside CPU0's operation on A.
 
     ``places`` are further locations, ``writes``: the device asks for write permission;
-    ``racy``: both sides store to A; ``child``: only for an operation that makes one.
+    ``racy``: both sides store to A (and nobody speculates, for the many orders of the stores); ``child``: only for an operation that makes one.
     """
 
     name: str
@@ -163,7 +163,8 @@ def _text(row: Row, state: str, client: Client, name: str) -> str:
     if state != "none":
         warm = intent if state in ("rw", "pinned") else ""
         init.append(f"atc DEV0 A{warm}")
-    init.append(f"speculate DEV0 A{intent}")
+        if not client.racy:
+            init.append(f"speculate DEV0 A{intent}")
     if row.copier:
         init.append("mmap_lock read")
     init += [f"bind {row.operation}", "reuse lifo"]

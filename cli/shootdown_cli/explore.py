@@ -1,0 +1,210 @@
+"""``shootdown explore``: every order of a scenario's steps, or as many as a budget allows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shootdown_cli import places
+from shootdown_cli.classes import load_device
+from shootdown_cli.exits import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_VIOLATION
+from shootdown_cli.run import load_scenario
+from shootdown_daemon.shell.disciplines import load_discipline
+from shootdown_device_agent.machine.device import Device
+from shootdown_protocol.errors import ErrorCode, UsageError
+from shootdown_verify.explore import Budget, Counterexample, Result, Strategy, Verdict, explore
+from shootdown_verify.judge.instance import judge_instance
+from shootdown_verify.litmus import Scenario
+from shootdown_verify.replay_file import Replay, count_occurrences, render_replay
+from shootdown_verify.report.timeline import render_timeline
+
+VERSION = "0.1.0"
+VACUOUS = "no translation could have been stale, so nothing was put to the test"
+
+
+@dataclass(frozen=True, slots=True)
+class ExploreOptions:
+    """What the command line said."""
+
+    discipline: str
+    strategy: str
+    preemptions: int
+    budget: Budget
+    seed: int
+    device: str
+    out: Path
+    as_json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """One scenario's result; ``reason`` says why it is inconclusive."""
+
+    scenario: Scenario
+    options: ExploreOptions
+    result: Result
+    replay: Path | None
+
+    @property
+    def reason(self) -> str:
+        """Why nothing follows from a search that found nothing."""
+        if self.result.verdict is Verdict.VIOLATION:
+            return ""
+        if not self.result.complete:
+            return f"stopped by {self.result.stopped_by or 'its strategy, which is not exhaustive'}"
+        return "" if self.result.hazards.stale_hits else VACUOUS
+
+    @property
+    def verdict(self) -> Verdict:
+        """The result's verdict, but never ok when nothing was put to the test."""
+        return Verdict.INCONCLUSIVE if self.reason else self.result.verdict
+
+    @property
+    def first(self) -> Counterexample | None:
+        """The counterexample to show."""
+        return self.result.counterexamples[0] if self.result.counterexamples else None
+
+    @property
+    def weakest_model(self) -> str | None:
+        """The weakest memory model that the counterexample breaks."""
+        if self.first is None:
+            return None
+        records = (*self.first.records, *self.first.aftermath)
+        judged = judge_instance(records, self.scenario.program, self.scenario.conditions)
+        return None if judged.weakest_model is None else judged.weakest_model.label
+
+
+def explore_all(names: Sequence[str], options: ExploreOptions) -> int:
+    """Explore one scenario after the other; the worst verdict gives the exit status."""
+    if options.strategy not in list(Strategy):
+        raise UsageError(
+            ErrorCode.USAGE,
+            seen=repr(options.strategy),
+            expected=", ".join(Strategy),
+            where="--strategy",
+        )
+    scenarios = [load_scenario(name) for name in names]
+    verdicts = [_explore(scenario, options) for scenario in scenarios]
+    if Verdict.VIOLATION in verdicts:
+        return EXIT_VIOLATION
+    return EXIT_INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else EXIT_OK
+
+
+def _explore(scenario: Scenario, options: ExploreOptions) -> Verdict:
+    result = explore(
+        scenario.program,
+        load_discipline(options.discipline),
+        conditions=scenario.conditions,
+        make_device=load_device(options.device) if options.device else Device,
+        strategy=Strategy(options.strategy),
+        preemptions=options.preemptions,
+        budget=options.budget,
+        seed=options.seed,
+    )
+    explored = Explored(scenario, options, result, _keep(scenario, options, result))
+    print(json.dumps(_object(explored)) if options.as_json else _text(explored))
+    return explored.verdict
+
+
+def _keep(scenario: Scenario, options: ExploreOptions, result: Result) -> Path | None:
+    """Write the first counterexample's replay file into a run directory."""
+    if not result.counterexamples:
+        return None
+    found = result.counterexamples[0]
+    replay = Replay(
+        version=VERSION,
+        scenario=scenario.name,
+        digest=scenario.digest,
+        discipline=options.discipline,
+        device=options.device,
+        seed=options.seed,
+        verdict=f"{found.findings[0].check} {found.findings[0].title}",
+        outcome=judge_instance(
+            (*found.records, *found.aftermath), scenario.program, scenario.conditions
+        ).outcome,
+        text=scenario.text,
+        steps=count_occurrences((step.task, step.step) for step in found.steps),
+    )
+    path = places.new_run_directory(options.out, scenario.name) / f"{scenario.name}.replay"
+    path.write_text(render_replay(replay))
+    return path
+
+
+def _object(explored: Explored) -> dict[str, object]:
+    result, first = explored.result, explored.first
+    return {
+        "command": "explore",
+        "scenario": explored.scenario.name,
+        "discipline": explored.options.discipline,
+        "strategy": result.strategy.value,
+        "verdict": explored.verdict.value,
+        "complete": result.complete,
+        "states": result.states,
+        "traces": result.traces,
+        "blocked": result.blocked,
+        "steps": result.steps,
+        "preemptions": result.preemptions,
+        "shortest_steps": result.shortest_steps,
+        "shortest": result.shortest,
+        "weakest_model": explored.weakest_model,
+        "findings": [
+            {"check": each.check, "title": each.title, "task": each.task, "why": each.sentence}
+            for each in result.findings
+        ],
+        "hazards": {
+            "accesses": result.hazards.accesses,
+            "hits": result.hazards.hits,
+            "stale_hits": result.hazards.stale_hits,
+            "overlapping": result.hazards.overlapping,
+        },
+        "bounds": [
+            {"depth": b.depth, "runs": b.runs, "miss_probability": b.miss} for b in result.bounds
+        ],
+        "reason": explored.reason or None,
+        "elapsed_s": round(result.elapsed_s, 4),
+        "counterexample": [
+            {"task": step.task, "step": step.step, "effect": step.effect}
+            for step in (first.steps if first else ())
+        ],
+        "replay": None if explored.replay is None else str(explored.replay),
+    }
+
+
+def _text(explored: Explored) -> str:
+    result, first = explored.result, explored.first
+    under = f"{explored.scenario.name} under {explored.options.discipline}"
+    work = f"{result.states:,} states" if result.states else f"{result.traces:,} traces"
+    took = f"after {result.elapsed_s:.2f} s ({work})"
+    if first is None:
+        head = f"{explored.verdict.value.upper()}  {'proved' if not explored.reason else ''}"
+        lines = [f"{head}{explored.reason}      {under}", f"           {took}"]
+        lines += [
+            f"           had there been a bug of depth {bound.depth}, {bound.runs:,} runs would "
+            f"miss it with probability < {bound.miss:.2g}"
+            for bound in result.bounds
+        ]
+        return "\n".join(lines)
+    finding = first.findings[0]
+    model = explored.weakest_model
+    order = f"  {model} order broken" if model else ""
+    shortest = "shortest" if result.shortest else "first found"
+    width = shutil.get_terminal_size((120, 40)).columns
+    lines = [
+        f"VIOLATION  {finding.title}{order}      {under}",
+        f"           {len(first.steps)} steps ({shortest}), {first.preemptions} preemptions, {took}",
+        "",
+        render_timeline(
+            first.records,
+            explored.scenario.program,
+            first.findings,
+            width=width,
+            color=sys.stdout.isatty(),
+        ),
+        "",
+        f"replay  shootdown replay {explored.replay} --live",
+    ]
+    return "\n".join(lines)

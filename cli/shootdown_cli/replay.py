@@ -1,0 +1,178 @@
+"""``shootdown replay``: make a counterexample happen again, here or on real processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from shootdown_cli import places
+from shootdown_cli.classes import load_device
+from shootdown_cli.client import ControlClient
+from shootdown_cli.exits import EXIT_FAILED, EXIT_OK
+from shootdown_cli.judging import Watch, judge
+from shootdown_cli.racing import Interrupts, Race, Raced
+from shootdown_cli.testbed import END_S, start
+from shootdown_daemon.machine.disciplines import DISCIPLINES
+from shootdown_daemon.machine.operations import OPERATIONS
+from shootdown_daemon.shell.disciplines import load_discipline
+from shootdown_device_agent.machine.device import Device
+from shootdown_protocol import messages
+from shootdown_protocol.errors import ErrorCode, UsageError
+from shootdown_protocol.messages import PROTOCOL_VERSION
+from shootdown_verify.litmus import Scenario, parse
+from shootdown_verify.replay_file import Replay, load_replay
+from shootdown_verify.replaying import Replayed, replay_schedule
+from shootdown_verify.testbed import Testbed
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One time that a schedule was followed: what it showed, or where it diverged."""
+
+    verdict: str
+    outcome: str
+    diverged: str
+
+    def same_as(self, replay: Replay) -> bool:
+        """Whether it showed what the file says."""
+        right = self.verdict == replay.verdict
+        return right and not self.diverged and self.outcome in ("", replay.outcome)
+
+
+def replay(file: Path, verify: int, *, live: bool, as_json: bool) -> int:
+    """Follow a replay file's schedule so many times; gives the exit status."""
+    found = load_replay(file)
+    scenario = parse(
+        found.text, f"{found.scenario}.litmus", operations=OPERATIONS, disciplines=DISCIPLINES
+    )
+    if not found.intact:
+        raise UsageError(
+            ErrorCode.USAGE,
+            seen=f"a scenario whose digest is {scenario.digest[:12]}",
+            expected=f"the one that the schedule was found for, {found.digest[:12]}",
+            where=str(file),
+        )
+    attempts = _live(found, scenario, verify) if live else _explored(found, scenario, verify)
+    same = sum(attempt.same_as(found) for attempt in attempts)
+    _show(found, attempts, same, live=live, as_json=as_json)
+    return EXIT_OK if same == verify else EXIT_FAILED
+
+
+def _explored(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]:
+    """Follow the schedule in this process, on the machines themselves."""
+    places_known = tuple(
+        msgspec.structs.replace(place, racy=False) for place in scenario.program.locations
+    )
+    program = msgspec.structs.replace(scenario.program, locations=places_known)
+    attempts = []
+    for _ in range(verify):
+        replayed: Replayed = replay_schedule(
+            program,
+            load_discipline(found.discipline),
+            found.steps,
+            conditions=scenario.conditions,
+            make_device=load_device(found.device) if found.device else Device,
+        )
+        attempts.append(Attempt(replayed.verdict, replayed.outcome, replayed.diverged))
+    return attempts
+
+
+def _live(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]:
+    """Follow the schedule on a daemon and an agent that make a step only when granted one."""
+    if found.device:
+        raise UsageError(
+            ErrorCode.USAGE,
+            seen=f"a schedule for the device {found.device}",
+            expected="one for the device that agents have",
+            where="--live",
+        )
+    for removed in places.sweep():
+        print(f"removed what a dead testbed had left: {removed}", file=sys.stderr)
+    testbed = Testbed(name="replay", agents=1, iotlb=False, instances_per_batch=1)
+    with tempfile.TemporaryDirectory(prefix="shootdown-replay-") as folder, Interrupts() as given:
+        processes = start(
+            testbed,
+            f"replay-{os.getpid()}",
+            Path(folder) / "logs",
+            pids_file=Path(folder) / "pids.json",
+            given_up=lambda: given.count > 0,
+        )
+        try:
+            with ControlClient(processes.record.endpoint("control")) as client:
+
+                def once(request: messages.RunScenario) -> Raced:
+                    record = processes.record
+                    return Race(client, request, record, processes, given, lambda _: None).run()
+
+                attempts = [
+                    _follow(found, scenario, Path(folder) / str(number), client, once)
+                    for number in range(verify)
+                ]
+                client.stop("the replay is over")
+        finally:
+            processes.end(END_S)
+    return attempts
+
+
+def _follow(
+    found: Replay,
+    scenario: Scenario,
+    folder: Path,
+    client: ControlClient,
+    once: Callable[[messages.RunScenario], Raced],
+) -> Attempt:
+    folder.mkdir()
+    request = messages.RunScenario(
+        request=client.number(),
+        protocol_version=PROTOCOL_VERSION,
+        program=scenario.program,
+        discipline=found.discipline,
+        instances=1,
+        seed=found.seed,
+        history=str(folder),
+        schedule=tuple(messages.ScheduledStep(step.task, step.step) for step in found.steps),
+    )
+    raced = once(request)
+    if raced.failed:
+        return Attempt("", "", raced.failed)
+    watch = Watch(lambda _: None, lambda: False)
+    verdict = judge(scenario, found.discipline, folder, raced, watch)
+    shown = ""
+    if verdict.first is not None:
+        findings = verdict.first.verdict.findings
+        named = next((f for f in findings if found.verdict == f"{f.check} {f.title}"), findings[0])
+        shown = f"{named.check} {named.title}"
+    outcome = next(iter(verdict.histogram), "")
+    return Attempt(shown, outcome, "")
+
+
+def _show(found: Replay, attempts: list[Attempt], same: int, *, live: bool, as_json: bool) -> None:
+    where = "on real processes" if live else "in the explorer"
+    told = {
+        "command": "replay",
+        "scenario": found.scenario,
+        "discipline": found.discipline,
+        "live": live,
+        "times": len(attempts),
+        "same": same,
+        "verdict": found.verdict,
+        "outcome": found.outcome,
+        "attempts": [dataclasses.asdict(attempt) for attempt in attempts],
+    }
+    if as_json:
+        print(json.dumps(told))
+        return
+    print(f"{same}/{len(attempts)}  {found.verdict}  {found.outcome}")
+    print(f"       {found.scenario} under {found.discipline}, {len(found.steps)} steps, {where}")
+    for number, attempt in enumerate(attempts, 1):
+        if not attempt.same_as(found):
+            seen = attempt.diverged or f"{attempt.verdict or 'no violation'} {attempt.outcome}"
+            print(f"       time {number}: {seen}")

@@ -1,0 +1,94 @@
+"""The matrix: clients that are scenarios, cells that are explored, and the rule in words."""
+
+import pytest
+
+from shootdown_daemon.machine.disciplines import DISCIPLINES
+from shootdown_daemon.machine.operations import OPERATIONS
+from shootdown_verify.litmus import parse
+from shootdown_verify.matrix.cells import Job, fill_cell
+from shootdown_verify.matrix.clients import ROWS, Row, clients_of
+from shootdown_verify.matrix.rule import BROKEN, INCONCLUSIVE, SAFE, sentence
+
+ROW = {row.name: row for row in ROWS}
+SECONDS = 30.0
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_client_is_a_scenario(row: Row) -> None:
+    """Each client's text is read by the scenario language and binds only the row's operation."""
+    for client in clients_of(row):
+        scenario = parse(
+            client.text, f"{client.name}.litmus", operations=OPERATIONS, disciplines=DISCIPLINES
+        )
+
+        assert scenario.program.bound == (row.operation,)
+
+
+@pytest.mark.parametrize(
+    ("row", "discipline", "check"),
+    [
+        ("wp_page_copy", "range_end", "S2"),
+        ("zap_pte_range", "range_end", "S1"),
+        ("change_pte_range", "none", "S4"),
+        ("change_pte_range, copier let in", "range_end", "S3"),
+        ("copy_pte_range, copier let in", "range_end", "S3"),
+    ],
+)
+def test_a_wrong_point_is_found_with_a_schedule(row: str, discipline: str, check: str) -> None:
+    """A cell that is broken names the check that failed and carries a schedule to replay."""
+    cell = fill_cell(Job(ROW[row], discipline, SECONDS))
+
+    assert cell.verdict == BROKEN
+    assert cell.worst is not None
+    assert cell.worst.check == check
+    assert cell.worst.replay is not None
+
+
+@pytest.mark.parametrize(
+    ("row", "discipline"),
+    [
+        ("zap_pte_range", "before_free"),
+        ("unmap_vmas", "range_end"),
+        ("change_pte_range", "range_end"),
+        ("copy_pte_range", "range_end"),
+    ],
+)
+def test_a_right_point_is_proved(row: str, discipline: str) -> None:
+    """A safe cell has explored every client to its end, past accesses that could be stale."""
+    cell = fill_cell(Job(ROW[row], discipline, SECONDS))
+
+    assert (cell.verdict, cell.reason) == (SAFE, "")
+    assert len(cell.results) == cell.clients
+    assert sum(result.stale_hits for result in cell.results) > 0
+
+
+def test_a_budget_that_runs_out_is_not_safe() -> None:
+    """A cell whose clients were cut short is inconclusive and says which."""
+    cell = fill_cell(Job(ROW["unmap_vmas"], "range_end", 0.0))
+
+    assert cell.verdict == INCONCLUSIVE
+    assert "seconds" in cell.reason
+
+
+def test_nothing_follows_where_nothing_could_be_stale() -> None:
+    """First touch makes no translation stale, so its cells prove nothing."""
+    cell = fill_cell(Job(ROW["do_anonymous_page"], "none", SECONDS))
+
+    assert cell.verdict == INCONCLUSIVE
+    assert cell.reason == "no translation could have been stale"
+
+
+@pytest.mark.parametrize(
+    ("safe", "said"),
+    [
+        (("clear_flush",), "between clearing and setting the entry, and at no other point."),
+        (("clear_flush", "range_end"), "at the latest at invalidate_range_end"),
+        (("none", "clear_flush"), "nobody needs to be notified."),
+        ((), "no point that was tried is safe."),
+    ],
+)
+def test_the_rule_is_read_off_the_cells(safe: tuple[str, ...], said: str) -> None:
+    """What a row says changes with its cells and with nothing else."""
+    verdicts = {name: SAFE if name in safe else BROKEN for name in DISCIPLINES}
+
+    assert said in sentence("wp_page_copy", "wp_page_copy", verdicts)

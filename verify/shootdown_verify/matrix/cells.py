@@ -1,0 +1,187 @@
+"""Cells: one operation under one discipline, each of the row's clients explored.
+
+A cell is *broken* when some client's run goes wrong, *safe* when every client was explored to its
+end and some run went through a translation whose entry had changed (else nothing was put to the
+test), and *inconclusive* otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Final, NamedTuple
+
+import msgspec
+
+from shootdown_daemon.machine.disciplines import DISCIPLINES
+from shootdown_daemon.machine.operations import OPERATIONS
+from shootdown_protocol.program import Program
+from shootdown_verify.explore import Budget, Verdict, explore
+from shootdown_verify.litmus import Scenario, parse
+from shootdown_verify.matrix.clients import ClientText, Row, clients_of
+from shootdown_verify.matrix.rule import BROKEN, INCONCLUSIVE, SAFE
+from shootdown_verify.replay_file import Replay, count_occurrences
+
+CLIENT_SECONDS: Final = 30.0
+"""How long one client may be explored."""
+
+
+class Job(NamedTuple):
+    """One cell, to be filled by whichever process is free."""
+
+    row: Row
+    discipline: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClientResult:
+    """What exploring one client gave; ``replay`` is empty unless it went wrong."""
+
+    client: str
+    verdict: str
+    check: str
+    title: str
+    steps: int
+    states: int
+    stale_hits: int
+    stopped_by: str
+    replay: Replay | None
+
+
+@dataclass(slots=True)
+class Cell:
+    """One cell, filled client by client until one of them goes wrong."""
+
+    row: Row
+    discipline: str
+    clients: int
+    results: list[ClientResult] = field(default_factory=list)
+
+    @property
+    def worst(self) -> ClientResult | None:
+        """The violation with the fewest steps."""
+        wrong = [result for result in self.results if result.verdict == Verdict.VIOLATION]
+        return min(wrong, key=lambda result: (result.steps, result.client), default=None)
+
+    @property
+    def states(self) -> int:
+        """States looked at, all clients together."""
+        return sum(result.states for result in self.results)
+
+    @property
+    def verdict(self) -> str:
+        """``safe``, ``broken`` or ``inconclusive``."""
+        if self.worst is not None:
+            return BROKEN
+        return INCONCLUSIVE if self.reason else SAFE
+
+    @property
+    def reason(self) -> str:
+        """Why a cell that nothing broke is not safe."""
+        undecided = [r for r in self.results if r.verdict != Verdict.OK]
+        if undecided:
+            return f"{undecided[0].client}: {undecided[0].stopped_by or 'not decided'}"
+        if len(self.results) < self.clients:
+            return f"{self.clients - len(self.results)} clients were not explored"
+        if not sum(result.stale_hits for result in self.results):
+            return "no translation could have been stale"
+        return ""
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """Which of S1 to S5 some client broke."""
+        return tuple(sorted({result.check for result in self.results if result.check}))
+
+
+@cache
+def _scenario(name: str, text: str) -> Scenario:
+    return parse(text, f"{name}.litmus", operations=OPERATIONS, disciplines=DISCIPLINES)
+
+
+def _in_known_order(program: Program) -> Program:
+    """The program with racy locations judged: where all orders are made, each one is known."""
+    places = tuple(msgspec.structs.replace(place, racy=False) for place in program.locations)
+    return msgspec.structs.replace(program, locations=places)
+
+
+def fill_cell(job: Job) -> Cell:
+    """Explore a cell's clients, up to the first that goes wrong."""
+    clients = list(clients_of(job.row))
+    cell = Cell(job.row, job.discipline, len(clients))
+    for client in clients:
+        cell.results.append(explore_client(client, job.discipline, job.seconds))
+        if cell.worst is not None:
+            break
+    return cell
+
+
+def explore_client(client: ClientText, discipline: str, seconds: float) -> ClientResult:
+    """Explore one client under one discipline."""
+    scenario = _scenario(client.name, client.text)
+    result = explore(
+        _in_known_order(scenario.program),
+        DISCIPLINES[discipline],
+        budget=Budget(seconds=seconds),
+        samples=0,
+    )
+    check = title = ""
+    replay = None
+    if result.counterexamples:
+        found = result.counterexamples[0]
+        check, title = found.findings[0].check, found.findings[0].title
+        replay = Replay(
+            version="0.1.0",
+            scenario=scenario.name,
+            digest=scenario.digest,
+            discipline=discipline,
+            device="",
+            seed=0,
+            verdict=f"{check} {title}",
+            outcome="",
+            text=scenario.text,
+            steps=count_occurrences((step.task, step.step) for step in found.steps),
+        )
+    return ClientResult(
+        client=client.name,
+        verdict=result.verdict.value,
+        check=check,
+        title=title,
+        steps=result.shortest_steps,
+        states=result.states,
+        stale_hits=result.hazards.stale_hits,
+        stopped_by=result.stopped_by,
+        replay=replay,
+    )
+
+
+def matrix(
+    rows: Sequence[Row],
+    disciplines: Sequence[str],
+    *,
+    workers: int,
+    seconds: float = CLIENT_SECONDS,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> list[Cell]:
+    """Fill every cell, on ``workers`` processes; ``progress`` is told cells done and in all."""
+    jobs = [Job(row, discipline, seconds) for row in rows for discipline in disciplines]
+    cells: dict[Job, Cell] = {}
+    for job, cell in _filled(jobs, workers):
+        cells[job] = cell
+        progress(len(cells), len(jobs))
+    return [cells[job] for job in jobs]
+
+
+def _filled(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Cell]]:
+    if workers == 1:
+        yield from ((job, fill_cell(job)) for job in jobs)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        futures: dict[Future[Cell], Job] = {pool.submit(fill_cell, job): job for job in jobs}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)

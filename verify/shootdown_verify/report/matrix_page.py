@@ -1,0 +1,86 @@
+"""The matrix as text for a terminal and as one HTML page that needs no network."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from shootdown_verify.matrix.cells import Cell
+from shootdown_verify.matrix.rule import BROKEN, SAFE
+
+_MARKS = {SAFE: "safe", BROKEN: "BROKEN"}
+_UNDECIDED = "?"
+_STYLE = """
+:root { color-scheme: light dark; font-family: system-ui, sans-serif; }
+body { max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; }
+th, td { border: 1px solid #8884; padding: .4rem .6rem; text-align: left; font-size: .9rem; }
+td.safe { background: #2a84; } td.broken { background: #c334; } td.inconclusive { background: #8883; }
+small { opacity: .8; } summary { cursor: pointer; } pre { overflow-x: auto; font-size: .8rem; }
+"""
+
+
+def render_matrix(cells: Sequence[Cell], rule: Sequence[str]) -> str:
+    """A table with a row an operation and a column a discipline, then the rule."""
+    rows = list(dict.fromkeys(cell.row for cell in cells))
+    columns = list(dict.fromkeys(cell.discipline for cell in cells))
+    by_place = {(cell.row, cell.discipline): cell for cell in cells}
+    width = max(len(row.name) for row in rows)
+    widths = [max(len(name), 10) for name in columns]
+    head = [name.ljust(w) for name, w in zip(columns, widths, strict=True)]
+    lines = [" " * width + "  " + " ".join(head)]
+    for row in rows:
+        marks = [_mark(by_place[row, name]) for name in columns]
+        padded = [mark.ljust(w) for mark, w in zip(marks, widths, strict=True)]
+        lines.append((row.name.ljust(width) + "  " + " ".join(padded)).rstrip())
+    return "\n".join([*lines, "", "The rule that follows:", *(f"  {line}" for line in rule)])
+
+
+def _mark(cell: Cell) -> str:
+    worst = cell.worst
+    if worst is None:
+        return _MARKS.get(cell.verdict, _UNDECIDED)
+    return f"{worst.check} in {worst.steps}"
+
+
+def render_matrix_html(cells: Sequence[Cell], rule: Sequence[str]) -> str:
+    """One page: the rule, the table, and each counterexample's replay file to copy."""
+    rows = list(dict.fromkeys(cell.row for cell in cells))
+    columns = list(dict.fromkeys(cell.discipline for cell in cells))
+    by_place = {(cell.row, cell.discipline): cell for cell in cells}
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+    body = "".join(
+        f"<tr><th>{html.escape(row.name)}</th>"
+        + "".join(_html_cell(by_place[row, name]) for name in columns)
+        + "</tr>"
+        for row in rows
+    )
+    sentences = "".join(f"<li>{html.escape(line)}</li>" for line in rule)
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        "<meta name=viewport content='width=device-width'>"
+        f"<title>shootdown matrix</title><style>{_STYLE}</style>"
+        "<h1>Every operation under every discipline</h1>"
+        "<p>Each cell was explored: safe means that every order of every client was looked at and "
+        "that a stale translation could have been used.</p>"
+        f"<h2>The rule that follows</h2><ul>{sentences}</ul>"
+        f"<h2>Cells</h2><table><tr><th></th>{head}</tr>{body}</table></html>\n"
+    )
+
+
+def _html_cell(cell: Cell) -> str:
+    worst = cell.worst
+    if worst is None:
+        note = cell.reason or f"{cell.clients} clients, {cell.states:,} states"
+        return f"<td class={cell.verdict}>{cell.verdict}<br><small>{html.escape(note)}</small></td>"
+    schedule = (
+        ""
+        if worst.replay is None
+        else "\n".join(f"{step.task} {step.step}" for step in worst.replay.steps)
+    )
+    return (
+        f"<td class={cell.verdict}>{worst.check} {html.escape(worst.title)}<br>"
+        f"<small>{html.escape(worst.client)}</small>"
+        f"<details><summary>{worst.steps} steps</summary><pre>{html.escape(schedule)}</pre>"
+        "</details></td>"
+    )
