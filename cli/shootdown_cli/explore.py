@@ -195,7 +195,8 @@ def _text(explored: Explored) -> str:
     width = shutil.get_terminal_size((120, 40)).columns
     lines = [
         f"VIOLATION  {finding.title}{order}      {under}",
-        f"           {len(first.steps)} steps ({shortest}), {first.preemptions} preemptions, {took}",
+        f"           {len(first.steps)} steps ({shortest}), "
+        f"{first.preemptions} preemptions, {took}",
         "",
         render_timeline(
             first.records,

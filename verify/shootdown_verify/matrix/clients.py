@@ -47,8 +47,9 @@ ROWS: Final = (
 class Client:
     """Who else is at work: lines of CPU1 and of DEV0 beside CPU0's operation on A.
 
-    ``places`` are further locations, ``writes``: the device asks for write permission;
-    ``racy``: both sides store to A (and nobody speculates, for the many orders of the stores); ``child``: only for an operation that makes one.
+    ``places`` are further locations, ``writes``: the device asks for write permission; ``racy``:
+    both sides store to A (and nobody speculates, for the many orders of the stores); ``child``:
+    only for an operation that makes one.
     """
 
     name: str

@@ -15,7 +15,9 @@ _STYLE = """
 body { max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; }
 th, td { border: 1px solid #8884; padding: .4rem .6rem; text-align: left; font-size: .9rem; }
-td.safe { background: #2a84; } td.broken { background: #c334; } td.inconclusive { background: #8883; }
+td.safe { background: #2a84; }
+td.broken { background: #c334; }
+td.inconclusive { background: #8883; }
 small { opacity: .8; } summary { cursor: pointer; } pre { overflow-x: auto; font-size: .8rem; }
 """
 

@@ -32,11 +32,10 @@ async def run_replace_page(cpu: Cpu) -> None:
     await cpu.mmap_read_lock()
     orig_pte = await cpu.ptep_get_lockless()
     kpage = await cpu.get_ksm_page()
-    if pte_present(orig_pte) and not pte_write(orig_pte):
-        if await cpu.pages_identical(pte_pfn(orig_pte), kpage):
-            await replace_page(cpu, orig_pte, kpage)
-            kpage = 0
-    if kpage:
+    protected = pte_present(orig_pte) and not pte_write(orig_pte)
+    if protected and await cpu.pages_identical(pte_pfn(orig_pte), kpage):
+        await replace_page(cpu, orig_pte, kpage)
+    else:
         await cpu.put_page(kpage)
     await cpu.phase(Phase.OP_RETURN)
     await cpu.mmap_read_unlock()
