@@ -191,12 +191,11 @@ def _text(explored: Explored) -> str:
     finding = first.findings[0]
     model = explored.weakest_model
     order = f"  {model} order broken" if model else ""
-    shortest = "shortest" if result.shortest else "first found"
+    count = f"{len(first.steps)} steps ({'shortest' if result.shortest else 'first found'})"
     width = shutil.get_terminal_size((120, 40)).columns
     lines = [
         f"VIOLATION  {finding.title}{order}      {under}",
-        f"           {len(first.steps)} steps ({shortest}), "
-        f"{first.preemptions} preemptions, {took}",
+        f"           {count}, {first.preemptions} preemptions, {took}",
         "",
         render_timeline(
             first.records,
