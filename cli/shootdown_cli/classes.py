@@ -1,4 +1,4 @@
-"""Loads a user's own device class from ``FILE.py:Class``."""
+"""Finds a device class: a faulty one of the zoo by name, or a user's own as ``FILE.py:Class``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ from pathlib import Path
 from typing import NoReturn
 
 from shootdown_device_agent.machine.device import Device
+from shootdown_device_agent.machine.zoo import ZOO
 from shootdown_protocol.errors import ErrorCode, UsageError
+from shootdown_verify.source import nearest
 
 
 def load_device(spec: str) -> type[Device]:
     """The device class that ``--device`` names; `UsageError` says what is wrong with it."""
+    if spec in ZOO:
+        return ZOO[spec]
     file, colon, name = spec.rpartition(":")
     path = Path(file)
-    if not colon or path.suffix != ".py" or not path.is_file():
+    if not colon:
+        like = nearest(spec, ZOO)
+        hint = f"; did you mean {like}?" if like else ""
+        _refuse(repr(spec) + hint, f"FILE.py:Class, or one of {', '.join(ZOO)}")
+    if path.suffix != ".py" or not path.is_file():
         _refuse(repr(spec), "FILE.py:Class, with a file that is there")
     found = importlib.util.spec_from_file_location(f"user_device_{path.stem}", path)
     if found is None or found.loader is None:

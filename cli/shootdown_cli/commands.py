@@ -135,7 +135,14 @@ def explore(
     budget_runs: Annotated[int, Option("Most schedules to make.", least=1)] = 10_000,
     budget_seconds: Annotated[int, Option("Longest search.", least=1)] = 60,
     seed: Annotated[int, Option("Repeats what random strategies choose.", least=0)] = 0,
-    device: Annotated[str, Option("A device of your own, FILE.py:Class.")] = "",
+    device: Annotated[
+        str,
+        Option(
+            "A device of your own, FILE.py:Class, or a faulty one: caches_not_present, "
+            "completes_before_drain, drain_waits_for_translation, ignores_invalidation, "
+            "inserts_late; the right one if not said."
+        ),
+    ] = "",
     out: OutOption = Path("out"),
     as_json: JsonOption = False,
 ) -> int:

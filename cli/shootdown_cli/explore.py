@@ -205,6 +205,6 @@ def _text(explored: Explored) -> str:
             color=sys.stdout.isatty(),
         ),
         "",
-        f"replay  shootdown replay {explored.replay} --live",
+        f"replay  shootdown replay {explored.replay}" + " --live" * (not explored.options.device),
     ]
     return "\n".join(lines)

@@ -22,6 +22,7 @@ from shootdown_cli.testbed import END_S, last_words, start, write_pids
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_daemon.shell.disciplines import load_discipline
+from shootdown_device_agent.machine.zoo import ZOO
 from shootdown_protocol import messages
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_protocol.limits import INSTANCE_MAX
@@ -59,7 +60,12 @@ class RunOptions:
 def load_scenario(name: str) -> Scenario:
     """A scenario by path or shipped name, checked against what this kernel knows."""
     path = places.find_config("scenarios", name, ".litmus")
-    return load(path, operations=frozenset(OPERATIONS), disciplines=frozenset(DISCIPLINES))
+    return load(
+        path,
+        operations=frozenset(OPERATIONS),
+        disciplines=frozenset(DISCIPLINES),
+        faulty_devices=frozenset(ZOO),
+    )
 
 
 def run(options: RunOptions) -> int:

@@ -71,6 +71,8 @@ WORDS = [
     (["run", "cow-two-pages", "--on", "nobody"], "none is live"),
     (["run", "cow-two-pages", "--out", "file"], "--out file"),
     (["run", "cow-two-pages", "--out", "/proc/nowhere"], "--out /proc/nowhere"),
+    (["explore", "cow-two-pages", "--device", "insert_late"], "did you mean inserts_late?"),
+    (["explore", "cow-two-pages", "--device", "none.py:Mine"], "a file that is there"),
     (["run"], "scenario"),
     (["run", "cow-two-pages", "--nosuch"], "nosuch"),
     (["nosuch"], "nosuch"),

@@ -28,6 +28,14 @@ CLAIMS = [
 ]
 """Every claim about a discipline, as (scenario, discipline); of the large one, the cheapest."""
 
+DEVICE_CLAIMS = [
+    (scenario.name, expectation.subject, expectation.by)
+    for scenario in ALL.values()
+    for expectation in scenario.expectations
+    if expectation.device
+]
+"""Every claim about a faulty device, as (scenario, device, checks)."""
+
 
 def live_whole(scenario: Scenario, discipline: str) -> Whole:
     """An instance on words of memory, as live processes have it."""

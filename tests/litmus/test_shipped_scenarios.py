@@ -28,6 +28,10 @@ CLAIMS: dict[str, tuple[set[str], set[str], Model | None]] = {
     "fork-write-protect": (EARLY, RIGHT | LATE, None),
     "ksm-same-content": (EARLY | {"before_free"}, RIGHT | LATE - {"before_free"}, None),
     "first-touch": (set(), EARLY | RIGHT | LATE, None),
+    # About devices: their CPU side is right.
+    "late-insertion": (set(), RIGHT, Model.REAL_TIME),
+    "completion-before-drain": (set(), RIGHT, None),
+    "drain-deadlock": (set(), RIGHT, None),
 }
 IDS = [path.stem for path in SCENARIOS]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from shootdown_device_agent.machine.zoo import ZOO
 from shootdown_verify.litmus import Scenario, load, parse
 
 OPERATIONS = frozenset(
@@ -28,7 +29,7 @@ DISCIPLINES = (
     "range_end",
     "before_free",
 )
-FAULTY_DEVICES = frozenset({"caches_not_present", "inserts_late"})
+FAULTY_DEVICES = frozenset(ZOO)
 
 SCENARIOS = sorted((Path(__file__).parents[2] / "configs" / "scenarios").glob("*.litmus"))
 
