@@ -1,0 +1,55 @@
+"""What real processes show is among what the explorer found, for every shipped scenario."""
+
+from __future__ import annotations
+
+import pytest
+from tests.explore.shipped import ALL, LARGE
+from tests.processes.ground import Ground
+
+from shootdown_daemon.machine.disciplines import DISCIPLINES
+from shootdown_verify.explore import explore
+
+INSTANCES = 300
+
+
+def explored(name: str, discipline: str) -> frozenset[str]:
+    """All outcomes of a scenario's orders, wrong ones too."""
+    result = explore(
+        ALL[name].program,
+        DISCIPLINES[discipline],
+        conditions=ALL[name].conditions,
+        outcomes=True,
+        every=True,
+    )
+    assert result.complete, result.stopped_by
+    return result.outcomes
+
+
+@pytest.mark.parametrize(
+    ("discipline", "names"),
+    [
+        ("clear_flush", sorted(ALL.keys() - {LARGE})),
+        ("range_end", sorted(ALL.keys() - {LARGE})),
+        ("none", [LARGE]),
+    ],
+)
+def test_live_outcomes_are_among_those_explored(
+    ground: Ground, discipline: str, names: list[str]
+) -> None:
+    """One testbed races scenario after scenario; no outcome is one that no order leads to."""
+    ground.up("one")
+    unexplained = {}
+    for name in names:
+        told = ground.run(name, "--discipline", discipline, "--on", "one", instances=INSTANCES).told
+        assert told["histogram"], told
+        unexplained[name] = set(told["histogram"]) - explored(name, discipline)
+
+    assert unexplained == {name: set() for name in names}
+    assert ground.do("down", "--on", "one").status == 0
+
+
+def test_the_wrong_outcome_would_not_go_unnoticed() -> None:
+    """What only the late discipline can show is missing where the right one was explored."""
+    late = explored("cow-two-pages", "range_end") - explored("cow-two-pages", "clear_flush")
+
+    assert late == {"DEV0:r0=0 DEV2:r1=1"}
