@@ -13,8 +13,8 @@ from shootdown_protocol.memory import pte_pfn
 from shootdown_protocol.program import State
 
 WP_PAGE_COPY = """
-mmap_read_lock ptep_get_lockless pte_offset_map_lock page_count get_page pte_unmap_unlock
-alloc_page copy_user_page invalidate_range_start <range_start>
+mmap_read_lock ptep_get_lockless pte_offset_map_lock wp_can_reuse_anon_folio get_page
+pte_unmap_unlock alloc_page copy_user_page invalidate_range_start <range_start>
 pte_offset_map_lock <before_clear> ptep_clear_flush <clear_flush> set_pte_at <after_set>
 pte_unmap_unlock <after_unlock> invalidate_range_end <range_end> put_page
 <op_return> mmap_read_unlock return end
@@ -53,7 +53,7 @@ pte_unmap_unlock pte_unmap_unlock <after_unlock>
 invalidate_range_end <range_end> <op_return> mmap_write_unlock return end
 """
 REPLACE_PAGE = """
-mmap_read_lock ptep_get_lockless get_ksm_page invalidate_range_start <range_start>
+mmap_read_lock ptep_get_lockless get_ksm_page pages_identical invalidate_range_start <range_start>
 pte_offset_map_lock <before_clear> ptep_clear_flush <clear_flush> set_pte_at <after_set>
 pte_unmap_unlock <after_unlock> invalidate_range_end <range_end> put_page
 <op_return> mmap_read_unlock return end

@@ -99,15 +99,16 @@ class Cpu:
 
     async def arch_invalidate_secondary_tlbs(self, span: InvalidateRange) -> None:
         """``mmu_notifier_arch_invalidate_secondary_tlbs()``: notify all members and wait."""
-        tickets = await self._do(
+        waiter = (self.kslot.index, self.task)
+        sent = await self._do(
             "arch_invalidate_secondary_tlbs",
-            iommu.send_invalidate,
+            iommu.send_waited,
             span,
             self.kslot.slot.instance,
-            iommu.State.WAITED,
+            waiter,
         )
-        if tickets:
-            await self._do("wait_invalidate_completion", iommu.wait_completion, tickets)
+        if sent:
+            await self._do("wait_invalidate_completion", iommu.wait_sent, waiter)
 
     async def queue_invalidate(self, span: InvalidateRange) -> None:
         """Notify all members and do not wait for their completions."""
@@ -301,9 +302,9 @@ class Cpu:
         """``get_page()``."""
         return self._do("get_page", page_alloc.get_page, pfn)
 
-    def page_count(self, pfn: int) -> Awaitable[int]:
-        """``page_count()``; a KSM page counts as shared however many map it."""
-        return self._do("page_count", page_alloc.page_count, pfn)
+    def wp_can_reuse_anon_folio(self, pfn: int) -> Awaitable[bool]:
+        """``wp_can_reuse_anon_folio()``: whether a write fault may keep the page."""
+        return self._do("wp_can_reuse_anon_folio", page_alloc.wp_can_reuse_anon_folio, pfn)
 
     def put_page(self, pfn: int, references: int = 1) -> Awaitable[bool]:
         """``put_page()``: dropping the last reference frees the frame."""

@@ -116,6 +116,31 @@ def wait_completion(store: Store, tickets: tuple[Ticket, ...]) -> Blocked | None
     return None
 
 
+def send_waited(
+    store: Store, span: InvalidateRange, instance: int, waiter: tuple[int, str]
+) -> bool | Blocked:
+    """Send requests that ``waiter`` (slot and task) will wait for; False when nobody is told.
+
+    The tickets are a cell, not a result: once the wait is over, nothing remembers which they were.
+    """
+    tickets = send_invalidate(store, span, instance, State.WAITED)
+    if tickets is BLOCKED:
+        return BLOCKED
+    store.put(("tickets", *waiter), tickets or None)
+    return bool(tickets)
+
+
+def wait_sent(store: Store, waiter: tuple[int, str]) -> Blocked | None:
+    """Guard: all that the waiter has sent is completed; then give its ITags back."""
+    cell = ("tickets", *waiter)
+    tickets = store.get(cell)
+    assert isinstance(tickets, tuple)
+    if wait_completion(store, tickets) is BLOCKED:
+        return BLOCKED
+    store.put(cell, None)
+    return None
+
+
 def complete(store: Store, device: int, itag: int) -> bool:
     """Take a completion in; False when no request with this ITag is under way (unexpected)."""
     held = outstanding(store, device, itag)

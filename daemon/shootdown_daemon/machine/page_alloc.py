@@ -60,9 +60,9 @@ def get_page(store: Store, pfn: int) -> None:
     store.put(("refs", pfn), refs + 1)
 
 
-def page_count(store: Store, pfn: int) -> int:
-    """``page_count()``, one more for a KSM page: it is shared however many map it."""
-    return _references(store, pfn) + (store.get(("ksm", pfn)) is not None)
+def wp_can_reuse_anon_folio(store: Store, pfn: int) -> bool:
+    """``wp_can_reuse_anon_folio()``: nobody else holds the page; a KSM page counts as shared."""
+    return _references(store, pfn) == 1 and store.get(("ksm", pfn)) is None
 
 
 def _references(store: Store, pfn: int) -> int:

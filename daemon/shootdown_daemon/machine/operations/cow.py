@@ -35,7 +35,7 @@ async def do_wp_page(cpu: Cpu, orig_pte: Pte) -> None:
     if old == cpu.zero_pfn:
         await cpu.spin_unlock()
         await wp_page_copy(cpu, pte)
-    elif await cpu.page_count(old) == 1:
+    elif await cpu.wp_can_reuse_anon_folio(old):
         await wp_page_reuse(cpu.within(*WP_PAGE_REUSE))
     else:
         await cpu.get_page(old)
