@@ -110,7 +110,7 @@ class Ended:
         told: dict[str, Any] = json.loads(line)
         return told
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         return f"status {self.status}\n{self.output}\n{self.errors}"
 
 
@@ -124,12 +124,20 @@ class Ground:
         self.out = self.root / "out"
         self.env = {**os.environ, "SHOOTDOWN_RUNTIME_DIR": str(self.runtime)}
         self.commands: list[Command] = []
-        self.names: set[str] = set()
+        self.names: dict[str, str] = {}
 
     # Commands
 
+    def name(self, name: str) -> str:
+        """A testbed's name of which there is one on the whole machine, as segments need.
+
+        From now on commands and questions that say the short name mean it.
+        """
+        return self.names.setdefault(name, name + self.root.name.removeprefix("sd"))
+
     def start(self, *words: str, **options: Any) -> Command:  # noqa: ANN401 - Popen's own
         """Start a command."""
+        words = tuple(self.names.get(word, word) for word in words)
         process = subprocess.Popen(
             [sys.executable, "-m", "shootdown_cli.main", *words],
             env=self.env,
@@ -141,7 +149,7 @@ class Ground:
         )
         command = Command(words, process, self.out)
         self.commands.append(command)
-        self.names.add(command.testbed)
+        self.names[command.testbed] = command.testbed
         return command
 
     def do(self, *words: str, wait_s: float = WAIT_S, **options: Any) -> Ended:  # noqa: ANN401
@@ -161,10 +169,10 @@ class Ground:
 
     def up(self, name: str = "one", *words: str, agents: int = 1) -> dict[str, Any]:
         """``shootdown up --json`` a small testbed."""
-        self.names.add(name)
+        self.name(name)
         testbed = str(self.testbed(agents=agents))
         ended = self.do("up", testbed, "--name", name, "--json", *words)
-        assert ended.status == 0, ended
+        assert ended.status == 0, str(ended)
         return ended.told
 
     def testbed(self, **changes: int) -> Path:
@@ -185,7 +193,7 @@ class Ground:
 
     def folder(self, name: str) -> Path:
         """Runtime folder of a testbed."""
-        return self.runtime / name
+        return self.runtime / self.names.get(name, name)
 
     def status(self, name: str) -> StatusReply:
         """What a live testbed says of its processes."""
@@ -203,7 +211,7 @@ class Ground:
 
     def segments(self) -> list[str]:
         """Shared memory of testbeds that were started from here."""
-        prefixes = tuple(f"shootdown-{name}-" for name in self.names)
+        prefixes = tuple(f"shootdown-{name}-" for name in self.names.values())
         return [name for name in os.listdir("/dev/shm") if name.startswith(prefixes)]  # noqa: S108, PTH208
 
     def leftovers(self) -> list[str]:
@@ -258,4 +266,4 @@ def ground() -> Iterator[Ground]:
         yield made
     finally:
         left = made.close()
-    assert left == []
+    assert left == [], f"left behind: {left}"

@@ -21,7 +21,6 @@ from shootdown_protocol.segment import Segment
 
 M = TypeVar("M", bound=DeviceMessage)
 
-NAME = "fake"
 ANSWER_MS = 15_000
 LIMIT_MS = 600
 
@@ -76,11 +75,11 @@ class RawDaemon:
 
 
 @contextmanager
-def raw_daemon(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RawDaemon]:
-    """Be the daemon of a testbed named `NAME` in a runtime folder."""
+def raw_daemon(name: str, runtime: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RawDaemon]:
+    """Be the daemon of a testbed in a runtime folder."""
     monkeypatch.setenv("SHOOTDOWN_RUNTIME_DIR", str(runtime))
-    folder = places.new_folder(NAME)
-    record = TestbedRecord(NAME, str(folder), f"shootdown-{NAME}-{os.getpid()}", "token", 1)
+    folder = places.new_folder(name)
+    record = TestbedRecord(name, str(folder), f"shootdown-{name}-0", "token", 1)
     record.save()
     lock = places.hold_lock(folder)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()

@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 from tests.litmus.texts import minimal, read
 from tests.processes.ground import Command, Ground
-from tests.processes.raw_daemon import NAME, RawDaemon, raw_daemon
+from tests.processes.raw_daemon import RawDaemon, raw_daemon
 
 from shootdown_protocol import messages
 from shootdown_protocol.errors import ErrorCode
 
+NAME = "fake"
 PROGRAM = read(minimal()).program
 
 
 @pytest.fixture
 def fake(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Iterator[RawDaemon]:
     """A daemon that says what the test says."""
-    ground.names.add(NAME)
-    with raw_daemon(ground.runtime, monkeypatch) as made:
+    with raw_daemon(ground.name(NAME), ground.runtime, monkeypatch) as made:
         yield made
 
 
@@ -90,7 +90,7 @@ def test_a_silent_daemon_is_given_up(ground: Ground, fake: RawDaemon) -> None:
 
     ended = command.end()
 
-    assert ended.status == 4, ended
+    assert ended.status == 4, str(ended)
     assert "the daemon was silent for" in ended.errors
 
 
@@ -101,7 +101,7 @@ def test_a_refusal_later_on_ends_the_agent(ground: Ground, fake: RawDaemon) -> N
     fake.send(messages.Refused(0, ErrorCode.NOT_WELCOMED, "you were lost"))
 
     ended = command.end()
-    assert (ended.status, "you were lost" in ended.errors) == (4, True), ended
+    assert (ended.status, "you were lost" in ended.errors) == (4, True), str(ended)
 
 
 def test_memory_of_an_earlier_start_is_refused(ground: Ground, fake: RawDaemon) -> None:
@@ -111,7 +111,7 @@ def test_memory_of_an_earlier_start_is_refused(ground: Ground, fake: RawDaemon) 
 
     ended = command.end()
 
-    assert (ended.status, "segment-generation" in ended.errors) == (4, True), ended
+    assert (ended.status, "segment-generation" in ended.errors) == (4, True), str(ended)
 
 
 def test_a_history_that_cannot_be_written_is_said(ground: Ground, fake: RawDaemon) -> None:

@@ -10,7 +10,7 @@ from tests.processes.ground import Command, Ground, until
 
 def daemon(ground: Ground, *, agents: int = 1) -> Command:
     """A daemon in the foreground."""
-    ground.names.add("fore")
+    ground.name("fore")
     command = ground.start("daemon", str(ground.testbed(agents=agents)), "--name", "fore")
     until((ground.folder("fore") / "control").exists, "the daemon is there")
     ground.status("fore")
@@ -37,7 +37,7 @@ def test_processes_started_one_by_one_make_a_testbed(ground: Ground) -> None:
     ended = ground.run("zap-use-after-free", "--on", "fore", "--discipline", "none")
     first.signal(signal.SIGINT)
 
-    assert ended.status == 1, ended
+    assert ended.status == 1, str(ended)
     assert sorted(path.name for path in (ground.out / "latest" / "history").glob("*.history")) == [
         "daemon.history",
         "one.history",
@@ -46,7 +46,7 @@ def test_processes_started_one_by_one_make_a_testbed(ground: Ground) -> None:
     assert first.end().status == 0
     for command in agents:
         left = command.end()
-        assert (left.status, "goodbye" in left.output) == (0, True), left
+        assert (left.status, "goodbye" in left.output) == (0, True), str(left)
 
 
 def test_a_second_agent_of_one_name_is_refused(ground: Ground) -> None:
@@ -56,7 +56,7 @@ def test_a_second_agent_of_one_name_is_refused(ground: Ground) -> None:
 
     second = ground.do("agent", "--name", "one")
 
-    assert second.status == 4, second
+    assert second.status == 4, str(second)
     assert "an agent named one is here already" in second.errors
     assert members(ground) == ["one"]
     assert ground.do("down").status == 0
@@ -73,7 +73,7 @@ def test_an_agent_with_a_wrong_token_is_refused(ground: Ground) -> None:
     refused = ground.do("agent", "--name", "one")
 
     record.write_text(right)
-    assert refused.status == 4, refused
+    assert refused.status == 4, str(refused)
     assert "the token is not this testbed's" in refused.errors
     assert ground.do("down").status == 0
     assert ground.commands[0].end().status == 0
@@ -104,6 +104,6 @@ def test_an_agent_ends_when_its_daemon_is_killed(ground: Ground) -> None:
     first.process.wait()
     ended = left.end()
 
-    assert ended.status == 4, ended
+    assert ended.status == 4, str(ended)
     assert "the daemon's process has ended" in ended.errors
     assert ground.run("cow-two-pages", instances=20).status in (0, 3)

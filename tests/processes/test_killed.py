@@ -31,9 +31,9 @@ def counter(ground: Ground, command: Command, name: str) -> int:
 
 def assert_failed(ended: Ended, *said: str) -> None:
     """The testbed failed: exit status 4, and the error names who and why."""
-    assert ended.status == 4, ended
+    assert ended.status == 4, str(ended)
     for words in said:
-        assert words in ended.told["error"], ended.told["error"]
+        assert words in ended.told["error"], str(ended)
     assert ended.told["verdict"] == "inconclusive"
     assert any("the testbed failed" in reason for reason in ended.told["reasons"])
 
@@ -71,7 +71,7 @@ def test_a_process_killed_as_it_starts(ground: Ground, victim: str) -> None:
     ended = command.end()
 
     assert time.monotonic() - killed < NOTICE_S
-    assert ended.status == 4, ended
+    assert ended.status == 4, str(ended)
     assert f"{victim} was killed by SIGKILL" in ended.output + ended.errors
 
 
@@ -153,7 +153,7 @@ def test_a_testbed_killed_whole_is_swept_by_the_next_start(ground: Ground) -> No
 
     again = ground.do("up", str(ground.testbed()), "--name", "doomed")
 
-    assert again.status == 0, again
+    assert again.status == 0, str(again)
     assert f"removed what a dead testbed had left: shared memory {segment}" in again.errors
     assert segment not in ground.segments()
     assert ground.do("down").status == 0
@@ -167,7 +167,7 @@ def test_ctrl_c_ends_in_order_and_judges(ground: Ground, number: signal.Signals)
     command.signal(number)
     ended = command.end()
 
-    assert ended.status == 3, ended
+    assert ended.status == 3, str(ended)
     told = ended.told
     assert told["instances"] > 0
     assert told["error"] is None
@@ -183,7 +183,7 @@ def test_ctrl_c_keeps_the_violations_found(ground: Ground) -> None:
     command.signal(signal.SIGINT)
 
     ended = command.end()
-    assert (ended.status, ended.told["verdict"]) == (1, "violation"), ended
+    assert (ended.status, ended.told["verdict"]) == (1, "violation"), str(ended)
 
 
 def test_ctrl_c_twice_gives_the_run_up(ground: Ground) -> None:
@@ -200,7 +200,7 @@ def test_ctrl_c_twice_gives_the_run_up(ground: Ground) -> None:
     command.signal(signal.SIGINT)
     ended = command.end()
 
-    assert ended.status == 4, ended
+    assert ended.status == 4, str(ended)
     assert "interrupted twice" in ended.output
 
 

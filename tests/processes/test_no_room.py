@@ -24,7 +24,7 @@ def test_no_room_for_memory(ground: Ground) -> None:
 
     ended = ground.do("run", "cow-two-pages", "--testbed", testbed, preexec_fn=limited(SMALL))
 
-    assert ended.status == 4, ended
+    assert ended.status == 4, str(ended)
     assert "did not start" in ended.errors
     assert "segment-no-room" in ended.errors
 
@@ -38,7 +38,7 @@ def test_no_room_for_a_scenario(ground: Ground) -> None:
 
     ended = ground.run(str(scenario), "--testbed", str(testbed))
 
-    assert ended.status == 4, ended
+    assert ended.status == 4, str(ended)
     assert "expected at least" in ended.told["error"]
 
 
@@ -64,7 +64,7 @@ def test_no_room_for_a_history(ground: Ground) -> None:
 
     ended = ground.do("run", "cow-two-pages", *words, preexec_fn=limited(SMALL))
 
-    assert ended.status == 4, ended
+    assert ended.status == 4, str(ended)
     assert "history-no-room" in ended.told["error"]
     history = ground.out / "latest" / "history" / "daemon.history"
     assert sum(1 for _ in read_history(history)) > 1000

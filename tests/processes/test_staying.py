@@ -28,10 +28,10 @@ def test_a_testbed_stays_until_it_is_told_to_end(ground: Ground) -> None:
     pids = {"daemon": told["daemon"], **told["agents"]}
     assert {p["name"]: p["pid"] for p in status.told["processes"]} == pids
     assert {p["state"] for p in status.told["processes"]} == {"idle"}
-    assert (first.status, again.status) == (0, 1), (first, again)
+    assert (first.status, again.status) == (0, 1), f"{first}{again}"
     written = json.loads((ground.root / first.told["out"] / "pids.json").read_text())
     assert {"daemon": written["daemon"], **written["agents"]} == pids
-    assert (down.status, down.output) == (0, "stays is down\n")
+    assert (down.status, down.output) == (0, f"{ground.name('stays')} is down\n")
     until(lambda: not any(is_alive(pid) for pid in pids.values()), "all have ended")
 
 
@@ -42,7 +42,7 @@ def test_status_is_for_reading_too(ground: Ground) -> None:
     ended = ground.do("status")
 
     first, *rest = ended.output.splitlines()
-    assert first == "read: idle"
+    assert first == f"{ground.name('read')}: idle"
     assert [line.split()[0] for line in rest] == ["daemon", "agent0"]
     assert ground.do("down").status == 0
 
@@ -54,7 +54,7 @@ def test_a_load_makes_way_for_a_run(ground: Ground) -> None:
 
     ended = ground.run("zap-use-after-free", "--on", "loaded", "--discipline", "none")
 
-    assert ended.status == 1, ended
+    assert ended.status == 1, str(ended)
     assert (ended.told["scenario"], ended.told["instances"]) == ("zap-use-after-free", 300)
     until(lambda: ground.status("loaded").scenario == "cow-two-pages", "the load goes on")
     assert ground.do("down").status == 0
@@ -69,7 +69,7 @@ def test_a_testbed_runs_one_scenario_at_a_time(ground: Ground) -> None:
     second = ground.run("cow-two-pages", "--on", "busy")
     first.signal(signal.SIGINT)
 
-    assert second.status == 4, second
+    assert second.status == 4, str(second)
     assert "busy with cow-two-pages" in second.told["error"]
     assert first.end().status == 3
     assert ground.do("down").status == 0
@@ -97,9 +97,9 @@ def test_ending_a_testbed_ends_its_run(ground: Ground) -> None:
 
     down = ground.do("down")
 
-    assert down.status == 0, down
+    assert down.status == 0, str(down)
     ended = run.end()
-    assert ended.status == 3, ended
+    assert ended.status == 3, str(ended)
     assert any("shootdown down" in reason for reason in ended.told["reasons"])
 
 
@@ -115,7 +115,7 @@ def test_a_death_under_a_run_is_told_to_its_asker(ground: Ground, victim: str, s
     os.kill({"daemon": told["daemon"], **told["agents"]}[victim], signal.SIGKILL)
     ended = run.end()
 
-    assert ended.status == 4, ended
+    assert ended.status == 4, str(ended)
     assert said in ended.told["error"]
     clean(ground, daemon_lives=victim != "daemon")
 
@@ -137,7 +137,7 @@ def test_a_testbed_that_lost_an_agent_says_so(ground: Ground) -> None:
 
     ended = ground.run("cow-two-pages", "--on", "lame")
 
-    assert ended.status == 4, ended
+    assert ended.status == 4, str(ended)
     assert "1 of 2 agents have joined" in ended.told["error"]
     assert ground.do("down").status == 0
 
@@ -151,7 +151,7 @@ def test_a_daemon_that_hangs_is_ended_by_down(
     monkeypatch.setenv("SHOOTDOWN_RUNTIME_DIR", str(ground.runtime))
     monkeypatch.setattr(client, "ANSWER_S", 1.0)
 
-    assert staying.down("hung") == 0
+    assert staying.down(ground.name("hung")) == 0
 
     assert "hung and was killed" in capsys.readouterr().out
 
@@ -170,7 +170,8 @@ def test_two_testbeds_do_not_meet(ground: Ground) -> None:
 
     assert verdicts == ["ok", "violation", "ok"]
     vague = ground.do("status")
-    assert (vague.status, "left, right" in vague.errors) == (2, True)
+    both = f"{ground.name('left')}, {ground.name('right')}"
+    assert (vague.status, both in vague.errors) == (2, True)
     assert [ground.do("down", "--on", name).status for name in ("left", "right")] == [0, 0]
 
 
@@ -180,8 +181,8 @@ def test_a_name_can_be_had_once(ground: Ground) -> None:
 
     again = ground.do("up", "one-agent", "--name", "mine")
 
-    assert again.status == 2, again
-    assert "mine" in again.errors
+    assert again.status == 2, str(again)
+    assert ground.name("mine") in again.errors
     assert state(ground, "mine") == "idle"
     assert ground.do("down").status == 0
 
@@ -225,7 +226,7 @@ def test_an_error_in_a_discipline_ends_the_run_only(ground: Ground) -> None:
 
     ended = ground.run("cow-two-pages", "--on", "robust", "--discipline", broken(ground))
 
-    assert says_what_broke(ended), ended
+    assert says_what_broke(ended), str(ended)
     assert ground.run("cow-two-pages", "--on", "robust", instances=100).status in (0, 3)
     assert ground.do("down").status == 0
 
@@ -263,6 +264,6 @@ def test_a_discipline_of_ones_own_is_judged(ground: Ground) -> None:
         *("cow-message-passing", "--on", "own", "--discipline", "late.py:Late"), instances=1000
     )
 
-    assert ended.status == 1, ended
+    assert ended.status == 1, str(ended)
     assert ended.told["discipline"] == "late.py:Late"
     assert ground.do("down").status == 0

@@ -38,7 +38,7 @@ def test_deferring_the_notification_is_a_violation(ground: Ground) -> None:
     """The founding scenario under ``range_end``: violations, and exit status 1."""
     ended = ground.run("cow-two-pages", "--discipline", "range_end", "--seed", "7", instances=600)
 
-    assert ended.status == 1, ended
+    assert ended.status == 1, str(ended)
     told = ended.told
     assert told.keys() >= KEYS
     assert told["counters"].keys() >= COUNTERS
@@ -53,7 +53,7 @@ def test_notifying_under_the_lock_is_ok(ground: Ground) -> None:
     """Under ``clear_flush`` the same scenario is ok, exit status 0, with evidence of the race."""
     ended = ground.run("cow-two-pages", instances=600)
 
-    assert ended.status == 0, ended
+    assert ended.status == 0, str(ended)
     told = ended.told
     assert (told["verdict"], told["discipline"], told["violations"]) == ("ok", "clear_flush", 0)
     counters = told["counters"]
@@ -67,8 +67,8 @@ def test_four_agents_give_the_same_verdicts(ground: Ground) -> None:
     wrong = ground.run("zap-use-after-free", "--discipline", "range_end", "--testbed", four(ground))
     right = ground.run("zap-use-after-free", "--testbed", four(ground), instances=300)
 
-    assert (wrong.status, wrong.told["verdict"]) == (1, "violation"), wrong
-    assert (right.status, right.told["verdict"]) == (0, "ok"), right
+    assert (wrong.status, wrong.told["verdict"]) == (1, "violation"), str(wrong)
+    assert (right.status, right.told["verdict"]) == (0, "ok"), str(right)
 
 
 def four(ground: Ground) -> str:
@@ -112,7 +112,7 @@ def test_a_person_sees_verdict_timeline_and_histogram(ground: Ground) -> None:
         *("--testbed", testbed),
     )
 
-    assert ended.status == 1, ended
+    assert ended.status == 1, str(ended)
     for said in ("VIOLATION", "first violation", "why", "Histogram", "Observation", "repeat"):
         assert said in ended.output
     assert "judging" in ended.errors
@@ -140,6 +140,6 @@ def test_a_run_without_a_race_is_inconclusive(ground: Ground) -> None:
 
     ended = ground.run(str(scenario), instances=100)
 
-    assert ended.status == 3, ended
+    assert ended.status == 3, str(ended)
     assert ended.told["verdict"] == "inconclusive"
     assert any("warm hit" in reason for reason in ended.told["reasons"])

@@ -33,7 +33,7 @@ GARBAGE = [
 
 def alone(ground: Ground, name: str = "raw") -> Command:
     """A daemon in the foreground that no agent has joined yet."""
-    ground.names.add(name)
+    ground.name(name)
     command = ground.start("daemon", str(ground.testbed()), "--name", name)
     until((ground.folder(name) / "control").exists, "the daemon is there")
     ground.status(name)
@@ -183,7 +183,9 @@ def test_an_agent_cannot_reach_past_what_it_was_granted(ground: Ground) -> None:
         agent.send(messages.Goodbye(0, "enough"))
 
         ended = run.end()
-        assert (ended.status, "it said goodbye: enough" in ended.told["error"]) == (4, True), ended
+        assert (ended.status, "it said goodbye: enough" in ended.told["error"]) == (4, True), str(
+            ended
+        )
     end(ground)
 
 
@@ -200,7 +202,7 @@ def test_an_agent_that_complains_ends_the_run(ground: Ground) -> None:
 
         ended = run.end()
 
-        assert ended.status == 4, ended
+        assert ended.status == 4, str(ended)
         assert "agent raw reports: message 3 is missing" in ended.told["error"]
         assert names(ground) == ["raw"]
     end(ground)
