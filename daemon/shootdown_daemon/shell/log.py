@@ -6,8 +6,11 @@ has time for it (`ProcessLog.flush`), with the time at which they were said.
 
 from __future__ import annotations
 
+import importlib
+import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -52,8 +55,7 @@ class ProcessLog:
 
     def _structlog(self) -> FilteringBoundLogger:
         if self._logger is None:
-            import structlog  # noqa: PLC0415 - heavy: see the module's docstring
-
+            structlog = _import_structlog()
             logger: FilteringBoundLogger = structlog.wrap_logger(
                 structlog.WriteLogger(self._file),
                 processors=[
@@ -64,3 +66,18 @@ class ProcessLog:
             )
             self._logger = logger
         return self._logger
+
+
+def _import_structlog() -> ModuleType:
+    """Import structlog without rich, which it takes for tracebacks on terminals if it is there.
+
+    rich comes along with typer and is twice as heavy: on busy cores a process that imported both
+    was taken for dead.
+    """
+    if "rich" in sys.modules:
+        return importlib.import_module("structlog")
+    sys.modules["rich"] = None  # type: ignore[assignment]  # its import then fails
+    try:
+        return importlib.import_module("structlog")
+    finally:
+        del sys.modules["rich"]
