@@ -38,6 +38,14 @@ DisciplineOption = Annotated[
         "after_set, after_unlock, range_end, before_free, or FILE.py:Class."
     ),
 ]
+DeviceOption = Annotated[
+    str,
+    Option(
+        "A device of your own, FILE.py:Class, or a faulty one: caches_not_present, "
+        "completes_before_drain, drain_waits_for_translation, ignores_invalidation, "
+        "inserts_late; the right one if not said."
+    ),
+]
 OnOption = Annotated[str | None, Option("A live testbed's name; default: the only one.", "--on")]
 JsonOption = Annotated[bool, Option("Print one JSON object.", "--json")]
 OutOption = Annotated[Path, Option("Where run directories are made.")]
@@ -135,14 +143,7 @@ def explore(
     budget_runs: Annotated[int, Option("Most schedules to make.", least=1)] = 10_000,
     budget_seconds: Annotated[int, Option("Longest search.", least=1)] = 60,
     seed: Annotated[int, Option("Repeats what random strategies choose.", least=0)] = 0,
-    device: Annotated[
-        str,
-        Option(
-            "A device of your own, FILE.py:Class, or a faulty one: caches_not_present, "
-            "completes_before_drain, drain_waits_for_translation, ignores_invalidation, "
-            "inserts_late; the right one if not said."
-        ),
-    ] = "",
+    device: DeviceOption = "",
     out: OutOption = Path("out"),
     as_json: JsonOption = False,
 ) -> int:
@@ -180,4 +181,27 @@ def replay(
     return work(file, verify, live=live, as_json=as_json)
 
 
-COMMANDS = (run, explore, matrix, replay, up, status, down, daemon, agent, doctor)
+def step(
+    scenario: Annotated[str, Argument("A .litmus file, or the name of a shipped scenario.")],
+    discipline: DisciplineOption = DISCIPLINE,
+    device: DeviceOption = "",
+    out: OutOption = Path("out"),
+) -> int:
+    """Choose each next step of a scenario by hand, and see what it changes."""
+    from shootdown_cli.step import StepOptions
+    from shootdown_cli.step import step as work
+
+    return work(scenario, StepOptions(discipline, device, out))
+
+
+def explain(
+    file: Annotated[Path, Argument("A replay file.")],
+    as_json: JsonOption = False,
+) -> int:
+    """Show the nearest run that passes, and the one race that makes the difference."""
+    from shootdown_cli.explain import explain as work
+
+    return work(file, as_json=as_json)
+
+
+COMMANDS = (run, explore, matrix, replay, step, explain, up, status, down, daemon, agent, doctor)

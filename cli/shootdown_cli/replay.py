@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from shootdown_cli import places
 from shootdown_cli.classes import load_device
 from shootdown_cli.client import ControlClient
@@ -24,13 +22,17 @@ from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_daemon.shell.disciplines import load_discipline
 from shootdown_device_agent.machine.device import Device
+from shootdown_device_agent.machine.zoo import ZOO
 from shootdown_protocol import messages
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_protocol.messages import PROTOCOL_VERSION
 from shootdown_verify.litmus import Scenario, parse
 from shootdown_verify.replay_file import Replay, load_replay
-from shootdown_verify.replaying import Replayed, replay_schedule
+from shootdown_verify.replaying import Replayed, in_known_order, replay_schedule
 from shootdown_verify.testbed import Testbed
+
+OK = "ok"
+"""The verdict of a schedule that shows nothing wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +45,28 @@ class Attempt:
 
     def same_as(self, replay: Replay) -> bool:
         """Whether it showed what the file says."""
-        right = self.verdict == replay.verdict
+        right = (self.verdict or OK) == replay.verdict
         return right and not self.diverged and self.outcome in ("", replay.outcome)
 
 
 def replay(file: Path, verify: int, *, live: bool, as_json: bool) -> int:
     """Follow a replay file's schedule so many times; gives the exit status."""
+    found, scenario = read_replay(file)
+    attempts = _live(found, scenario, verify) if live else _explored(found, scenario, verify)
+    same = sum(attempt.same_as(found) for attempt in attempts)
+    _show(found, attempts, same, live=live, as_json=as_json)
+    return EXIT_OK if same == verify else EXIT_FAILED
+
+
+def read_replay(file: Path) -> tuple[Replay, Scenario]:
+    """A replay file and its scenario, which must be the one that the schedule was found for."""
     found = load_replay(file)
     scenario = parse(
-        found.text, f"{found.scenario}.litmus", operations=OPERATIONS, disciplines=DISCIPLINES
+        found.text,
+        f"{found.scenario}.litmus",
+        operations=OPERATIONS,
+        disciplines=DISCIPLINES,
+        faulty_devices=ZOO,
     )
     if not found.intact:
         raise UsageError(
@@ -60,18 +75,12 @@ def replay(file: Path, verify: int, *, live: bool, as_json: bool) -> int:
             expected=f"the one that the schedule was found for, {found.digest[:12]}",
             where=str(file),
         )
-    attempts = _live(found, scenario, verify) if live else _explored(found, scenario, verify)
-    same = sum(attempt.same_as(found) for attempt in attempts)
-    _show(found, attempts, same, live=live, as_json=as_json)
-    return EXIT_OK if same == verify else EXIT_FAILED
+    return found, scenario
 
 
 def _explored(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]:
     """Follow the schedule in this process, on the machines themselves."""
-    places_known = tuple(
-        msgspec.structs.replace(place, racy=False) for place in scenario.program.locations
-    )
-    program = msgspec.structs.replace(scenario.program, locations=places_known)
+    program = in_known_order(scenario.program)
     attempts = []
     for _ in range(verify):
         replayed: Replayed = replay_schedule(

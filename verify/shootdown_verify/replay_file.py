@@ -67,8 +67,9 @@ class ReplayStep(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A schedule with its scenario; ``device`` is a user's ``FILE.py:Class`` or empty.
+    """A schedule with its scenario.
 
+    ``device`` is a faulty one's name, a user's ``FILE.py:Class``, or empty for the right one.
     ``verdict`` is what the schedule showed (a check and a title, or ``ok``), ``outcome`` the
     registers at its end. ``faults`` is what an environment added, none so far.
     """

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.kernel import settle
 from shootdown_device_agent.machine.device import Device
@@ -37,6 +39,12 @@ class Replayed:
     outcome: str
     diverged: str
     records: tuple[Stamped, ...]
+
+
+def in_known_order(program: Program) -> Program:
+    """The program with racy locations judged: where the order is given, it is known."""
+    places = tuple(msgspec.structs.replace(place, racy=False) for place in program.locations)
+    return msgspec.structs.replace(program, locations=places)
 
 
 class Follower:

@@ -32,7 +32,7 @@ class Teller:
         """Learn the names of its cells."""
         self.whole = whole
         self.system = system
-        self._effects = Effects(whole)
+        self.effects = Effects(whole)
 
     def tell(
         self, schedule: Sequence[int], findings: Sequence[Finding], *, as_it_is: bool = False
@@ -80,7 +80,7 @@ class Teller:
                 step=name,
                 occurrence=seen[step.task, name],
                 location=request.location,
-                effect=self._effects(self.system, step, state),
+                effect=self.effects(self.system, step, state),
             )
 
     def _aftermath(self, state: int) -> Run:

@@ -48,14 +48,23 @@ class Effects:
                     said.append(line)
         return "; ".join(said)
 
+    def name(self, cell: Cell) -> str:
+        """``pte A`` or ``atc d0 A``; empty for a cell whose name means nothing to a reader."""
+        if cell in self._names:
+            return self._names[cell][0]
+        if isinstance(cell, tuple) and cell[0] in {"atc", "iotlb"}:
+            kind, device, pasid, vpn = cell
+            return f"{kind} {self._devices[device]} {self._pages[pasid, vpn]}"
+        if isinstance(cell, tuple) and cell[0] == "channel":
+            return f"the channel {cell[1]}"
+        return ""
+
     def _line(self, cell: Cell, old: Hashable, new: Hashable) -> str:
         if cell in self._names:
             name, say = self._names[cell]
             return f"{name}: {say(old)} -> {say(new)}"
         if isinstance(cell, tuple) and cell[0] in {"atc", "iotlb"}:
-            kind, device, pasid, vpn = cell
-            where = f"{kind} {self._devices[device]} {self._pages[pasid, vpn]}"
-            return f"{where}: {_say_cached(old)} -> {_say_cached(new)}"
+            return f"{self.name(cell)}: {_say_cached(old)} -> {_say_cached(new)}"
         if isinstance(cell, tuple) and cell[0] == "channel":
             return f"{cell[1]} {'sent' if _length(new) > _length(old) else 'taken'}"
         return ""

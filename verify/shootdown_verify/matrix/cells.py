@@ -13,16 +13,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Final, NamedTuple
 
-import msgspec
-
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_daemon.machine.operations import OPERATIONS
-from shootdown_protocol.program import Program
 from shootdown_verify.explore import Budget, Verdict, explore
 from shootdown_verify.litmus import Scenario, parse
 from shootdown_verify.matrix.clients import ClientText, Row, clients_of
 from shootdown_verify.matrix.rule import BROKEN, INCONCLUSIVE, SAFE
 from shootdown_verify.replay_file import Replay, count_occurrences
+from shootdown_verify.replaying import in_known_order
 
 CLIENT_SECONDS: Final = 30.0
 """How long one client may be explored."""
@@ -101,12 +99,6 @@ def _scenario(name: str, text: str) -> Scenario:
     return parse(text, f"{name}.litmus", operations=OPERATIONS, disciplines=DISCIPLINES)
 
 
-def _in_known_order(program: Program) -> Program:
-    """The program with racy locations judged: where all orders are made, each one is known."""
-    places = tuple(msgspec.structs.replace(place, racy=False) for place in program.locations)
-    return msgspec.structs.replace(program, locations=places)
-
-
 def fill_cell(job: Job) -> Cell:
     """Explore a cell's clients, up to the first that goes wrong."""
     clients = list(clients_of(job.row))
@@ -122,7 +114,7 @@ def explore_client(client: ClientText, discipline: str, seconds: float) -> Clien
     """Explore one client under one discipline."""
     scenario = _scenario(client.name, client.text)
     result = explore(
-        _in_known_order(scenario.program),
+        in_known_order(scenario.program),
         DISCIPLINES[discipline],
         budget=Budget(seconds=seconds),
         samples=0,
