@@ -26,6 +26,8 @@ KINDS = (
     *("write", "copy", "add", "add", "wait", "wait", "wait_not", "below", "swap"),
     *("lock", "unlock", "indirect", "branch", "send", "again"),
 )
+LOOPING = (*KINDS, "retry")
+"""With loops that need not end: for searches over states alone."""
 CHANNEL = ("requests",)
 
 
@@ -139,6 +141,8 @@ async def run(line: Line, remembered: int = 0) -> int | None:
     if kind == "again":
         seen = await trap("again", add, cell, 0)
         return remembered + 1 if seen != number and remembered < 1 else None
+    if kind == "retry":
+        return 1 if await trap("retry", add, cell, 1) != number else None
     await trap(kind, STEPS[kind], cell, number)
     return None
 
@@ -147,7 +151,7 @@ async def run_all(body: Body) -> None:
     """Run all lines as one stage, branching on what was learnt in each."""
     for line in body:
         kind, cell, number = line
-        if kind in {"branch", "again"}:
+        if kind in {"branch", "again", "retry"}:
             await run(line)
         elif await trap(kind, STEPS[kind], cell, number):
             await trap("then", add, number, 1)
@@ -165,11 +169,13 @@ async def prowl() -> None:
     await trap("prowl", copy, 0, 1)
 
 
-def random_program(rng: random.Random, *, tasks: int = 3, lines: int = 3) -> Program:
+def random_program(
+    rng: random.Random, *, tasks: int = 3, lines: int = 3, kinds: tuple[str, ...] = KINDS
+) -> Program:
     """A program of two to ``tasks`` tasks with one to ``lines`` lines each."""
     return tuple(
         tuple(
-            (rng.choice(KINDS), rng.randrange(VALUES), rng.randrange(VALUES))
+            (rng.choice(kinds), rng.randrange(VALUES), rng.randrange(VALUES))
             for _ in range(rng.randint(1, lines))
         )
         for _ in range(rng.randint(2, tasks))

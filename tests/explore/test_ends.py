@@ -105,3 +105,18 @@ def test_a_server_stuck_in_its_round_is_no_quiet_end() -> None:
     server = TaskSpec("server", (swallow,), server=True)
 
     assert ends(sender, server) == {"stuck"}
+
+
+def test_a_task_that_tries_again_for_ever_puts_nobody_off() -> None:
+    """The others' deadlock is found although one task never comes to its end."""
+
+    async def try_again(_remembered: int = 0) -> int:
+        await trap("try", wait, 1, 0)
+        return 1
+
+    trying = TaskSpec("trying", (try_again,), prowler=True)
+    waiter = TaskSpec("waiter", (lambda: wait_for(2),))
+    setter = TaskSpec("setter", (lambda: set_to(1),))
+
+    assert ends(trying, waiter, setter) == {"stuck"}
+    assert ends(trying, waiter, setter, kind=BreadthFirst) == {"stuck"}

@@ -99,13 +99,18 @@ class Node:
 
 
 class Automaton:
-    """The nodes of one task, found so far; ``number`` is the task's place among all tasks."""
+    """The nodes of one task, found so far; ``number`` is the task's place among all tasks.
+
+    ``loops``: the task may come back to a node, as a server does after each round, and any other
+    task whose stages are made again without counting up.
+    """
 
     def __init__(self, number: int, spec: TaskSpec) -> None:
         """Run to the first request."""
         self.number = number
         self.spec = spec
         self.runs = 0
+        self.loops = spec.server
         self.ended = Node(number, ENDED, Place(len(spec.stages)), None)
         self.nodes = [self.ended]
         self._first: dict[Place, Node] = {}
@@ -124,7 +129,9 @@ class Automaton:
             coroutine = self.replay(node)
         request, remembered = _resume(coroutine, result)
         if request is None:
-            after = self._enter(self._follows(node.place, remembered))
+            place = self._follows(node.place, remembered)
+            self.loops |= place in self._first and not _is_later(place, node.place)
+            after = self._enter(place)
         else:
             after = self._add(node.place, request, coroutine, node, result)
         node.edges[key] = after
@@ -197,6 +204,14 @@ class Automaton:
         node.coroutine = coroutine
         self.nodes.append(node)
         return node
+
+
+def _is_later(place: Place, other: Place) -> bool:
+    """Whether one place follows another for certain, so that no path leads back."""
+    if place.stage != other.stage:
+        return place.stage > other.stage
+    one, two = place.remembered, other.remembered
+    return two is None or (isinstance(one, int) and isinstance(two, int) and one > two)
 
 
 def _resume(

@@ -24,16 +24,16 @@ has seen it (by induction over length of run, then of chain): it has measured th
 this node and that the node touches that cell. Nor can the cell's value have shut u out, as u
 came there while the cell held it. So the note does not hold, a contradiction.
 
-Chains of steps taken alone must end, or somebody could be put off for ever. Tasks other than
-servers only move on; a server's step is taken alone only if it leads to a state not met before, so
-the last edge of a cycle is never taken alone.
+Chains of steps taken alone must end, or somebody could be put off for ever. Most tasks only move
+on; a step of one that can come back to a node, as servers do, is taken alone only if it leads to a
+state not met before, so the last edge of a cycle is never taken alone.
 """
 
 from __future__ import annotations
 
 from shootdown_verify.explore.breadth_first import BreadthFirst, Check
 from shootdown_verify.explore.system import System
-from shootdown_verify.explore.transition import Memo, Transition
+from shootdown_verify.explore.transition import Memo, Outcome, Transition
 
 Note = tuple[int, Transition]
 
@@ -50,6 +50,7 @@ class ReducedSearch(BreadthFirst):
         self._notes: list[Note] = []
         self._doubtful: list[Note] = []
         self._knowledge = system.knowledge
+        self._looping = self._loops()
         self._touching: dict[tuple[Memo, int, int, bool], bool] = {}
         self._touching_knowledge = -1
 
@@ -59,11 +60,12 @@ class ReducedSearch(BreadthFirst):
             self.frontier = self._broken()
 
     def _expand(self, states: list[int]) -> None:
-        """Follow a chain from each state that has one; expand all others in full."""
+        """Follow a chain from each state that has one; then expand all others in full."""
         system = self.system
-        full = []
+        full: list[tuple[int, list[Outcome]]] = []
         for state in states:
             memos = system.memos(state)
+            outcomes = []
             for memo in memos:
                 if memo is None:
                     continue
@@ -73,6 +75,7 @@ class ReducedSearch(BreadthFirst):
                         outcome = system.perform(memo, state)
                     if not outcome:
                         continue
+                outcomes.append(outcome)
                 step = outcome[3]
                 if (
                     step.watched == system.knowledge
@@ -83,10 +86,25 @@ class ReducedSearch(BreadthFirst):
                 if self._follow(state, memo, memos):
                     break
             else:
-                full.append(state)
+                full.append((state, outcomes))
             if self.over:
                 return
-        super()._expand(full)
+        self._expand_in_full(full)
+
+    def _expand_in_full(self, full: list[tuple[int, list[Outcome]]]) -> None:
+        parent, append = self.parent, self._next.append
+        prowlers = len(self.system.specs) - self.system.prowlers_from
+        for state, outcomes in full:
+            self.transitions += len(outcomes)
+            for keep, put, look, _ in outcomes:
+                successor = state & keep | put
+                if successor not in parent:
+                    parent[successor] = state
+                    append(successor)
+                if look is not None and self._look(state, look):
+                    return
+            if len(outcomes) <= prowlers and self._is_stuck(state):
+                return
 
     def _follow(self, state: int, memo: Memo, memos: list[Memo | None]) -> bool:
         """Make a task's steps for as long as they concern nobody; False when there is none."""
@@ -122,17 +140,22 @@ class ReducedSearch(BreadthFirst):
         return moved
 
     def _may_go_on(self, memo: Memo, *, known: bool) -> bool:
-        """Whether a step may be made alone although others can move: a server's, to new states."""
-        return not (known and self.system.specs[memo.task].server)
+        """Whether a step may be made alone: one of a task that loops, only to new states."""
+        return not (known and memo.task in self._looping)
 
     def _concerns(self, transition: Transition, others: list[Memo], state: int) -> bool:
         """Whether anything that the other tasks can do before it conflicts with a step."""
         reads, writes = transition.reads, transition.writes
+        inert: set[Memo] | None = None
         for other in others:
             conflict = writes & (other.future_reads | other.future_writes) | (
                 reads & other.future_writes
             )
-            if conflict and self._can_touch(other, conflict, transition, state):
+            if not conflict:
+                continue
+            if inert is None:
+                inert = inert_tasks(others, state, reads | writes)
+            if other not in inert and self._can_touch(other, conflict, transition, state):
                 transition.watch = other
                 transition.watched = self.system.knowledge
                 return True
@@ -164,6 +187,10 @@ class ReducedSearch(BreadthFirst):
             self._doubt()
         self._notes.append((state, transition))
 
+    def _loops(self) -> set[int]:
+        """Tasks that are known to come back to a node."""
+        return {automaton.number for automaton in self.system.automata if automaton.loops}
+
     def _doubt(self) -> None:
         """Something has been learnt: no note is sure to hold any more."""
         self._knowledge = self.system.knowledge
@@ -175,20 +202,48 @@ class ReducedSearch(BreadthFirst):
         system = self.system
         if self._knowledge != system.knowledge:
             self._doubt()
-        holds: dict[tuple[int, Transition], bool] = {}
+        new_loops = self._loops() - self._looping
+        self._looping |= new_loops
+        if new_loops:
+            self._doubt()
+        others_of: dict[tuple[int, int], list[Memo]] = {}
         broken = []
         for state, transition in self._doubtful:
-            key = state & system.nodes_mask, transition
-            if key not in holds:
+            key = state & system.nodes_mask, transition.task
+            others = others_of.get(key)
+            if others is None:
                 memos = system.memos(state)
                 others = [m for m in memos if m is not None and m.task != transition.task]
-                holds[key] = not self._concerns(transition, others, state)
-            if holds[key]:
-                self._notes.append((state, transition))
-            else:
+                others_of[key] = others
+            if transition.task in new_loops or self._concerns(transition, others, state):
                 broken.append(state)
+            else:
+                self._notes.append((state, transition))
         self._doubtful.clear()
         return broken
+
+
+def inert_tasks(others: list[Memo], state: int, held: int) -> set[Memo]:
+    """Blocked tasks that nobody lets go on, as long as the cells ``held`` are left alone.
+
+    What such a task's guard read is held, or nobody writes it who is not inert himself.
+    """
+    blocked = {
+        memo: reads & ~held
+        for memo in others
+        if (reads := memo.blocked.get(state & memo.mask)) is not None
+    }
+    moved = True
+    while moved:
+        written = 0
+        for memo in others:
+            if memo not in blocked:
+                written |= memo.future_writes
+        freed = [memo for memo, reads in blocked.items() if reads & written]
+        for memo in freed:
+            del blocked[memo]
+        moved = bool(freed)
+    return set(blocked)
 
 
 def reaches(memo: Memo, number: int, bits: int, *, reading: bool) -> bool:

@@ -153,6 +153,7 @@ class System:
                 message = f"{self.owner(node)} changed the store and then was blocked"
                 raise UnsoundStep(message)
             memo.table[state & memo.mask] = False
+            memo.blocked[state & memo.mask] = reads
             if len(self.store.reads) == 1:
                 number = reads.bit_length() - 1
                 memo.shut.add((number, state & self.cells.masks[number]))
@@ -328,7 +329,8 @@ class System:
             for memo in self._fillers[frame]:
                 self._add_reads(memo, bit)
                 self._touch(memo, 0, bit)
-                memo.table.clear()
+                for learnt in (memo.table, memo.blocked, memo.shut):
+                    learnt.clear()
 
     def _quiet(self) -> tuple[int, int]:
         mask = bits = 0

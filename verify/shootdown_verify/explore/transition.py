@@ -85,6 +85,7 @@ class Memo:
     __slots__ = (
         "after",
         "before",
+        "blocked",
         "future_reads",
         "future_writes",
         "get",
@@ -106,6 +107,7 @@ class Memo:
         self.future_reads = self.future_writes = 0
         self.before: list[Memo] = []
         self.after: list[Memo] = []
+        self.blocked: dict[int, int] = {}
         self.shut: set[tuple[int, int]] = set()
         self.table: dict[int, Remembered] = {}
         self.get: Callable[[int], Remembered | None] = self.table.get
