@@ -39,8 +39,8 @@ END_S = 15.0
 """How long its processes may take to end once asked."""
 LAST_LINES = 3
 """How many lines of each process are shown when the testbed has failed."""
-READY = b"+"
-FAILED = b"!"
+FAILED = 0xFF
+"""What a process tells that could not start; an agent that is ready tells its number."""
 
 
 class TestbedFailed(Exception):  # noqa: N818 - the noun of the exit status
@@ -186,7 +186,8 @@ def start(
         for number in range(testbed.agents):
             agent = f"agent{number}"
             agent_config = AgentConfig(config.device_endpoint, agent, record.token)
-            processes.pids[agent] = _fork(agent, logs, tell, partial(_agent, agent_config, logs))
+            main = partial(_agent, agent_config, logs, number)
+            processes.pids[agent] = _fork(agent, logs, tell, main)
         os.close(tell)
         record.daemon = processes.pids["daemon"]
         record.pids = dict(processes.pids)
@@ -224,7 +225,8 @@ def _wait_ready(
         if processes.look() or FAILED in told or late or (readable and not data):
             time.sleep(LOOK_S)
             processes.look()
-            how = processes.describe() or f"not ready within {READY_S:.0f} s"
+            slow = ", ".join(f"agent{n}" for n in range(expected) if n not in told)
+            how = processes.describe() or f"{slow} not ready within {READY_S:.0f} s"
             why = f"the testbed did not start: {how}"
             raise TestbedFailed("\n  ".join((why, *last_words(processes.logs))))
 
@@ -238,7 +240,23 @@ def last_words(logs: Path) -> list[str]:
     return lines
 
 
-def _fork(name: str, logs: Path, tell: int, main: Callable[[Callable[[bytes], None]], int]) -> int:
+class Teller:
+    """A child's end of the pipe by which it says, once, that it is ready or has failed."""
+
+    def __init__(self, fd: int) -> None:
+        """Keep the pipe until something is said; then its number may be another file's."""
+        self._fd = fd
+
+    def tell(self, *numbers: int) -> None:
+        """Say it, if nothing was said before; nobody need be listening any more."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with contextlib.suppress(OSError):
+                os.write(fd, bytes(numbers))
+            os.close(fd)
+
+
+def _fork(name: str, logs: Path, tell: int, main: Callable[[Teller], int]) -> int:
     """Start a process; an agent tells by one byte that it is ready, any process that it failed."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -246,6 +264,7 @@ def _fork(name: str, logs: Path, tell: int, main: Callable[[Callable[[bytes], No
     if pid:
         return pid
     status = 4
+    teller = Teller(tell)
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         # A terminal's Ctrl-C is for the command, which ends the testbed in order.
@@ -255,35 +274,29 @@ def _fork(name: str, logs: Path, tell: int, main: Callable[[Callable[[bytes], No
         null = os.open(os.devnull, os.O_RDWR)
         for target, source in ((0, null), (1, errors), (2, errors)):
             os.dup2(source, target)
-        status = main(lambda byte: _tell(tell, byte))
+        status = main(teller)
     except BaseException:  # noqa: BLE001 - the last stop of a child: it must not return
         import traceback
 
         traceback.print_exc()
-        _tell(tell, FAILED)
+        teller.tell(FAILED)
     finally:
         sys.stderr.flush()
         os._exit(status)
 
 
-def _tell(tell: int, byte: bytes) -> None:
-    with contextlib.suppress(OSError):
-        os.write(tell, byte)
-        os.close(tell)
-
-
-def _daemon(config: DaemonConfig, generation: int, told: Callable[[bytes], None]) -> int:
+def _daemon(config: DaemonConfig, generation: int, teller: Teller) -> int:
     places.hold_lock(config.directory)
     # That it is ready is told by its agents, once it has welcomed them.
-    return serve_daemon(config, generation, lambda: told(b""))
+    return serve_daemon(config, generation, teller.tell)
 
 
-def _agent(config: AgentConfig, logs: Path, told: Callable[[bytes], None]) -> int:
+def _agent(config: AgentConfig, logs: Path, number: int, teller: Teller) -> int:
     from shootdown_device_agent.shell.agent import serve as serve_agent
 
     log = ProcessLog(logs, config.name)
-    status = serve_agent(config, log, lambda: told(READY))
+    status = serve_agent(config, log, lambda: teller.tell(number))
     log.close()
     if status:
-        told(FAILED)
+        teller.tell(FAILED)
     return status
