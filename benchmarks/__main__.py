@@ -7,7 +7,15 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import instances, one_shootdown, start, translations
+from benchmarks import (
+    against_spin,
+    growth,
+    instances,
+    one_shootdown,
+    start,
+    strategies,
+    translations,
+)
 from benchmarks.measure import FULL, QUICK, Effort, Row
 
 BENCHMARKS: dict[str, Callable[[Effort], Iterator[Row]]] = {
@@ -15,6 +23,9 @@ BENCHMARKS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "instances": instances.rows,
     "translations": translations.rows,
     "start": start.rows,
+    "spin": against_spin.rows,
+    "strategies": strategies.rows,
+    "growth": growth.rows,
 }
 
 

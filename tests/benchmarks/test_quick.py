@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from benchmarks.against_spin import TOOLS
+from benchmarks.growth import Point, draw
 from benchmarks.measure import Row
 
 ROOT = Path(__file__).parents[2]
-ROWS = {"instances": 4, "translations": 3, "start": 2}
+ROWS = {
+    "instances": 4,
+    "translations": 3,
+    "start": 2,
+    "spin": 4 if all(map(shutil.which, TOOLS)) else 0,
+    "strategies": 8,
+    "growth": 6,
+}
 ROWS_A_PLACEMENT = 8
 """Of one shootdown: 1, 2, 4 and 8 agents, the whole and the links alone."""
 
@@ -50,3 +61,16 @@ def test_a_row_compares_round_by_round() -> None:
     assert (told["ratio_min"], told["ratio_median"]) == pytest.approx((1.0, 1.2))
     assert told["met"] is False
     assert "missed" in row.as_line()
+
+
+def test_growth_is_drawn() -> None:
+    """Every point is in both panels, told by its numbers, hollow where it is no proof."""
+    points = [Point("pages", 1, 200, 0.01, True), Point("pages", 2, 7000, 0.1, False)]
+
+    circles = re.findall(r'<circle [^>]*fill="(\S+)" [^>]*><title>(.*?)</title>', draw(points))
+
+    assert [told for _, told in circles] == [
+        "pages 1: 200 states, 0.01 s",
+        "pages 2: 7,000 states, 0.10 s",
+    ] * 2
+    assert [fill == "#fff" for fill, _ in circles] == [False, True] * 2
