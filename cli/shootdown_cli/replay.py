@@ -60,7 +60,15 @@ def replay(file: Path, verify: int, *, live: bool, as_json: bool) -> int:
 
 def read_replay(file: Path) -> tuple[Replay, Scenario]:
     """A replay file and its scenario, which must be the one that the schedule was found for."""
-    found = load_replay(file)
+    try:
+        found = load_replay(file)
+    except OSError as error:
+        raise UsageError(
+            ErrorCode.USAGE,
+            seen=f"{error.strerror or error}",
+            expected="a replay file, as explore writes it",
+            where=str(file),
+        ) from error
     scenario = parse(
         found.text,
         f"{found.scenario}.litmus",
