@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from functools import cache
 
+import msgspec
 import pytest
+from tests.explore.random_programs import describe_automata
 from tests.explore.shipped import (
     ALL,
     CLAIMS,
@@ -17,7 +19,17 @@ from tests.explore.shipped import (
 
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_protocol.history import Step
-from shootdown_verify.explore import Budget, Result, Strategy, Verdict, explore
+from shootdown_verify.explore import (
+    Budget,
+    Result,
+    Strategy,
+    Verdict,
+    breadth_first,
+    explore,
+    explorer,
+)
+from shootdown_verify.explore.breadth_first import BreadthFirst
+from shootdown_verify.explore.reduction import ReducedSearch
 from shootdown_verify.explore.trace import follow
 from shootdown_verify.explore.walks import Uniform, walk
 from shootdown_verify.judge import judge_instance
@@ -61,24 +73,26 @@ def test_claims_hold_in_all_orders(name: str, discipline: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "discipline"), SMALL)
-def test_reduction_changes_no_verdict_and_no_outcome(name: str, discipline: str) -> None:
-    """The reduced search and the whole one come to the same checks and the same outcomes."""
-    scenario = ALL[name]
-    reduced = result_of(name, discipline, every=True)
-    whole = explore(
-        scenario.program,
-        DISCIPLINES[discipline],
-        conditions=scenario.conditions,
-        strategy=Strategy.BREADTH_FIRST,
-        every=True,
-        outcomes=True,
-    )
+def test_reduction_loses_no_step_and_no_outcome(name: str, discipline: str) -> None:
+    """Every result of every step, every outcome and every failing check is seen with reduction."""
+    seen = []
+    for kind in (BreadthFirst, ReducedSearch):
+        explored = exploration(ALL[name], discipline)
+        search = kind(
+            explored.system, quiet=explored.ending.quiet, stuck=explored.ending.stuck, every=True
+        )
+        search.run(states=1 << 30)
+        assert search.complete
+        seen.append(
+            (
+                describe_automata(explored.system),
+                explored.ending.outcomes,
+                search.violations.keys(),
+            )
+        )
+        explored.system.close()
 
-    assert reduced.outcomes == whole.outcomes
-    assert reduced.verdict == whole.verdict
-    assert {told.findings[0].check for told in reduced.counterexamples} == {
-        told.findings[0].check for told in whole.counterexamples
-    }
+    assert seen[0] == seen[1]
 
 
 @pytest.mark.parametrize(("name", "discipline"), CLAIMS)
@@ -156,6 +170,22 @@ def test_too_small_a_budget_is_inconclusive() -> None:
 
     assert (result.verdict, result.complete) == (Verdict.INCONCLUSIVE, False)
     assert result.stopped_by == "states"
+
+
+@pytest.mark.parametrize("name", ["completion-before-drain", "cow-two-pages"])
+def test_schedules_race_states_where_that_takes_long(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of the two searches comes to its end first proves the same."""
+    monkeypatch.setattr(explorer, "_ALONE_S", 0.0)
+    monkeypatch.setattr(explorer, "_TURN_S", 0.05)
+    monkeypatch.setattr(breadth_first, "_STATES_BETWEEN_CLOCKS", 1)
+    program = msgspec.structs.replace(ALL[name].program, speculation=())
+
+    result = explore(program, DISCIPLINES["clear_flush"])
+
+    assert (result.verdict, result.complete) == (Verdict.OK, True)
+    assert bool(result.traces) == (name == "completion-before-drain")
 
 
 def test_source_dpor_agrees_where_it_comes_to_an_end() -> None:

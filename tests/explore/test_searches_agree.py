@@ -115,13 +115,13 @@ def test_going_on_past_a_disabled_step_is_needed() -> None:
     """Source-DPOR that stops looking where the step is disabled without an event is caught."""
 
     class Careless(SourceDpor):
-        def _without(self, place: int) -> int:
+        def _without(self, place: int, future: int) -> int:
             self.stopped |= self.events[place].past
-            return super()._without(place)
+            return super()._without(place, future)
 
-        def _have_reversed(self, place: int, task: int, memo: Memo) -> None:
+        def _have_reversed(self, place: int, future: int, task: int, memo: Memo) -> None:
             if not self.stopped >> place & 1:
-                super()._have_reversed(place, task, memo)
+                super()._have_reversed(place, future, task, memo)
 
         def _races(self, frame: Frame, task: int, *, enabled: bool) -> None:
             self.stopped = 0

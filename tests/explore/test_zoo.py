@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tests.explore.shipped import ALL, DEVICE_CLAIMS, LARGE
 
+from shootdown_cli import commands
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_device_agent.machine.zoo import ZOO
 from shootdown_verify.explore import Budget, Result, Strategy, Verdict, explore
@@ -26,6 +29,14 @@ def result_of(name: str, device: str, strategy: Strategy = Strategy.EXHAUSTIVE) 
 def test_every_faulty_device_has_a_scenario() -> None:
     """A device that no scenario claims to catch would test nothing."""
     assert {device for _, device, _ in DEVICE_CLAIMS} == set(ZOO)
+
+
+def test_every_faulty_device_is_named_where_people_look() -> None:
+    """The option's help and the page about exploring list all of them."""
+    page = (Path(__file__).parents[2] / "docs" / "exploring.md").read_text()
+    declared = str(commands.DeviceOption)
+
+    assert [name for name in ZOO if f"| `{name}` |" not in page or name not in declared] == []
 
 
 @pytest.mark.parametrize(("name", "device", "by"), [c for c in DEVICE_CLAIMS if c[0] != LARGE])

@@ -208,8 +208,8 @@ class SleepSets(ScheduleSearch):
 class Event:
     """A step of the run at hand. Sets of events are bits by place in the run.
 
-    ``reads`` and ``writes`` are its node's. ``past`` are the events that happen before it, itself
-    included; ``future`` those that happen after it, and ``unmade`` all that it and they write.
+    ``reads`` and ``writes`` are its node's, ``state`` is the one before it, and ``past`` are the
+    events that happen before it, itself included.
     """
 
     task: int
@@ -219,8 +219,6 @@ class Event:
     keep: int
     put: int
     past: int
-    future: int
-    unmade: int
 
 
 class SourceDpor(ScheduleSearch):
@@ -231,12 +229,10 @@ class SourceDpor(ScheduleSearch):
         super().__init__(system, end, run_steps=run_steps)
         self.events: list[Event] = []
         self._last: list[list[int]] = []
-        self._before: list[list[tuple[Event, int]]] = []
 
     def _forget(self) -> None:
         self.events.clear()
         self._last = [[] for _ in self.system.specs]
-        self._before.clear()
 
     def _begin(self, frame: Frame) -> None:
         for task in frame.enabled:
@@ -253,48 +249,25 @@ class SourceDpor(ScheduleSearch):
 
     def _do(self, frame: Frame, memo: Memo, step: Transition) -> None:
         events = self.events
-        number = len(events)
-        bit = 1 << number
         reads, writes = memo.reads, memo.writes
+        touched = reads | writes
         last = self._last[step.task]
         past = events[last[-1]].past if last else 0
-        for place in range(number - 1, -1, -1):
-            if not past >> place & 1:
-                event = events[place]
-                if event.writes & (reads | writes) or event.reads & writes:
-                    past |= event.past
-        before = []
-        rest = past
-        while rest:
-            place = rest.bit_length() - 1
-            rest ^= 1 << place
+        bit = 1 << len(events)
+        waiting = bit - 1 & ~past
+        while waiting:
+            place = waiting.bit_length() - 1
             event = events[place]
-            before.append((event, event.unmade))
-            event.future |= bit
-            event.unmade |= writes
-        self._before.append(before)
-        last.append(number)
-        events.append(
-            Event(
-                step.task,
-                reads,
-                writes,
-                frame.state,
-                step.keep,
-                step.put,
-                past=past | bit,
-                future=0,
-                unmade=writes,
-            )
-        )
+            if event.writes & touched or event.reads & writes:
+                past |= event.past
+                waiting &= ~past
+            else:
+                waiting ^= 1 << place
+        last.append(len(events))
+        events.append(Event(step.task, reads, writes, frame.state, step.keep, step.put, past | bit))
 
     def _undo(self) -> None:
-        event = self.events.pop()
-        self._last[event.task].pop()
-        bit = 1 << len(self.events)
-        for earlier, unmade in self._before.pop():
-            earlier.future &= ~bit
-            earlier.unmade = unmade
+        self._last[self.events.pop().task].pop()
 
     def _races_of_disabled(self, frame: Frame) -> None:
         """Look for races from steps that are disabled here, unless the last step left them alone.
@@ -314,37 +287,54 @@ class SourceDpor(ScheduleSearch):
         """Find events that race with a task's pending step, and have the reversal tried."""
         events = self.events
         last = self._last[task]
-        settled = events[last[-1]].past if last else 0
         memo = frame.memos[task]
         assert memo is not None
         reads, touched, writes = memo.reads, memo.reads | memo.writes, memo.writes
-        for place in range(len(events) - 1, -1, -1):
+        waiting = (1 << len(events)) - 1
+        if last:
+            waiting &= ~events[last[-1]].past
+        while waiting:
+            place = waiting.bit_length() - 1
             event = events[place]
-            if settled >> place & 1 or not (event.writes & touched or event.reads & writes):
-                continue
-            there = enabled
-            if event.unmade & reads:
-                there = self.system.pending(self._without(place), task) is not None
-            if there:
-                settled |= event.past
-                self._have_reversed(place, task, memo)
+            if event.writes & touched or event.reads & writes:
+                future, unmade = self._after(place)
+                if unmade & reads:
+                    state = self._without(place, future)
+                    there = self.system.pending(state, task) is not None
+                else:
+                    there = enabled
+                if there:
+                    self._have_reversed(place, future, task, memo)
+                    waiting &= ~event.past
+                    continue
+            waiting ^= 1 << place
 
-    def _without(self, place: int) -> int:
+    def _after(self, place: int) -> tuple[int, int]:
+        """The events that happen after an event, and all that it and they write."""
+        events = self.events
+        future = 0
+        unmade = events[place].writes
+        for number in range(place + 1, len(events)):
+            event = events[number]
+            if event.past >> place & 1:
+                future |= 1 << number
+                unmade |= event.writes
+        return future, unmade
+
+    def _without(self, place: int, future: int) -> int:
         """The present state, had an event and all that happen after it not been."""
         events = self.events
         state = events[place].state
-        future = events[place].future
         for number in range(place + 1, len(events)):
             if not future >> number & 1:
                 event = events[number]
                 state = state & event.keep | event.put
         return state
 
-    def _have_reversed(self, place: int, task: int, memo: Memo) -> None:
+    def _have_reversed(self, place: int, future: int, task: int, memo: Memo) -> None:
         """Have one of the steps that can begin the reversal tried where an event was taken."""
         backtrack = self.frames[place].backtrack
         events = self.events
-        future = events[place].future
         seen = reads = writes = 0
         initials = []
         for number in range(place + 1, len(events)):
