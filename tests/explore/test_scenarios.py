@@ -160,6 +160,14 @@ def test_a_counterexample_can_be_judged_as_a_whole() -> None:
         assert told.findings[0].why in {finding.why for finding in verdict.findings}
 
 
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_every_step_and_list_can_be_made_again(name: str) -> None:
+    """The kernel and the device learn about shared state in no other way than they may."""
+    discipline = "none" if name == LARGE else "range_end"
+
+    explore(ALL[name].program, DISCIPLINES[discipline], samples=1_000_000)
+
+
 def test_too_small_a_budget_is_inconclusive() -> None:
     """A search that was stopped by its budget has proved nothing."""
     scenario = ALL["cow-two-pages"]

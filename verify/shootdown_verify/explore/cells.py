@@ -4,6 +4,10 @@ A state is an `int`. Every cell that was ever given another value than its first
 field in it; a cell that nobody changes has none. The value of a field is the number under which
 the cell's value was first seen, and number 0 is always the value at the start, so fields can be
 added at the top while a search runs: in all states found before, they read as 0, which is right.
+
+The generation that a page table entry carries for the log stays in. It decides whether an access
+is a use after free; and a live entry's is its frame's, so that it tells no two states apart that
+are not different anyhow.
 """
 
 from __future__ import annotations

@@ -151,14 +151,16 @@ class ReducedSearch(BreadthFirst):
             conflict = writes & (other.future_reads | other.future_writes) | (
                 reads & other.future_writes
             )
-            if not conflict:
+            if not (conflict and self._can_touch(other, conflict, transition, state)):
                 continue
-            if inert is None:
-                inert = inert_tasks(others, state, reads | writes)
-            if other not in inert and self._can_touch(other, conflict, transition, state):
-                transition.watch = other
-                transition.watched = self.system.knowledge
-                return True
+            if state & other.mask in other.blocked:
+                if inert is None:
+                    inert = inert_tasks(others, state, reads | writes)
+                if other in inert:
+                    continue
+            transition.watch = other
+            transition.watched = self.system.knowledge
+            return True
         return False
 
     def _can_touch(self, memo: Memo, cells: int, transition: Transition, state: int) -> bool:
