@@ -185,7 +185,9 @@ def start(
         gc.freeze()
         for number in range(testbed.agents):
             agent = f"agent{number}"
-            agent_config = AgentConfig(config.device_endpoint, agent, record.token)
+            agent_config = AgentConfig(
+                config.device_endpoint, agent, record.token, daemon=processes.pids["daemon"]
+            )
             main = partial(_agent, agent_config, logs, number)
             processes.pids[agent] = _fork(agent, logs, tell, main)
         os.close(tell)

@@ -96,6 +96,8 @@ class Daemon:
         """Take up a run."""
         assert self.run is None
         self.run = run
+        if self.stopping:  # A signal came while the run was made.
+            run.abort(RunEnd.STOPPED, self.stopping)
         self.log.info("run_started", scenario=run.program.name, instances=run.live.instances)
 
     def stop(self, reason: str) -> None:

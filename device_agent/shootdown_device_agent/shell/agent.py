@@ -53,6 +53,7 @@ class AgentConfig:
     """What an agent is told when it starts; ``make_device`` None makes the right device.
 
     ``own_process``: its process is nothing else, so it may be killed once the agent is lost.
+    ``daemon`` is the daemon's process on this host, 0 when that is not known for sure.
     """
 
     endpoint: str
@@ -60,6 +61,7 @@ class AgentConfig:
     token: str = field(repr=False)
     make_device: DeviceMaker | None = None
     own_process: bool = True
+    daemon: int = 0
 
 
 class Log(Protocol):
@@ -106,9 +108,13 @@ class Agent:
         self._groups: dict[tuple[int, int], tuple[int, int]] = {}
         self._free_prgis: dict[int, list[int]] = {}
         self._held_back: dict[int, deque[PageRequest]] = {}
+        self._daemon = _watch_process(config.daemon)
+        if config.daemon and self._daemon is None:
+            raise AgentEnd("the daemon's process has ended", 4)
         self.welcome = self._greet()
         self.segment = Segment.attach(self.welcome.segment, self.welcome.segment_generation)
-        self._daemon = self._watch_daemon()
+        if self._daemon is None:
+            self._daemon = _watch_process(self.segment.daemon_pid)
 
     def serve(self) -> int:
         """Go round until the daemon ends or is lost; gives the exit status."""
@@ -193,9 +199,15 @@ class Agent:
         )
         self.send(hello)
         codec.prepare(codec.decode_device_from_daemon)
-        if not self.socket.poll(CONNECT_MS):
+        poller = zmq.Poller()
+        poller.register(self.socket, zmq.POLLIN)
+        if self._daemon is not None:
+            poller.register(self._daemon, zmq.POLLIN)
+        if not poller.poll(CONNECT_MS):
             why = f"no answer from {self.config.endpoint} within {CONNECT_MS} ms"
             raise AgentEnd(why, 4)
+        if not self.socket.poll(0):
+            raise AgentEnd("the daemon's process has ended", 4)
         answer = codec.decode_device_from_daemon(self.socket.recv())
         if isinstance(answer, messages.Refused):
             raise AgentEnd(f"refused: {answer.why}", 4)
@@ -386,12 +398,6 @@ class Agent:
 
     # Signs of life
 
-    def _watch_daemon(self) -> int | None:
-        try:
-            return os.pidfd_open(self.segment.daemon_pid)
-        except OSError:
-            return None
-
     def _watch(self) -> None:
         """End when the daemon's process has ended or it has been silent for too long."""
         silent_ms = (time.monotonic() - self.heard_s) * 1000
@@ -414,6 +420,14 @@ class Agent:
             return
         self._records += 1
         self.history.append(Stamped(begin, end, self._records, instance, task, record))
+
+
+def _watch_process(pid: int) -> int | None:
+    """A file descriptor that tells of a process's end; None when it cannot be had."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:  # None of this number; it may be another host's or container's.
+        return None
 
 
 def serve(config: AgentConfig, log: Log, ready: Callable[[], None]) -> int:
