@@ -143,6 +143,18 @@ def test_a_command_killed_takes_its_testbed_with_it(ground: Ground) -> None:
     assert ground.leftovers() == []
 
 
+def test_a_command_killed_as_it_starts_takes_its_testbed_with_it(ground: Ground) -> None:
+    """Agents that were not welcomed yet do not wait for a daemon that has ended."""
+    command = ground.start_run("cow-two-pages", "--testbed", str(ground.testbed(agents=3)))
+    command.pids()
+
+    command.signal(signal.SIGKILL)
+    command.process.wait()
+
+    until(lambda: not ground.processes(), "no process is left", NOTICE_S)
+    assert ground.run("cow-two-pages", instances=20).status in (0, 3)
+
+
 def test_a_testbed_killed_whole_is_swept_by_the_next_start(ground: Ground) -> None:
     """Killed all at once, it leaves memory, sockets and folder; the next start removes them."""
     told = ground.up("doomed")
@@ -172,6 +184,33 @@ def test_ctrl_c_ends_in_order_and_judges(ground: Ground, number: signal.Signals)
     assert told["instances"] > 0
     assert told["error"] is None
     assert any("ended early" in reason for reason in told["reasons"])
+
+
+SLOW = """
+import time
+from pathlib import Path
+from shootdown_daemon.machine.disciplines import ClearFlush as Slow
+
+if Path("loaded").exists():  # The command has looked at it; this is the daemon.
+    Path("waiting").touch()
+    while not Path("go").exists():
+        time.sleep(0.01)
+Path("loaded").touch()
+"""
+
+
+def test_a_daemon_told_to_end_while_a_run_is_made(ground: Ground) -> None:
+    """A signal that comes in the middle is not forgotten, and the run ends at its next batch."""
+    (ground.root / "slow.py").write_text(SLOW)
+    command = ground.start_run("cow-two-pages", "--discipline", "slow.py:Slow")
+    until((ground.root / "waiting").exists, "the daemon makes the run")
+
+    os.kill(command.pids()["daemon"], signal.SIGTERM)
+    (ground.root / "go").touch()
+    ended = command.end()
+
+    assert ended.status == 3, str(ended)
+    assert any("SIGTERM" in reason for reason in ended.told["reasons"])
 
 
 def test_ctrl_c_keeps_the_violations_found(ground: Ground) -> None:
