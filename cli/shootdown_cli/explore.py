@@ -12,7 +12,7 @@ from pathlib import Path
 from shootdown_cli import places
 from shootdown_cli.classes import load_device
 from shootdown_cli.exits import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_VIOLATION
-from shootdown_cli.run import load_scenario
+from shootdown_cli.scenarios import load_scenario
 from shootdown_daemon.shell.disciplines import load_discipline
 from shootdown_device_agent.machine.device import Device
 from shootdown_protocol.errors import ErrorCode, UsageError

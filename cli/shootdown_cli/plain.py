@@ -40,8 +40,6 @@ def parse(words: list[str]) -> Plain | None:
 def _values(command: Callable[..., int], words: list[str]) -> dict[str, object]:
     parameters = inspect.signature(command, eval_str=True).parameters
     declared = {name: get_args(each.annotation) for name, each in parameters.items()}
-    if any(kind == list[str] for kind, _ in declared.values()):
-        raise _Refused
     places = [name for name, (_, item) in declared.items() if isinstance(item, Argument)]
     flags = {
         item.flag or "--" + name.replace("_", "-"): name
@@ -49,17 +47,24 @@ def _values(command: Callable[..., int], words: list[str]) -> dict[str, object]:
         if isinstance(item, Option)
     }
     values: dict[str, object] = {}
+    lists: dict[str, list[object]] = {}
     rest = iter(words)
     for word in rest:
         is_flag = word.startswith("-")
-        name = flags.get(word) if is_flag else places.pop(0) if places else None
+        name = flags.get(word) if is_flag else places[0] if places else None
         if name is None or name in values:
             raise _Refused
         kind, item = declared[name]
+        if kind == list[str]:  # takes all words that follow
+            lists.setdefault(name, []).append(_value(str, item, word))
+            continue
+        if not is_flag:
+            places.pop(0)
         if kind is bool:
             values[name] = True
         else:
             values[name] = _value(kind, item, next(rest, "") if is_flag else word)
+    values |= lists
     defaults = {name: each.default for name, each in parameters.items() if name not in values}
     if inspect.Parameter.empty in defaults.values():
         raise _Refused

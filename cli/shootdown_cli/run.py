@@ -18,17 +18,15 @@ from shootdown_cli.exits import EXIT_FAILED, EXIT_OF
 from shootdown_cli.judging import Watch, judge
 from shootdown_cli.places import TestbedRecord
 from shootdown_cli.racing import Interrupts, ProgressLine, Race, Raced
+from shootdown_cli.scenarios import load_scenario
 from shootdown_cli.testbed import END_S, last_words, start, write_pids
-from shootdown_daemon.machine.disciplines import DISCIPLINES
-from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_daemon.shell.disciplines import load_discipline
-from shootdown_device_agent.machine.zoo import ZOO
 from shootdown_protocol import messages
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_protocol.limits import INSTANCE_MAX
 from shootdown_protocol.messages import PROTOCOL_VERSION, ProcessRole
 from shootdown_verify.judge.run import RunVerdict
-from shootdown_verify.litmus import Scenario, load
+from shootdown_verify.litmus import Scenario
 from shootdown_verify.report.histogram import render_histogram
 from shootdown_verify.report.timeline import render_timeline
 from shootdown_verify.report.verdict import RunFacts, verdict_line, verdict_object
@@ -55,17 +53,6 @@ class RunOptions:
     out: Path
     as_json: bool
     on: str | None
-
-
-def load_scenario(name: str) -> Scenario:
-    """A scenario by path or shipped name, checked against what this kernel knows."""
-    path = places.find_config("scenarios", name, ".litmus")
-    return load(
-        path,
-        operations=frozenset(OPERATIONS),
-        disciplines=frozenset(DISCIPLINES),
-        faulty_devices=frozenset(ZOO),
-    )
 
 
 def run(options: RunOptions) -> int:

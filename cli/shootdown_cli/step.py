@@ -11,7 +11,7 @@ from shootdown_cli import places
 from shootdown_cli.classes import load_device
 from shootdown_cli.exits import EXIT_OK, EXIT_VIOLATION
 from shootdown_cli.explore import VERSION
-from shootdown_cli.run import load_scenario
+from shootdown_cli.scenarios import load_scenario
 from shootdown_daemon.shell.disciplines import load_discipline
 from shootdown_device_agent.machine.device import Device
 from shootdown_verify.litmus import Scenario

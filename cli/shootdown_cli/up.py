@@ -60,7 +60,7 @@ def up(
 
 
 def _program(load: str) -> Program:
-    from shootdown_cli.run import load_scenario
+    from shootdown_cli.scenarios import load_scenario
 
     return load_scenario(load).program
 
