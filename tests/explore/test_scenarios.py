@@ -187,6 +187,7 @@ def test_schedules_race_states_where_that_takes_long(
     """Whichever of the two searches comes to its end first proves the same."""
     monkeypatch.setattr(explorer, "_ALONE_S", 0.0)
     monkeypatch.setattr(explorer, "_TURN_S", 0.05)
+    monkeypatch.setattr(explorer, "_DPOR_TURN_S", 0.2)
     monkeypatch.setattr(breadth_first, "_STATES_BETWEEN_CLOCKS", 1)
     program = msgspec.structs.replace(ALL[name].program, speculation=())
 
