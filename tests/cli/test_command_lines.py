@@ -75,6 +75,8 @@ def test_what_the_plain_reader_accepts_typer_reads_alike(words: list[str]) -> No
         "up two.toml --name a --load b --discipline none --out o --json",
         "run a --instances 20000 --seed 0 --testbed four-agents --on b --json",
         "agent --name a",
+        "explore a --discipline none b c --json",
+        "step a --device b",
         "status",
     ],
 )
