@@ -35,6 +35,7 @@ def shootdown(
         monkeypatch.setattr(sys, "argv", ["shootdown", *words])
         with pytest.raises(SystemExit) as end:
             main()
-        return Told(end.value.code, *capsys.readouterr())
+        written = capsys.readouterr()
+        return Told(end.value.code, written.out, written.err)
 
     return obey
