@@ -11,8 +11,9 @@ from typing import Self, TypeVar
 import msgspec
 import zmq
 
-from shootdown_protocol import codec, messages
+from shootdown_protocol import board, codec, messages
 from shootdown_protocol.messages import DeviceMessage
+from shootdown_protocol.segment import Segment
 
 M = TypeVar("M", bound=DeviceMessage)
 
@@ -72,3 +73,9 @@ class RawAgent:
         """Become a member."""
         self.hello(name)
         return self.hear(messages.Welcome)
+
+    def say_warm(self, welcome: messages.Welcome, batch: int) -> None:
+        """Say on the board that the caches are warm for a batch, which may then run."""
+        with Segment.attach(welcome.segment) as segment:
+            word = board.agent_word(welcome.agent, board.A_WARM)
+            segment.words[segment.layout.board + word] = batch

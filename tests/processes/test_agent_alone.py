@@ -10,8 +10,15 @@ from tests.litmus.texts import minimal, read
 from tests.processes.ground import Command, Ground
 from tests.processes.raw_daemon import RawDaemon, raw_daemon
 
+from shootdown_device_agent.machine.atc import Cached, atc_cell
+from shootdown_device_agent.machine.device import Device
+from shootdown_device_agent.shell.agent import Agent
+from shootdown_device_agent.shell.batches import AgentRun
 from shootdown_protocol import messages
 from shootdown_protocol.errors import ErrorCode
+from shootdown_protocol.layout import Layout
+from shootdown_protocol.plain_segment import PlainSegment
+from shootdown_protocol.sequence import SequenceCheck
 
 NAME = "fake"
 PROGRAM = read(minimal()).program
@@ -70,6 +77,50 @@ def test_a_doctored_number_is_reported(
     assert fake.hear(messages.ErrorReport).code == code
     fake.send(messages.Goodbye(0, ""), sequence=9)
     assert command.end().status == 0
+
+
+def test_after_a_loss_nothing_cached_is_kept() -> None:
+    """What the lost messages said to drop may still be held, so all of it is dropped."""
+    load = messages.LoadProgram(0, 1, PROGRAM, 300, 2, (0,), "")
+    welcome = messages.Welcome(0, 1, 0, "", 0, 100, 200, 1, True, 0, False)
+    segment = PlainSegment(Layout(64, 4096, 5))
+    run = AgentRun(
+        segment,  # type: ignore[arg-type]  # the twin of one that is mapped
+        load,
+        welcome,
+        Device,
+        now=lambda: 0,
+        fence=lambda: None,
+        log=lambda *_: None,
+    )
+    slot = run._slot(messages.BatchSlot(0, 0, (0,), (0x100,)))
+    run.devices[0].bind(slot, ())
+    site = slot.sites[0]
+    run.devices[0].insert(run.store, site.pasid, site.vpn, Cached(7, True, 0, 0, 0))
+    cell = atc_cell(0, site.pasid, site.vpn)
+    assert run.store.get(cell) is not None
+
+    assert after_a_loss(run)._in_sequence(5)
+
+    assert run.store.get(cell) is None
+
+
+class Silent:
+    """A log that nobody reads."""
+
+    def info(self, event: str, **fields: object) -> None:
+        """Say nothing."""
+
+    def flush(self) -> None:
+        """Write nothing."""
+
+
+def after_a_loss(run: AgentRun) -> Agent:
+    """An agent, but for its sockets, that has heard nothing yet and has a program loaded."""
+    agent = Agent.__new__(Agent)
+    agent.incoming, agent.log, agent.run = SequenceCheck(), Silent(), run
+    agent.send = lambda message: None  # type: ignore[method-assign,assignment]
+    return agent
 
 
 def test_nonsense_is_reported_and_survived(ground: Ground, fake: RawDaemon) -> None:

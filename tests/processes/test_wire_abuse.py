@@ -13,6 +13,7 @@ from tests.processes.raw_agent import RawAgent
 from shootdown_protocol import codec, messages
 from shootdown_protocol.errors import ErrorCode
 from shootdown_protocol.limits import DEVICE_MESSAGE_BYTES_MAX
+from shootdown_protocol.memory import PAGE_SIZE
 
 GARBAGE = [
     b"",
@@ -31,10 +32,10 @@ GARBAGE = [
 ]
 
 
-def alone(ground: Ground, name: str = "raw") -> Command:
+def alone(ground: Ground, name: str = "raw", agents: int = 1) -> Command:
     """A daemon in the foreground that no agent has joined yet."""
     ground.name(name)
-    command = ground.start("daemon", str(ground.testbed()), "--name", name)
+    command = ground.start("daemon", str(ground.testbed(agents=agents)), "--name", name)
     until((ground.folder(name) / "control").exists, "the daemon is there")
     ground.status(name)
     return command
@@ -43,6 +44,11 @@ def alone(ground: Ground, name: str = "raw") -> Command:
 def names(ground: Ground, name: str = "raw") -> list[str]:
     """Members of a testbed."""
     return [process.name for process in ground.status(name).processes[1:]]
+
+
+def log(ground: Ground) -> str:
+    """What the daemon has logged of what went wrong."""
+    return (ground.out / "logs" / "daemon.log").read_text()
 
 
 def end(ground: Ground) -> None:
@@ -128,6 +134,8 @@ def test_a_gap_in_an_agents_numbers_is_its_end(ground: Ground) -> None:
 
         until(lambda: names(ground) == [], "it is taken out")
 
+        why = "messages before its number 7 are missing"
+        until(lambda: why in log(ground), "the log says why")
         agent.send(messages.HeartbeatReply(0, 1, {}))
         assert agent.hear(messages.Refused).code == ErrorCode.NOT_WELCOMED
     end(ground)
@@ -186,6 +194,33 @@ def test_an_agent_cannot_reach_past_what_it_was_granted(ground: Ground) -> None:
         assert (ended.status, "it said goodbye: enough" in ended.told["error"]) == (4, True), str(
             ended
         )
+    end(ground)
+
+
+def test_an_agent_cannot_speak_for_another(ground: Ground) -> None:
+    """It can neither complete what another was sent, nor ask for pages of what another plays."""
+    alone(ground, agents=2)
+    with RawAgent(ground.folder("raw")) as liar, RawAgent(ground.folder("raw")) as other:
+        welcomes = [(liar, liar.join("liar")), (other, other.join("other"))]
+        run = ground.start_run("cow-message-passing", "--on", "raw", "--discipline", "range_start")
+        program = other.hear(messages.LoadProgram).program
+        granted = other.hear(messages.BatchBegin).slots[0].pasids[0]
+        for agent, welcome in welcomes:
+            agent.say_warm(welcome, 2)
+        (sent, *_) = other.hear(messages.Invalidate).requests
+
+        address = program.locations[0].va & -PAGE_SIZE
+        asked = messages.PageRequest(0, granted, address, 0, True, True, False)
+        liar.send(messages.PageRequests(0, (asked,)))
+        assert liar.hear(messages.ErrorReport).code == ErrorCode.PASID_NOT_GRANTED
+        # Counted on from its own devices, the other's first device is its second.
+        done = messages.ItagCompletion(1, 1 << sent.itag, 1)
+        liar.send(messages.InvalidateCompletion(0, (done,)))
+        assert liar.hear(messages.ErrorReport).code == ErrorCode.UNEXPECTED_COMPLETION
+
+        liar.send(messages.Goodbye(0, "found out"))
+        other.send(messages.Goodbye(0, "me too"))
+        assert run.end().status == 4
     end(ground)
 
 
