@@ -119,7 +119,8 @@ def after_a_loss(run: AgentRun) -> Agent:
     """An agent, but for its sockets, that has heard nothing yet and has a program loaded."""
     agent = Agent.__new__(Agent)
     agent.incoming, agent.log, agent.run = SequenceCheck(), Silent(), run
-    agent.send = [].append  # type: ignore[method-assign]
+    sent: list[messages.DeviceMessage] = []
+    agent.send = sent.append  # type: ignore[method-assign]
     return agent
 
 
