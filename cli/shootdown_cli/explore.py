@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shootdown_cli import places
@@ -23,6 +23,9 @@ from shootdown_verify.replay_file import Replay, count_occurrences, render_repla
 from shootdown_verify.report.timeline import render_timeline
 
 VERSION = "0.1.0"
+OVER_BUDGET = ((Strategy.PREEMPTIONS, 0.5), (Strategy.PCT, 0.25), (Strategy.POS, 0.25))
+"""What is tried when an exhaustive search runs out, each with its share of the rest of the time."""
+EXHAUSTIVE_SHARE = 0.5
 VACUOUS = "no translation could have been stale, so nothing was put to the test"
 
 
@@ -42,11 +45,15 @@ class ExploreOptions:
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """One scenario's result; ``reason`` says why it is inconclusive."""
+    """One scenario's result; ``reason`` says why it is inconclusive.
+
+    ``further`` are searches made after an exhaustive one had run out of its budget.
+    """
 
     scenario: Scenario
     options: ExploreOptions
     result: Result
+    further: tuple[Result, ...]
     replay: Path | None
 
     @property
@@ -95,19 +102,36 @@ def explore_all(names: Sequence[str], options: ExploreOptions) -> int:
 
 
 def _explore(scenario: Scenario, options: ExploreOptions) -> Verdict:
-    result = explore(
+    strategy = Strategy(options.strategy)
+    share = EXHAUSTIVE_SHARE if strategy is Strategy.EXHAUSTIVE else 1.0
+    result = _search(scenario, options, strategy, share)
+    further: list[Result] = []
+    if strategy is Strategy.EXHAUSTIVE and result.verdict is Verdict.INCONCLUSIVE:
+        for other, part in OVER_BUDGET:
+            further.append(_search(scenario, options, other, part * (1 - EXHAUSTIVE_SHARE)))
+            if further[-1].verdict is Verdict.VIOLATION:
+                result = further.pop()
+                break
+    kept = _keep(scenario, options, result)
+    explored = Explored(scenario, options, result, tuple(further), kept)
+    print(json.dumps(_object(explored)) if options.as_json else _text(explored))
+    return explored.verdict
+
+
+def _search(
+    scenario: Scenario, options: ExploreOptions, strategy: Strategy, share: float
+) -> Result:
+    """Search by one strategy, in a share of the time that was given."""
+    return explore(
         scenario.program,
         load_discipline(options.discipline),
         conditions=scenario.conditions,
         make_device=load_device(options.device) if options.device else Device,
-        strategy=Strategy(options.strategy),
+        strategy=strategy,
         preemptions=options.preemptions,
-        budget=options.budget,
+        budget=replace(options.budget, seconds=options.budget.seconds * share),
         seed=options.seed,
     )
-    explored = Explored(scenario, options, result, _keep(scenario, options, result))
-    print(json.dumps(_object(explored)) if options.as_json else _text(explored))
-    return explored.verdict
 
 
 def _keep(scenario: Scenario, options: ExploreOptions, result: Result) -> Path | None:
@@ -161,8 +185,17 @@ def _object(explored: Explored) -> dict[str, object]:
             "stale_hits": result.hazards.stale_hits,
             "overlapping": result.hazards.overlapping,
         },
-        "bounds": [
-            {"depth": b.depth, "runs": b.runs, "miss_probability": b.miss} for b in result.bounds
+        "bounds": _bounds(result),
+        "further": [
+            {
+                "strategy": other.strategy.value,
+                "verdict": other.verdict.value,
+                "traces": other.traces,
+                "states": other.states,
+                "preemptions": other.preemptions,
+                "bounds": _bounds(other),
+            }
+            for other in explored.further
         ],
         "reason": explored.reason or None,
         "elapsed_s": round(result.elapsed_s, 4),
@@ -174,6 +207,26 @@ def _object(explored: Explored) -> dict[str, object]:
     }
 
 
+def _what_is_known(result: Result) -> list[str]:
+    """What a search that found nothing is worth, in words."""
+    lines = []
+    if result.strategy is Strategy.PREEMPTIONS and result.preemptions >= 0:
+        plural = "" if result.preemptions == 1 else "s"
+        lines.append(f"no bug with at most {result.preemptions} preemption{plural}")
+    lines += [
+        f"had there been a bug of depth {bound.depth}, {bound.runs:,} runs of {result.strategy} "
+        f"would miss it with probability < {bound.miss:.2g}"
+        for bound in result.bounds
+    ]
+    if result.strategy in (Strategy.POS, Strategy.RANDOM):
+        lines.append(f"nothing in {result.traces:,} runs of {result.strategy}, without a bound")
+    return lines
+
+
+def _bounds(result: Result) -> list[dict[str, float]]:
+    return [{"depth": b.depth, "runs": b.runs, "miss_probability": b.miss} for b in result.bounds]
+
+
 def _text(explored: Explored) -> str:
     result, first = explored.result, explored.first
     under = f"{explored.scenario.name} under {explored.options.discipline}"
@@ -182,11 +235,8 @@ def _text(explored: Explored) -> str:
     if first is None:
         head = f"{explored.verdict.value.upper()}  {'proved' if not explored.reason else ''}"
         lines = [f"{head}{explored.reason}      {under}", f"           {took}"]
-        lines += [
-            f"           had there been a bug of depth {bound.depth}, {bound.runs:,} runs would "
-            f"miss it with probability < {bound.miss:.2g}"
-            for bound in result.bounds
-        ]
+        for other in (result, *explored.further):
+            lines += [f"           {line}" for line in _what_is_known(other)]
         return "\n".join(lines)
     finding = first.findings[0]
     model = explored.weakest_model

@@ -1,0 +1,70 @@
+"""``shootdown explore``: its verdict, its JSON, and what it says when its budget runs out."""
+
+import json
+from pathlib import Path
+
+from tests.cli.conftest import Shootdown
+
+KEYS = {
+    "command",
+    "scenario",
+    "discipline",
+    "strategy",
+    "verdict",
+    "complete",
+    "states",
+    "traces",
+    "blocked",
+    "steps",
+    "preemptions",
+    "shortest_steps",
+    "weakest_model",
+    "elapsed_s",
+    "counterexample",
+    "replay",
+}
+
+
+def test_a_violation_comes_with_its_shortest_schedule(shootdown: Shootdown) -> None:
+    """Status 1, one JSON object with every key, and a replay file that is there."""
+    ended = shootdown("explore", "cow-two-pages", "--discipline", "range_end", "--json")
+    told = json.loads(ended.output)
+
+    assert ended.status == 1
+    assert told.keys() >= KEYS
+    assert (told["verdict"], told["weakest_model"]) == ("violation", "real-time")
+    assert len(told["counterexample"]) == told["shortest_steps"]
+    assert Path(told["replay"]).is_file()
+
+
+def test_a_proof_is_complete(shootdown: Shootdown) -> None:
+    """The right discipline is proved: status 0, every order looked at."""
+    ended = shootdown("explore", "cow-two-pages", "--json")
+    told = json.loads(ended.output)
+
+    assert ended.status == 0
+    assert (told["verdict"], told["complete"]) == ("ok", True)
+    assert told["hazards"]["stale_hits"] > 0
+
+
+def test_an_exhaustive_search_over_its_budget_says_what_else_was_tried(
+    shootdown: Shootdown,
+) -> None:
+    """Never ok: preemption bounds, then PCT with its honest bound, then POS, and status 3."""
+    ended = shootdown("explore", "first-touch", "--budget-seconds", "2", "--json")
+    told = json.loads(ended.output)
+
+    assert ended.status == 3
+    assert (told["verdict"], told["complete"]) == ("inconclusive", False)
+    assert [each["strategy"] for each in told["further"]] == ["preemptions", "pct", "pos"]
+    assert all(0 < bound["miss_probability"] <= 1 for bound in told["further"][1]["bounds"])
+
+
+def test_nothing_put_to_the_test_is_not_ok(shootdown: Shootdown) -> None:
+    """A complete search in which no translation could be stale is inconclusive, with the reason."""
+    ended = shootdown("explore", "cow-two-pages", "--discipline", "range_start", "--json")
+    told = json.loads(ended.output)
+
+    assert ended.status == 3
+    assert told["complete"]
+    assert "no translation could have been stale" in told["reason"]
