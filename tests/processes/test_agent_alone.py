@@ -120,7 +120,7 @@ def after_a_loss(run: AgentRun) -> Agent:
     agent = Agent.__new__(Agent)
     agent.incoming, agent.log, agent.run = SequenceCheck(), Silent(), run
     sent: list[messages.DeviceMessage] = []
-    agent.send = sent.append  # type: ignore[method-assign]
+    agent.send = sent.append  # type: ignore[method-assign,assignment]
     return agent
 
 
