@@ -111,7 +111,7 @@ def fork(work: Callable[[], object]) -> int:
         work()
         status = 0
     except BaseException:  # noqa: BLE001 - the last stop of a child: it must not return
-        import traceback  # noqa: PLC0415
+        import traceback  # noqa: PLC0415 - only a failure needs it
 
         traceback.print_exc()
     finally:

@@ -83,7 +83,7 @@ def _bare_forks() -> float:
 def _start(folder: Path) -> float:
     """Start a testbed from a process that has imported all that it needs; gives seconds."""
     from shootdown_cli.testbed import start  # noqa: PLC0415 - imported in a child, as a command is
-    from shootdown_verify.testbed import load_testbed  # noqa: PLC0415
+    from shootdown_verify.testbed import load_testbed  # noqa: PLC0415 - as above
 
     os.environ["SHOOTDOWN_RUNTIME_DIR"] = str(folder / "live")
     testbed = load_testbed(folder / "testbed.toml")
