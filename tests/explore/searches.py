@@ -12,9 +12,9 @@ from tests.explore.random_programs import (
     make_system,
 )
 
+from shootdown_verify.check.finding import Finding
 from shootdown_verify.explore.breadth_first import BreadthFirst
 from shootdown_verify.explore.dpor import ScheduleSearch
-from shootdown_verify.judge.finding import Finding
 
 States = frozenset[tuple[Hashable, ...]]
 UNBOUNDED = 1 << 40

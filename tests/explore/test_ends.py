@@ -5,12 +5,12 @@ from __future__ import annotations
 from tests.explore.random_programs import CHANNEL, add, prowl, serve, wait
 
 from shootdown_engine.trap import trap
+from shootdown_verify.check.finding import Finding
 from shootdown_verify.explore.automaton import TaskSpec
 from shootdown_verify.explore.breadth_first import BreadthFirst
 from shootdown_verify.explore.reduction import ReducedSearch
 from shootdown_verify.explore.store import ExploringStore
 from shootdown_verify.explore.system import System
-from shootdown_verify.judge.finding import Finding
 
 QUIET = (Finding("quiet", "", ""),)
 STUCK = (Finding("stuck", "", ""),)

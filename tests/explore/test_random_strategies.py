@@ -11,6 +11,7 @@ from tests.explore.shipped import ALL
 
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_engine.trap import trap
+from shootdown_verify.check.finding import Finding
 from shootdown_verify.explore import Budget, Result, Strategy, Verdict, explore
 from shootdown_verify.explore.automaton import TaskSpec
 from shootdown_verify.explore.breadth_first import BreadthFirst
@@ -19,7 +20,6 @@ from shootdown_verify.explore.store import ExploringStore
 from shootdown_verify.explore.system import System
 from shootdown_verify.explore.trace import Divergence, follow, preemptions
 from shootdown_verify.explore.walks import Pct, walk
-from shootdown_verify.judge.finding import Finding
 
 RANDOM = (Strategy.PCT, Strategy.POS, Strategy.RANDOM)
 STUCK = (Finding("stuck", "", ""),)

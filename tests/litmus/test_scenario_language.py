@@ -16,7 +16,7 @@ from shootdown_protocol.program import (
     Warm,
     When,
 )
-from shootdown_verify.judge.finding import Model
+from shootdown_verify.check.finding import Model
 from shootdown_verify.litmus import And, Expectation, FinalIs, RegisterIs
 
 

@@ -9,7 +9,7 @@ from tests.litmus.texts import DISCIPLINES, OPERATIONS, SCENARIOS, read, read_fi
 
 from shootdown_protocol.program import Op
 from shootdown_protocol.program_check import first_fault
-from shootdown_verify.judge.finding import Model
+from shootdown_verify.check.finding import Model
 from shootdown_verify.litmus import Scenario, render
 
 EARLY = {"none", "range_start", "before_clear"}

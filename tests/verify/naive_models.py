@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
-from shootdown_verify.judge.events import LOAD, STORE
+from shootdown_verify.check.events import LOAD, STORE
 
 Op = tuple[int, str, int]
 """Kind, word and version (0 is the initial one)."""

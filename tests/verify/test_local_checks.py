@@ -8,8 +8,8 @@ from tests.verify.record_builders import ALL, FRAME, location, made, met, progra
 from shootdown_protocol.board import READ, WRITE, pack_limit
 from shootdown_protocol.history import AnyRecord, Fault, Kind, Place, Stray
 from shootdown_protocol.words import make_order
+from shootdown_verify.check.finding import Finding
 from shootdown_verify.judge import Model, check_record
-from shootdown_verify.judge.finding import Finding
 
 A, B, CHILD, RACY = range(4)
 PROGRAM = program(

@@ -9,7 +9,7 @@ from tests.verify import naive_models
 from tests.verify.naive_models import Threads
 from tests.verify.record_builders import column, location, program
 
-from shootdown_verify.judge.events import (
+from shootdown_verify.check.events import (
     LOAD,
     STORE,
     SYNC,
@@ -18,9 +18,9 @@ from shootdown_verify.judge.events import (
     Shape,
     build_execution,
 )
-from shootdown_verify.judge.finding import Model
-from shootdown_verify.judge.graph import Relation
-from shootdown_verify.judge.models import FIND, UNTIMED, weakest_broken
+from shootdown_verify.check.finding import Model
+from shootdown_verify.check.graph import Relation
+from shootdown_verify.check.models import FIND, UNTIMED, weakest_broken
 
 X_Y = program(column("CPU0"), column("CPU1"), locations=(location("x"), location("y")))
 FORK = program(column("CPU0"), locations=(location("x"), location("y", parent=0)))

@@ -14,11 +14,11 @@ from shootdown_device_agent.machine import atc
 from shootdown_device_agent.machine.device import Device
 from shootdown_protocol.memory import pte_pfn, pte_present, pte_write
 from shootdown_protocol.program import Program
-from shootdown_verify.judge.finding import Finding
+from shootdown_verify.check.finding import Finding
+from shootdown_verify.check.local import check_record
+from shootdown_verify.check.wording import frame_name
 from shootdown_verify.judge.instance import judge_instance
-from shootdown_verify.judge.local import check_record
 from shootdown_verify.judge.outcome import Condition
-from shootdown_verify.judge.wording import frame_name
 from shootdown_verify.replay_file import NO_NAME, ReplayStep, count_occurrences
 from shootdown_verify.replaying import Follower
 from shootdown_verify.report.moments import Change, moments

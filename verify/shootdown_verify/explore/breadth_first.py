@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
+from shootdown_verify.check.finding import Finding
 from shootdown_verify.explore.system import System
 from shootdown_verify.explore.transition import Memo, Transition
-from shootdown_verify.judge.finding import Finding
 
 Check = Callable[[int], tuple[Finding, ...]]
 """Judges a state in which all is quiet, or in which nothing can happen any more."""

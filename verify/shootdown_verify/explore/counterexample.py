@@ -9,12 +9,12 @@ import msgspec
 
 from shootdown_daemon.machine.kernel import settle
 from shootdown_protocol.history import Access, AnyRecord, Stamped, Step
+from shootdown_verify.check.finding import Finding
 from shootdown_verify.explore.effects import Effects
 from shootdown_verify.explore.result import Counterexample, TracedStep
 from shootdown_verify.explore.system import System
 from shootdown_verify.explore.trace import Run, causal_past, follow, gathered, preemptions
 from shootdown_verify.explore.transition import Transition
-from shootdown_verify.judge.finding import Finding
 from shootdown_verify.judge.scan import DEVICE_OPERATION
 from shootdown_verify.whole import Whole
 

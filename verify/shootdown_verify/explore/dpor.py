@@ -30,9 +30,9 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
+from shootdown_verify.check.finding import Finding
 from shootdown_verify.explore.system import System
 from shootdown_verify.explore.transition import Memo, Transition
-from shootdown_verify.judge.finding import Finding
 
 
 @dataclass(slots=True)

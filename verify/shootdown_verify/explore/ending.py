@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from shootdown_engine.store import Store
 from shootdown_protocol.history import Resident
 from shootdown_protocol.program import Op, Program
+from shootdown_verify.check import liveness
+from shootdown_verify.check.finding import CONDITION, Finding
+from shootdown_verify.check.local import check_record
 from shootdown_verify.explore.automaton import ENDED, ROOT, Node, Place
 from shootdown_verify.explore.system import REGISTER, System
 from shootdown_verify.explore.transition import Memo
-from shootdown_verify.judge import progress
-from shootdown_verify.judge.finding import CONDITION, Finding
-from shootdown_verify.judge.local import check_record
 from shootdown_verify.judge.outcome import Condition, OutcomeReader
 
 HOPES = frozenset(("when", "await", "sync"))
@@ -69,14 +69,14 @@ class Ending:
         if system.is_quiet(state):
             return self.quiet(state)
         busy = tuple(
-            Finding(progress.NAME, "deadlock", "never ends its round", task=spec.name)
+            Finding(liveness.NAME, "deadlock", "never ends its round", task=spec.name)
             for task, spec in enumerate(system.specs)
             if spec.server and not spec.prowler and system.node(state, task).number != ROOT
         )
         stuck = self._stuck_columns(state)
         if stuck or busy:
             ended = {n for n, c in enumerate(self.program.columns) if c.name not in stuck}
-            return progress.waits_for_ever(ended, self.program) or busy
+            return liveness.waits_for_ever(ended, self.program) or busy
         return self.quiet(state)
 
     def _stuck_columns(self, state: int) -> frozenset[str]:

@@ -22,6 +22,8 @@ from shootdown_engine.task import Task
 from shootdown_protocol.history import AnyRecord
 from shootdown_protocol.layout import Layout
 from shootdown_protocol.program import Program
+from shootdown_verify.check.finding import Finding
+from shootdown_verify.check.local import check_record
 from shootdown_verify.explore.automaton import TaskSpec, TooManyNodes
 from shootdown_verify.explore.breadth_first import BreadthFirst
 from shootdown_verify.explore.counterexample import Teller
@@ -41,8 +43,6 @@ from shootdown_verify.explore.soundness import check_samples
 from shootdown_verify.explore.store import ExploringStore
 from shootdown_verify.explore.system import System
 from shootdown_verify.explore.walks import PROWLS, Chooser, Pct, Pos, Uniform, Walk, walk
-from shootdown_verify.judge.finding import Finding
-from shootdown_verify.judge.local import check_record
 from shootdown_verify.judge.outcome import Condition
 from shootdown_verify.whole import DeviceMaker, Whole
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from shootdown_protocol.history import Stamped
+from shootdown_verify.check.finding import Finding
 from shootdown_verify.explore.transition import Hazards
-from shootdown_verify.judge.finding import Finding
 
 
 class Verdict(StrEnum):

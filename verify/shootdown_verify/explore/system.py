@@ -14,11 +14,11 @@ from typing import Final
 from shootdown_engine.store import Cell, Store
 from shootdown_engine.trap import BLOCKED, attempt
 from shootdown_protocol.history import Access, AnyRecord, Denied, Kind
+from shootdown_verify.check.finding import Finding
 from shootdown_verify.explore.automaton import ENDED, ROOT, Automaton, Node, TaskSpec
 from shootdown_verify.explore.cells import Cells
 from shootdown_verify.explore.store import ExploringStore
 from shootdown_verify.explore.transition import Hazards, Memo, Remembered, Transition
-from shootdown_verify.judge.finding import Finding
 from shootdown_verify.judge.outcome import DENIED
 from shootdown_verify.judge.scan import DEVICE_OPERATION
 

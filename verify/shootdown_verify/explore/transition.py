@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shootdown_protocol.history import Access, AnyRecord
+from shootdown_verify.check.finding import Finding
 from shootdown_verify.explore.automaton import Node
-from shootdown_verify.judge.finding import Finding
 
 
 class Transition:

@@ -15,11 +15,11 @@ import random
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from shootdown_verify.check.finding import Finding
 from shootdown_verify.explore.automaton import ROOT
 from shootdown_verify.explore.breadth_first import only_prowlers_move
 from shootdown_verify.explore.system import System
 from shootdown_verify.explore.transition import Transition
-from shootdown_verify.judge.finding import Finding
 
 PROWLS: Final = 2
 

@@ -1,13 +1,12 @@
-"""The judge: what of a recorded history is wrong, and which memory model that breaks.
+"""The judge: what of a recorded history of ours is wrong, and which memory model that breaks.
 
-It only observes. S1 to S5 (reference/safety.md) are a module each and judge one record
-(`check_record`); the memory models are a module each and judge an instance's accesses; `instance`
-and `run` put them together. The order of reading: `finding`, `value`, `events`, `sc`, `instance`.
+It only observes: it puts records together, instance by instance and batch by batch, and has the
+passes of `shootdown_verify.check` judge them. The order of reading: `scan`, `instance`, `run`.
 """
 
-from shootdown_verify.judge.finding import CONDITION, Finding, Model
+from shootdown_verify.check.finding import CONDITION, Finding, Model
+from shootdown_verify.check.local import check_record
 from shootdown_verify.judge.instance import InstanceJudge, InstanceVerdict, judge_instance
-from shootdown_verify.judge.local import check_record
 from shootdown_verify.judge.outcome import Condition
 from shootdown_verify.judge.run import (
     INCONCLUSIVE,

@@ -10,8 +10,8 @@ from typing import Final
 
 from shootdown_protocol.history import Access, Invalidation, Kind, Returned, Stamped, Step, Synced
 from shootdown_protocol.program import Program
-from shootdown_verify.judge.graph import Cycle, Edge, Relation
-from shootdown_verify.judge.wording import deed, did, frame_name, location_name
+from shootdown_verify.check.graph import Cycle, Edge, Relation
+from shootdown_verify.check.wording import deed, did, frame_name, location_name
 
 LOOKUP: Final = "atc_lookup"
 """The device's step with which an access begins: there it reads its floor and limit."""

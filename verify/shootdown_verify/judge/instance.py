@@ -29,9 +29,12 @@ import msgspec
 from shootdown_protocol.history import Access, Stamped
 from shootdown_protocol.program import Program
 from shootdown_protocol.words import VERSION_BITS
-from shootdown_verify.judge import after_return, progress, value
+from shootdown_verify.check import after_return, freshness, liveness
+from shootdown_verify.check.events import SYNC, Entry, Shape, build_execution
+from shootdown_verify.check.finding import CONDITION, Finding, Model
+from shootdown_verify.check.graph import Cycle
+from shootdown_verify.check.models import UNTIMED, Broken, weakest_broken
 from shootdown_verify.judge.counters import Counters
-from shootdown_verify.judge.events import SYNC, Entry, Shape, build_execution
 from shootdown_verify.judge.explain import (
     began,
     edge_sentences,
@@ -39,13 +42,10 @@ from shootdown_verify.judge.explain import (
     return_sentences,
     translation_sentences,
 )
-from shootdown_verify.judge.finding import CONDITION, Finding, Model
-from shootdown_verify.judge.graph import Cycle
-from shootdown_verify.judge.models import UNTIMED, Broken, weakest_broken
 from shootdown_verify.judge.outcome import Condition, Outcome, OutcomeReader
 from shootdown_verify.judge.scan import Roles, Scan, scan
 
-NAMED_BY_MODELS: Final = frozenset({value.NAME, "S3", CONDITION})
+NAMED_BY_MODELS: Final = frozenset({freshness.NAME, "S3", CONDITION})
 """Checks whose findings are about values, so that a memory model can say how bad they are."""
 
 _SHAPES_MAX: Final = 1 << 16
@@ -114,7 +114,7 @@ class InstanceJudge:
         findings = seen.findings
         outcome = self._outcomes.read(seen.registers, seen.finals)
         if missing:
-            findings.extend(progress.waits_for_ever(seen.ended, self.program))
+            findings.extend(liveness.waits_for_ever(seen.ended, self.program))
             outcome = outcome._replace(forbidden=None)
         self._weigh(findings, outcome, models)
         if findings:
@@ -145,11 +145,11 @@ class InstanceJudge:
         if not checks & NAMED_BY_MODELS:
             return
         broken = self._untimed(models.shape)
-        if broken is None and (explain or value.NAME not in checks):
+        if broken is None and (explain or freshness.NAME not in checks):
             broken = self._timed(models, records)
         if broken is not None:
             models.model, models.cycle = broken
-        elif value.NAME in checks:
+        elif freshness.NAME in checks:
             models.model = Model.REAL_TIME
 
     def _untimed(self, shape: Shape) -> Broken | None:
@@ -210,7 +210,7 @@ class InstanceJudge:
             yield from edge_sentences(models.cycle, models.members, records, self.program)
         if finding.index < 0:
             return
-        if finding.check == value.NAME:
+        if finding.check == freshness.NAME:
             yield from floor_sentences(records, finding.index, self.program)
         if finding.check == after_return.NAME:
             yield from return_sentences(records, finding.index, self.program)
@@ -232,7 +232,7 @@ def _order_finding(broken: Broken, models: _Models) -> Finding:
     """Coherence or causality is broken, though no access is wrong by its own floor."""
     tasks = sorted({_thread_of(models.shape, edge.source) for edge in broken.cycle})
     why = f"together broke {broken.model.label} order"
-    return Finding(value.NAME, "order-broken", why, task=" and ".join(tasks))
+    return Finding(freshness.NAME, "order-broken", why, task=" and ".join(tasks))
 
 
 def _thread_of(shape: Shape, event: int) -> str:

@@ -14,11 +14,11 @@ import msgspec
 
 from shootdown_protocol.history import Stamped
 from shootdown_protocol.program import Op, Program, State
+from shootdown_verify.check.finding import Finding, Model
+from shootdown_verify.check.local import check_record
 from shootdown_verify.judge.batches import Batch, read_batches
 from shootdown_verify.judge.counters import Counters
-from shootdown_verify.judge.finding import Finding, Model
 from shootdown_verify.judge.instance import InstanceJudge, InstanceVerdict
-from shootdown_verify.judge.local import check_record
 from shootdown_verify.judge.outcome import Condition
 
 OK: Final = "ok"

@@ -28,10 +28,10 @@ from shootdown_protocol.history import (
 )
 from shootdown_protocol.program import Program
 from shootdown_protocol.words import VERSION_BITS, VERSION_MAX
+from shootdown_verify.check.events import STORE, SYNC, Entry
+from shootdown_verify.check.finding import Finding
+from shootdown_verify.check.local import CHECKS_OF
 from shootdown_verify.judge.counters import Counters
-from shootdown_verify.judge.events import STORE, SYNC, Entry
-from shootdown_verify.judge.finding import Finding
-from shootdown_verify.judge.local import CHECKS_OF
 from shootdown_verify.judge.outcome import DENIED
 
 DEVICE_OPERATION: Final = "device"

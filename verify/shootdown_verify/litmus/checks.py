@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from shootdown_protocol.program import Op, State, When
-from shootdown_verify.judge.finding import CONDITION
+from shootdown_verify.check.finding import CONDITION
 from shootdown_verify.litmus.scope import Scope
 from shootdown_verify.litmus.syntax import Cell
 from shootdown_verify.litmus.tokens import Token

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from shootdown_protocol.program import Program
-from shootdown_verify.judge.finding import Model
+from shootdown_verify.check.finding import Model
 from shootdown_verify.litmus.checks import check
 from shootdown_verify.litmus.compiler import compile_program
 from shootdown_verify.litmus.condition import Condition

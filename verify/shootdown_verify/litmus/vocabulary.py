@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shootdown_protocol.program import State, When
-from shootdown_verify.judge.finding import CONDITION, Model
+from shootdown_verify.check.finding import CONDITION, Model
 
 FILE_CHARACTERS_MAX: Final = 1 << 16
 """Characters of a scenario file."""

@@ -23,14 +23,14 @@ from shootdown_protocol.history import (
     Synced,
 )
 from shootdown_protocol.program import Program
-from shootdown_verify.judge.scan import DEVICE_OPERATION
-from shootdown_verify.judge.wording import (
+from shootdown_verify.check.wording import (
     assignment,
     frame_name,
     location_name,
     version_met,
     version_name,
 )
+from shootdown_verify.judge.scan import DEVICE_OPERATION
 
 _UNSAID: Final = frozenset(
     {"", "await", "when", "delay", "end", "atc_lookup", "access", "invalidate_completion"}

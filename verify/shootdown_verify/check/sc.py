@@ -6,9 +6,9 @@ program order, reads-from, coherence order and from-reads have no cycle.
 
 from __future__ import annotations
 
-from shootdown_verify.judge.events import Execution
-from shootdown_verify.judge.finding import Model
-from shootdown_verify.judge.graph import Cycle, communication, program_order, shortest_cycle
+from shootdown_verify.check.events import Execution
+from shootdown_verify.check.finding import Model
+from shootdown_verify.check.graph import Cycle, communication, program_order, shortest_cycle
 
 MODEL = Model.SC
 

@@ -12,8 +12,8 @@ from shootdown_protocol.board import READ, WRITE, limit_ceiling, limit_order, li
 from shootdown_protocol.history import Access, AnyRecord, Kind
 from shootdown_protocol.program import Program
 from shootdown_protocol.words import VERSION_BITS
-from shootdown_verify.judge.finding import Finding
-from shootdown_verify.judge.wording import did, location_name, version_name
+from shootdown_verify.check.finding import Finding
+from shootdown_verify.check.wording import did, location_name, version_name
 
 NAME: Final = "S4"
 

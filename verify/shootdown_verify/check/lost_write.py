@@ -11,8 +11,8 @@ from shootdown_protocol.history import AnyRecord, Resident
 from shootdown_protocol.layout import PFN_BASE
 from shootdown_protocol.program import Program
 from shootdown_protocol.words import VERSION_BITS, VERSION_MAX
-from shootdown_verify.judge.finding import Finding
-from shootdown_verify.judge.wording import frame_name, location_name, version_name
+from shootdown_verify.check.finding import Finding
+from shootdown_verify.check.wording import frame_name, location_name, version_name
 
 NAME: Final = "S3"
 TITLE: Final = "lost-store"

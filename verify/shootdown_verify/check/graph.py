@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import NamedTuple
 
-from shootdown_verify.judge.events import LOAD, STORE, SYNC, Execution
+from shootdown_verify.check.events import LOAD, STORE, SYNC, Execution
 
 
 class Relation(Enum):

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shootdown_verify.judge.events import Execution
-from shootdown_verify.judge.finding import Model
-from shootdown_verify.judge.graph import (
+from shootdown_verify.check.events import Execution
+from shootdown_verify.check.finding import Model
+from shootdown_verify.check.graph import (
     Cycle,
     Edge,
     neighbours,

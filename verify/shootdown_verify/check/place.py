@@ -10,8 +10,8 @@ from typing import Final
 
 from shootdown_protocol.history import Access, AnyRecord, Kind, Place, Stray
 from shootdown_protocol.program import Program
-from shootdown_verify.judge.finding import Finding
-from shootdown_verify.judge.wording import frame_name, location_name
+from shootdown_verify.check.finding import Finding
+from shootdown_verify.check.wording import frame_name, location_name
 
 NAME: Final = "S1"
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from shootdown_verify.judge import causal, coherence, real_time, sc, tso
-from shootdown_verify.judge.events import Execution
-from shootdown_verify.judge.finding import Model
-from shootdown_verify.judge.graph import Cycle
+from shootdown_verify.check import causal, coherence, real_time, sc, tso
+from shootdown_verify.check.events import Execution
+from shootdown_verify.check.finding import Model
+from shootdown_verify.check.graph import Cycle
 
 FIND: Final[dict[Model, Callable[[Execution], Cycle | None]]] = {
     module.MODEL: module.find for module in (coherence, causal, tso, sc, real_time)

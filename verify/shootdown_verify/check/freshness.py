@@ -13,8 +13,8 @@ from shootdown_protocol.board import limit_ceiling
 from shootdown_protocol.history import Access, AnyRecord, Kind
 from shootdown_protocol.program import Program
 from shootdown_protocol.words import VERSION_BITS, VERSION_MAX
-from shootdown_verify.judge.finding import Finding, Model
-from shootdown_verify.judge.wording import did, location_name, version_name
+from shootdown_verify.check.finding import Finding, Model
+from shootdown_verify.check.wording import did, location_name, version_name
 
 NAME: Final = "S2"
 TITLE: Final = "stale-read"

@@ -11,8 +11,8 @@ from typing import Final
 
 from shootdown_protocol.history import AnyRecord, Fault
 from shootdown_protocol.program import Program
-from shootdown_verify.judge.finding import Finding
-from shootdown_verify.judge.wording import location_name
+from shootdown_verify.check.finding import Finding
+from shootdown_verify.check.wording import location_name
 
 NAME: Final = "S5"
 

@@ -10,16 +10,16 @@ from typing import Final
 
 from shootdown_protocol.history import Access, AnyRecord, Fault, Resident, Stray
 from shootdown_protocol.program import Program
-from shootdown_verify.judge import after_return, loss, place, progress, value
-from shootdown_verify.judge.finding import Finding
+from shootdown_verify.check import after_return, freshness, liveness, lost_write, place
+from shootdown_verify.check.finding import Finding
 
 Check = Callable[[AnyRecord, Program], Finding | None]
 
 CHECKS_OF: Final[dict[type, tuple[Check, ...]]] = {
-    Access: (place.check, value.check, after_return.check),
-    Resident: (loss.check,),
+    Access: (place.check, freshness.check, after_return.check),
+    Resident: (lost_write.check,),
     Stray: (place.check,),
-    Fault: (progress.check,),
+    Fault: (liveness.check,),
 }
 """Checks by the type of record that they judge; the others find nothing in it."""
 
