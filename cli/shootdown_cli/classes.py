@@ -1,44 +1,60 @@
-"""Finds a device class: a faulty one of the zoo by name, or a user's own as ``FILE.py:Class``."""
+"""Reads ``--device [DEVICE=]SPEC``: which class each of a scenario's devices is of."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
-from shootdown_device_agent.machine.device import Device
-from shootdown_device_agent.machine.zoo import ZOO
+from shootdown_device_agent.shell.classes import load_device, split_spec
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_verify.source import nearest
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
-def load_device(spec: str) -> type[Device]:
-    """The device class that ``--device`` names; `UsageError` says what is wrong with it."""
-    if spec in ZOO:
-        return ZOO[spec]
-    file, colon, name = spec.rpartition(":")
-    path = Path(file)
-    if not colon:
-        like = nearest(spec, ZOO)
-        hint = f"; did you mean {like}?" if like else ""
-        _refuse(repr(spec) + hint, f"FILE.py:Class, or one of {', '.join(ZOO)}")
-    if path.suffix != ".py" or not path.is_file():
-        _refuse(repr(spec), "FILE.py:Class, with a file that is there")
-    found = importlib.util.spec_from_file_location(f"user_device_{path.stem}", path)
-    if found is None or found.loader is None:
-        _refuse(repr(spec), "a Python file")
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
-    try:
-        found.loader.exec_module(module)
-        made: object = getattr(module, name)
-    except Exception as error:  # noqa: BLE001 - a user's file may raise anything; it is reported
-        _refuse(f"{type(error).__name__}: {error}", f"a class {name} in {path}")
-    if not isinstance(made, type) or not issubclass(made, Device):
-        _refuse(f"{name}, which is {type(made).__name__}", "a subclass of Device")
-    return made
+    from shootdown_protocol.program import Program
+
+__all__ = ["device_classes", "load_device"]
 
 
-def _refuse(seen: str, expected: str) -> NoReturn:
-    raise UsageError(ErrorCode.USAGE, seen=seen, expected=expected, where="--device")
+def device_classes(given: Iterable[str], program: Program) -> tuple[str, ...]:
+    """For each device of a program the class that was asked for, or empty for the right one.
+
+    ``DEVICE=SPEC`` is for one device, ``SPEC`` for all that are not named. Every class is loaded
+    once, so that what is wrong with it is said before anything starts; files become absolute.
+    """
+    everyone = ""
+    of_device: dict[str, str] = {}
+    for word in given:
+        name, equals, spec = word.partition("=")
+        if not equals or "/" in name or name.endswith(".py"):
+            everyone = _checked(word)
+        else:
+            of_device[_device_called(name, program)] = _checked(spec)
+    classes = tuple(of_device.get(name, everyone) for name in program.devices)
+    return classes if any(classes) else ()
+
+
+def _device_called(name: str, program: Program) -> str:
+    """The device of a name, or the one that a column of this name belongs to."""
+    number = program.device_called(name)
+    if number >= 0:
+        return program.devices[number]
+    known = program.device_names()
+    like = nearest(name, known)
+    hint = f"; did you mean {like}?" if like else ""
+    raise UsageError(
+        ErrorCode.NO_SUCH_DEVICE,
+        seen=repr(name) + hint,
+        expected=f"one of {', '.join(known) or 'none: the scenario has no device'}",
+        where="--device",
+    )
+
+
+def _checked(spec: str) -> str:
+    load_device(spec)
+    file, name = split_spec(spec)
+    if not file:
+        return spec
+    path = str(Path(file).resolve())
+    return f"{path}:{name}" if name else path

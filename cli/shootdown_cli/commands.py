@@ -46,6 +46,14 @@ DeviceOption = Annotated[
         "inserts_late; the right one if not said."
     ),
 ]
+DevicesOption = Annotated[
+    list[str] | None,
+    Option(
+        "[DEVICE=]FILE.py:Class, or a faulty device's name: what devices (or only DEVICE) are; "
+        "may be given several times.",
+        "--device",
+    ),
+]
 OnOption = Annotated[str | None, Option("A live testbed's name; default: the only one.", "--on")]
 JsonOption = Annotated[bool, Option("Print one JSON object.", "--json")]
 OutOption = Annotated[Path, Option("Where run directories are made.")]
@@ -63,12 +71,16 @@ def run(
     out: OutOption = Path("out"),
     as_json: JsonOption = False,
     on: OnOption = None,
+    device: DevicesOption = None,
 ) -> int:
     """Race a scenario on real processes and judge what they did."""
     from shootdown_cli.run import RunOptions
     from shootdown_cli.run import run as work
 
-    return work(RunOptions(scenario, discipline, testbed, instances, seed, out, as_json, on))
+    devices = tuple(device or ())
+    return work(
+        RunOptions(scenario, discipline, testbed, instances, seed, out, as_json, on, devices)
+    )
 
 
 def up(
@@ -80,11 +92,14 @@ def up(
     discipline: DisciplineOption = DISCIPLINE,
     out: OutOption = Path("out"),
     as_json: JsonOption = False,
+    device: DevicesOption = None,
 ) -> int:
     """Start a testbed that stays until `down`."""
+    from shootdown_cli.up import Load
     from shootdown_cli.up import up as work
 
-    return work(testbed, name, load, discipline, out, as_json=as_json)
+    devices = tuple(device or ())
+    return work(testbed, name, Load(load, discipline, devices), out, as_json=as_json)
 
 
 def status(on: OnOption = None, as_json: JsonOption = False) -> int:

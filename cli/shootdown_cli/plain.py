@@ -55,8 +55,9 @@ def _values(command: Callable[..., int], words: list[str]) -> dict[str, object]:
         if name is None or name in values:
             raise _Refused
         kind, item = declared[name]
-        if kind == list[str]:  # takes all words that follow
-            lists.setdefault(name, []).append(_value(str, item, word))
+        if kind in (list[str], list[str] | None):  # an argument's takes all words that follow
+            given = next(rest, "") if is_flag else word
+            lists.setdefault(name, []).append(_value(str, item, given))
             continue
         if not is_flag:
             places.pop(0)

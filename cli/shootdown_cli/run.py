@@ -8,11 +8,12 @@ import shlex
 import shutil
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from shootdown_cli import places
+from shootdown_cli.classes import device_classes
 from shootdown_cli.client import ControlClient
 from shootdown_cli.exits import EXIT_FAILED, EXIT_OF
 from shootdown_cli.judging import Watch, judge
@@ -43,7 +44,7 @@ class TextMaker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What the command line said."""
+    """What the command line said; ``classes`` are those of its ``devices``, one a device."""
 
     scenario: str
     discipline: str
@@ -53,6 +54,8 @@ class RunOptions:
     out: Path
     as_json: bool
     on: str | None
+    devices: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 def run(options: RunOptions) -> int:
@@ -60,6 +63,7 @@ def run(options: RunOptions) -> int:
     _check_numbers(options)
     scenario = load_scenario(options.scenario)
     load_discipline(options.discipline)
+    options = replace(options, classes=device_classes(options.devices, scenario.program))
     own = None if options.on is not None else _own_testbed(options)
     record = None if options.on is None else places.find_testbed(options.on)
     for removed in places.sweep():
@@ -165,6 +169,7 @@ def _request(
         instances=options.instances,
         seed=options.seed,
         history=str(history.resolve()),
+        device_classes=options.classes,
     )
 
 
@@ -181,6 +186,7 @@ def _show(
     told["daemon"] = raced.counters
     told["error"] = raced.failed or None
     told["last_words"] = raced.last_words
+    told["devices"] = list(options.devices)
     told["repeat"] = _again(options)
     out = Path(facts.out)
     (out / "verdict.json").write_text(json.dumps(told, indent=2) + "\n")
@@ -231,5 +237,6 @@ def _text(
 def _again(options: RunOptions) -> str:
     words = ["shootdown", "run", options.scenario, "--discipline", options.discipline]
     words += ["--testbed", options.testbed] if options.on is None else ["--on", options.on]
+    words += [word for device in options.devices for word in ("--device", device)]
     words += ["--instances", str(options.instances), "--seed", str(options.seed)]
     return shlex.join(words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,29 +12,32 @@ from shootdown_cli import places
 from shootdown_cli.commands import DISCIPLINE
 from shootdown_cli.exits import EXIT_OK
 from shootdown_cli.testbed import Processes, TestbedFailed, start
+from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_verify.testbed import load_testbed
 
 if TYPE_CHECKING:
     from shootdown_protocol.program import Program
 
 
-def up(
-    testbed_name: str,
-    name: str,
-    load: str | None,
-    discipline: str,
-    out: Path,
-    *,
-    as_json: bool,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A scenario to loop, if any, under a discipline, with devices of these classes."""
+
+    scenario: str | None
+    discipline: str
+    devices: tuple[str, ...]
+
+
+def up(testbed_name: str, name: str, load: Load, out: Path, *, as_json: bool) -> int:
     """Start a testbed that outlives this command, and a load on it if asked for."""
     places.check_name(name)
     testbed = load_testbed(places.find_config("testbeds", testbed_name, ".toml"))
-    if discipline != DISCIPLINE:
+    if load.discipline != DISCIPLINE:
         from shootdown_daemon.shell.disciplines import load_discipline
 
-        load_discipline(discipline)
-    program = None if load is None else _program(load)
+        load_discipline(load.discipline)
+    program = None if load.scenario is None else _program(load.scenario)
+    classes = _classes(load, program)
     for removed in places.sweep():
         print(f"removed what a dead testbed had left: {removed}", file=sys.stderr)
     directory = places.new_run_directory(out, name)
@@ -41,13 +45,13 @@ def up(
         testbed, name, directory / "logs", pids_file=directory / "pids.json", stays=True
     )
     if program is not None:
-        _start_load(processes, program, discipline)
+        _start_load(processes, program, load.discipline, classes)
     told = {
         "command": "up",
         "testbed": name,
         "daemon": processes.record.daemon,
         "agents": {n: pid for n, pid in processes.pids.items() if n != "daemon"},
-        "load": load,
+        "load": load.scenario,
         "out": str(directory),
     }
     if as_json:
@@ -65,7 +69,24 @@ def _program(load: str) -> Program:
     return load_scenario(load).program
 
 
-def _start_load(processes: Processes, program: Program, discipline: str) -> None:
+def _classes(load: Load, program: Program | None) -> tuple[str, ...]:
+    if not load.devices:
+        return ()
+    if program is None:
+        raise UsageError(
+            ErrorCode.USAGE,
+            seen="--device without --load",
+            expected="a scenario to load; `shootdown run --on` takes --device too",
+            where="up",
+        )
+    from shootdown_cli.classes import device_classes
+
+    return device_classes(load.devices, program)
+
+
+def _start_load(
+    processes: Processes, program: Program, discipline: str, classes: tuple[str, ...]
+) -> None:
     from shootdown_cli.client import ControlClient
     from shootdown_protocol import messages
 
@@ -78,6 +99,7 @@ def _start_load(processes: Processes, program: Program, discipline: str) -> None
             instances=0,
             seed=1,
             history="",
+            device_classes=classes,
         )
         answer = client.ask(request)
         if isinstance(answer, messages.ErrorReply):

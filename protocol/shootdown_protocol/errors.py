@@ -49,6 +49,10 @@ class ErrorCode(IntEnum):
     AGENT_LOST = 144
     DAEMON_LOST = 145
     INVALIDATION_TIMEOUT = 146
+    NO_SUCH_DEVICE = 147
+    DEVICE_BUSY = 148
+    NOT_RUNNING = 149
+    WRONG_CLASS = 150
 
     SEGMENT_NAME = 201
     SEGMENT_EXISTS = 202
@@ -122,6 +126,10 @@ _DOCS: Final = {
     ErrorCode.AGENT_LOST: "An agent died or went silent; what it last did is unknown.",
     ErrorCode.DAEMON_LOST: "The daemon died or went silent.",
     ErrorCode.INVALIDATION_TIMEOUT: "A device did not complete an invalidation.",
+    ErrorCode.NO_SUCH_DEVICE: "The scenario has no device of this name.",
+    ErrorCode.DEVICE_BUSY: "Another attached agent serves this device.",
+    ErrorCode.NOT_RUNNING: "The testbed runs no scenario whose devices could be served.",
+    ErrorCode.WRONG_CLASS: "An agent cannot load the device class that it was told of.",
     ErrorCode.SEGMENT_NAME: "Not a name that a shared-memory segment may have.",
     ErrorCode.SEGMENT_EXISTS: "A segment of this name exists already.",
     ErrorCode.SEGMENT_ABSENT: "No segment has this name.",

@@ -52,6 +52,10 @@ Name = Annotated[
 """A name becomes part of file names, so it holds nothing that a path could turn on."""
 Text = Annotated[str, Meta(max_length=limits.TEXT_CHARACTERS_MAX, title="text")]
 FilePath = Annotated[str, Meta(max_length=limits.PATH_CHARACTERS_MAX, title="path or empty")]
+DeviceClasses = Annotated[
+    tuple[FilePath, ...], Meta(max_length=limits.DEVICES_MAX, title="device classes")
+]
+"""For each device its class: empty for the right one, a faulty one's name, ``FILE.py:Class``."""
 Token = Annotated[str, Meta(max_length=limits.TOKEN_CHARACTERS_MAX, title="token")]
 SegmentName = Annotated[
     str,

@@ -29,6 +29,7 @@ from shootdown_protocol.fields import (
     Capabilities,
     CompletionCount,
     Counters,
+    DeviceClasses,
     DeviceNumber,
     Devices,
     EventFields,
@@ -64,6 +65,8 @@ SHARED_MEMORY: Final = "shared_memory"
 """Capability of an agent that maps the segment. One that a peer does not know means nothing."""
 OWN_PROCESS: Final = "own_process"
 """Capability of an agent whose process is nothing else: it may be killed once the agent is lost."""
+DEVICE_CLASSES: Final = "device_classes"
+"""Capability of an agent that loads the device classes which a program names."""
 
 
 class InvalidateFlag(IntFlag):
@@ -149,6 +152,8 @@ class LoadProgram(DeviceMessage, frozen=True, tag=4):
     Slots lie on the board from ``slot_base``, ``slots`` of them: two banks, so that a batch is
     made ready while another runs. The agent plays ``devices`` and writes its records to a new file
     at ``history`` (none when empty). A ``gated`` agent makes a step only when it is granted one.
+    ``device_classes`` has one class for each of ``devices``, or none when all are right devices;
+    it is sent only to agents with that capability.
     """
 
     program_number: Number
@@ -158,6 +163,7 @@ class LoadProgram(DeviceMessage, frozen=True, tag=4):
     devices: Devices
     history: FilePath
     gated: bool = False
+    device_classes: DeviceClasses = ()
 
 
 class UnloadProgram(DeviceMessage, frozen=True, tag=5):
@@ -437,7 +443,8 @@ class RunScenario(ControlRequest, frozen=True, tag="run"):
 
     ``instances`` 0 means until `Abort`. ``discipline`` is a name or ``FILE.py:Class``. Histories
     go to the folder ``history``. With a ``schedule`` one instance is replayed step by step.
-    ``instances_per_batch`` 0 leaves it to the daemon.
+    ``instances_per_batch`` 0 leaves it to the daemon. ``device_classes`` has one class for each of
+    the program's devices, or none: agents load them.
     """
 
     program: Program
@@ -449,6 +456,7 @@ class RunScenario(ControlRequest, frozen=True, tag="run"):
     schedule: Annotated[
         tuple[ScheduledStep, ...], Meta(max_length=limits.SCHEDULE_STEPS_MAX, title="steps")
     ] = ()
+    device_classes: DeviceClasses = ()
 
 
 class RunStarted(ControlMessage, frozen=True, tag="run_started"):

@@ -142,3 +142,14 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     speculation: tuple[Speculation, ...]
     bound: tuple[str, ...]
     options: dict[str, str] = {}
+
+    def device_names(self) -> tuple[str, ...]:
+        """Names that a device may be called by: its own, and those of its columns."""
+        columns = (column.name for column in self.columns if column.device >= 0)
+        return tuple(dict.fromkeys((*self.devices, *columns)))
+
+    def device_called(self, name: str) -> int:
+        """The device of a name, or the one that a column of this name belongs to; -1 for none."""
+        if name in self.devices:
+            return self.devices.index(name)
+        return next((column.device for column in self.columns if column.name == name), -1)

@@ -88,7 +88,7 @@ def test_after_a_loss_nothing_cached_is_kept() -> None:
         segment,  # type: ignore[arg-type]  # the twin of one that is mapped
         load,
         welcome,
-        Device,
+        (Device,),
         now=lambda: 0,
         fence=lambda: None,
         log=lambda *_: None,

@@ -96,6 +96,11 @@ class ControlPlane:
             why = f"{len(members)} of {self.config.agents} agents have joined"
             self._error(asker, request.request, ErrorCode.AGENT_LOST, why)
             return
+        unable = [link.name for link in members if messages.DEVICE_CLASSES not in link.capabilities]
+        if any(request.device_classes) and unable:
+            why = f"agent {unable[0]} loads no device classes; attach the device instead"
+            self._error(asker, request.request, ErrorCode.WRONG_CLASS, why)
+            return
         self._runs += 1
         # Not needed to be ready: `Daemon` imports it when it has time, or it is imported here.
         from shootdown_daemon.shell.disciplines import load_discipline  # noqa: PLC0415

@@ -103,6 +103,7 @@ class DevicePlane:
         own_process = pid > 0 and messages.OWN_PROCESS in hello.capabilities
         pid = pid or hello.pid
         link = AgentLink(identity, hello.name, number, pid, own_process=own_process)
+        link.capabilities = frozenset(hello.capabilities)
         link.incoming.accept(hello.sequence)
         self.router.links[identity] = link
         config = self.config

@@ -47,6 +47,7 @@ class AgentLink:
         self.number = number
         self.pid = pid
         self.own_process = own_process
+        self.capabilities: frozenset[str] = frozenset()
         self.asked_s: float | None = None
         self.beats = 0
         self.loaded = False

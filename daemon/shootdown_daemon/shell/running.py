@@ -286,6 +286,7 @@ class Running:
                 devices=tuple(range(len(self.program.devices))),
                 history=path,
                 gated=bool(self.request.schedule),
+                device_classes=self.request.device_classes,
             ),
         )
 

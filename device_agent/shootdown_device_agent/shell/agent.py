@@ -20,7 +20,7 @@ import zmq
 
 from shootdown_engine.channels import InvalidateRequest, PageRequest
 from shootdown_protocol import ats_range, codec, messages
-from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, ShootdownError
+from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, ShootdownError, UsageError
 from shootdown_protocol.fence import full_fence
 from shootdown_protocol.history import AnyRecord, Stamped
 from shootdown_protocol.limits import PRGI_MAX
@@ -195,7 +195,7 @@ class Agent:
             self.config.token,
             self.config.name,
             os.getpid(),
-            (messages.SHARED_MEMORY, *(messages.OWN_PROCESS,) * self.config.own_process),
+            self._capabilities(),
         )
         self.send(hello)
         codec.prepare(codec.decode_device_from_daemon)
@@ -216,6 +216,13 @@ class Agent:
         self.incoming.accept(answer.sequence)
         self.log.info("welcomed", number=answer.agent, segment=answer.segment)
         return answer
+
+    def _capabilities(self) -> tuple[str, ...]:
+        """What this agent can do; one that was given its class loads no other."""
+        config = self.config
+        own_process = (messages.OWN_PROCESS,) * config.own_process
+        classes = (messages.DEVICE_CLASSES,) * (config.make_device is None)
+        return (messages.SHARED_MEMORY, *own_process, *classes)
 
     def _wait(self) -> None:
         """Sleep until a message comes, for `IDLE_MS` at most; others are the next round's."""
@@ -273,6 +280,8 @@ class Agent:
             raise AgentEnd(f"no member any more: {message.why}", 4)
         elif isinstance(message, messages.ErrorReport):
             self.log.info("daemon_reports", code=message.code, why=message.why)
+        elif run is None and isinstance(message, messages.UnloadProgram):
+            self.send(messages.ProgramUnloaded(0, message.program_number, 0, {}))
         elif run is None:
             self.log.info("unexpected", message=type(message).__name__)
         elif isinstance(message, messages.Invalidate):
@@ -290,7 +299,6 @@ class Agent:
 
     def _load(self, load: messages.LoadProgram) -> None:
         # Not needed to be ready: see `_use_spare_time`.
-        from shootdown_device_agent.machine.device import Device  # noqa: PLC0415
         from shootdown_device_agent.shell.batches import AgentRun  # noqa: PLC0415
         from shootdown_protocol.history_file import HistoryWriter  # noqa: PLC0415
 
@@ -299,11 +307,17 @@ class Agent:
         if load.history:
             self.history = HistoryWriter(Path(load.history), self.config.name)
         self._records = 0
+        try:
+            makers = self._makers(load)
+        except UsageError as error:
+            self.run = None
+            self.send(messages.ErrorReport(0, ErrorCode.WRONG_CLASS, str(error)[:2000]))
+            return
         self.run = AgentRun(
             self.segment,
             load,
             self.welcome,
-            self.config.make_device or Device,
+            makers,
             now=time.monotonic_ns,
             fence=full_fence,
             log=self._record,
@@ -314,6 +328,17 @@ class Agent:
         self._held_back = {device: deque() for device in load.devices}
         self._groups.clear()
         self.log.info("program_loaded", scenario=load.program.name)
+
+    def _makers(self, load: messages.LoadProgram) -> tuple[DeviceMaker, ...]:
+        """The class of each device that is to be played."""
+        from shootdown_device_agent.machine.device import Device  # noqa: PLC0415
+        from shootdown_device_agent.shell.classes import load_device  # noqa: PLC0415
+
+        if self.config.make_device is not None:
+            return (self.config.make_device,) * len(load.devices)
+        named = load.device_classes or ("",) * len(load.devices)
+        loaded = {spec: load_device(spec) if spec else Device for spec in set(named)}
+        return tuple(loaded[spec] for spec in named)
 
     def _unload(self) -> None:
         assert self.run is not None

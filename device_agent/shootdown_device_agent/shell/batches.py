@@ -67,13 +67,13 @@ class AgentRun:
         segment: Segment,
         load: messages.LoadProgram,
         welcome: messages.Welcome,
-        make_device: DeviceMaker,
+        makers: tuple[DeviceMaker, ...],
         *,
         now: Callable[[], int],
         fence: Callable[[], None],
         log: Log,
     ) -> None:
-        """Make the devices; no slot is bound yet."""
+        """Make the devices, each of its class; no slot is bound yet."""
         self.segment = segment
         self.program: Program = load.program
         self.number = load.program_number
@@ -84,7 +84,8 @@ class AgentRun:
         self.runner = Runner(self.store, now, fence, log, self._instance_of)
         memory = PhysicalMemory(segment.layout, Pfn(segment.words[at.H_ZERO_PFN]))
         self.devices = {
-            number: make_device(self._config(number, welcome), memory) for number in load.devices
+            number: make_device(self._config(number, welcome), memory)
+            for number, make_device in zip(load.devices, makers, strict=True)
         }
         slot_layout = SlotLayout(len(self.program.columns), len(self.program.locations))
         self._first_word = segment.layout.board + load.slot_base
