@@ -64,14 +64,14 @@ def identify(
     carry the frame's generation; its word is version 0 of that epoch.
     """
     instance = slot.instance
-    source = site.index
+    source = site.word
     while source >= 0:
         if words.same_logical_word(word, instance, source):
             return Met(Place.OK, source, words.order_of(word), word & words.VALUE_MAX)
         source = slot.sites[source].parent
     if word == 0 and pfn == memory.zero_pfn:
         epoch = generation & words.EPOCH_MAX
-        return Met(Place.OK, site.index, words.make_order(epoch, 0), 0)
+        return Met(Place.OK, site.word, words.make_order(epoch, 0), 0)
     if words.is_poison(word):
         return Met(Place.POISON, -1, -1, 0)
     if words.is_data(word):
@@ -85,9 +85,11 @@ def take_effect(
     """Load or store through a translation, judge its place, report it; gives the value seen.
 
     The frame's generation is read before the word: a difference proves that the frame was freed
-    before the access, and so does a word that is not a version of the location.
+    before the access, and so does a word that is not a version of the location. The report is of
+    the logical word: an access through another address of it counts as one of the word's location.
     """
     site = slot.sites[intent.location]
+    intent = intent._replace(location=site.word)
     if not memory.exists(target.pfn):
         store.emit(_record(intent, begun, target, Met(Place.NO_FRAME, -1, -1, 0), -1, -1))
         return 0
@@ -109,9 +111,9 @@ def _store(store: Store, slot: Slot, site: Site, where: int, met: Met, value: in
     """Make a version, write it, and raise the floor: the store has then ended."""
     version = store.load(site.version) + 1
     store.store(site.version, version)
-    order = met.order if met.source == site.index else words.make_order(store.load(site.epoch), 0)
+    order = met.order if met.source == site.word else words.make_order(store.load(site.epoch), 0)
     epoch, _ = words.split_order(order)
-    store.store(where, words.data_word(slot.instance, site.index, epoch, version, value))
+    store.store(where, words.data_word(slot.instance, site.word, epoch, version, value))
     order = words.make_order(epoch, version)
     if store.load(site.floor) <= order:
         store.store(site.floor, order + 1)

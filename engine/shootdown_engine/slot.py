@@ -22,7 +22,8 @@ class Site:
     """One location of one slot: its addresses and the board words that judge its accesses.
 
     ``word_offset`` is where in its page the logical word lies, in words; ``returns`` is how many
-    operations on the location have to return until all have.
+    operations on the location have to return until all have. ``word`` is the location whose
+    logical word lies here: its own index, or that of the location it is another address of.
     """
 
     __slots__ = (
@@ -39,11 +40,17 @@ class Site:
         "va",
         "version",
         "vpn",
+        "word",
         "word_offset",
     )
 
-    def __init__(self, program: Program, location: int, first_word: int, pasid: int) -> None:
-        """Place a location whose board words begin at ``first_word``."""
+    def __init__(
+        self, program: Program, location: int, first_word: int, pasid: int, home: Site | None
+    ) -> None:
+        """Place a location whose board words begin at ``first_word``.
+
+        ``home`` is the site that it is another address of: they share one logical word.
+        """
         declared = program.locations[location]
         self.index = location
         self.name = declared.name
@@ -53,19 +60,20 @@ class Site:
         self.parent = declared.parent
         self.pasid = pasid
         self.word_offset = (declared.va & 0xFFF) >> 3
-        self.floor = first_word + L_FLOOR
+        self.word: int = location if home is None else home.word
+        self.floor: int = first_word + L_FLOOR if home is None else home.floor
         self.limit = first_word + L_LIMIT
-        self.version = first_word + L_VERSION
-        self.epoch = first_word + L_EPOCH
+        self.version: int = first_word + L_VERSION if home is None else home.version
+        self.epoch: int = first_word + L_EPOCH if home is None else home.epoch
         self.returned = first_word + L_RETURNED
         self.returns = operations_on(program, location)
 
 
 def operations_on(program: Program, location: int) -> int:
-    """How many operations the columns name on a location, or on the parent of a fork's child."""
-    parent = program.locations[location].parent
+    """How many operations the columns name on a location, on its parent, or on its alias."""
+    declared = program.locations[location]
     return sum(
-        line.op is Op.RUN and line.location in (location, parent)
+        line.op is Op.RUN and line.location in (location, declared.parent, declared.alias)
         for column in program.columns
         for line in column.instructions
     )
@@ -91,10 +99,18 @@ class Slot:
         self.pasids = pasids
         self.started = first_word + S_STARTED
         self.ended = tuple(first_word + layout.ended(c) for c in range(len(program.columns)))
-        self.sites = tuple(
-            Site(program, i, first_word + layout.location(i), pasids[declared.mm])
-            for i, declared in enumerate(program.locations)
-        )
+        self.sites = _sites(program, layout, first_word, pasids)
         self.vpns: dict[int, tuple[int, ...]] = {
             pasid: tuple(site.vpn for site in self.sites if site.pasid == pasid) for pasid in pasids
         }
+
+
+def _sites(
+    program: Program, layout: SlotLayout, first_word: int, pasids: tuple[int, ...]
+) -> tuple[Site, ...]:
+    sites: list[Site] = []
+    for index, declared in enumerate(program.locations):
+        home = sites[declared.alias] if declared.alias >= 0 else None
+        words = first_word + layout.location(index)
+        sites.append(Site(program, index, words, pasids[declared.mm], home))
+    return tuple(sites)

@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.store import Store
+from shootdown_protocol.history import Place, TableWalk
 from shootdown_protocol.memory import (
     ENTRIES_PER_TABLE,
     LEVELS,
+    PAGE_SHIFT,
     PASID_BITS,
     PS,
     RESERVED_MASK,
@@ -23,16 +25,21 @@ from shootdown_protocol.memory import (
     pte_present,
     table_index,
 )
+from shootdown_protocol.words import is_poison
 
 
 class Translation(NamedTuple):
-    """A leaf found by a walk. ``word`` is the entry's own word, ``entry`` its hardware bits."""
+    """A leaf found by a walk. ``word`` is the entry's own word, ``entry`` its hardware bits.
+
+    ``pfn`` is the 4 KiB page that the address falls into, ``shift`` log2 of the leaf's size.
+    """
 
     pfn: int
     writable: bool
     generation: int
     word: int
     entry: int
+    shift: int = PAGE_SHIFT
 
 
 class WalkFault(NamedTuple):
@@ -43,11 +50,16 @@ class WalkFault(NamedTuple):
 
 
 class TableAt(NamedTuple):
-    """Where the next load of a walk goes: a table of a level, and permissions gathered so far."""
+    """Where the next load of a walk goes: a table of a level, and permissions gathered so far.
+
+    ``generation`` is what the entry above carries of a table page that may be freed, 0 of any
+    other: a load from such a page notes whether it was still that table.
+    """
 
     pfn: int
     level: int
     writable: bool
+    generation: int = 0
 
 
 Walked = Translation | WalkFault | TableAt
@@ -76,7 +88,10 @@ def walk_level(store: Store, memory: PhysicalMemory, at: TableAt, va: int) -> Wa
     if not memory.exists(at.pfn):
         return WalkFault("bad-frame", at.level + 1)
     word = memory.first_word(at.pfn) + table_index(va, at.level)
+    lives = not at.generation or memory.generation(store, at.pfn) == at.generation
     entry = store.load(word)
+    if not lives:
+        store.emit(TableWalk(at.level, at.pfn, _place_of(entry)))
     if not pte_present(entry):
         return WalkFault("not-present", at.level)
     if entry & RESERVED_MASK:
@@ -84,10 +99,11 @@ def walk_level(store: Store, memory: PhysicalMemory, at: TableAt, va: int) -> Wa
     writable = at.writable and bool(entry & RW)
     pfn: int = pte_pfn(entry)
     if at.level > 1 and not entry & PS:
-        return TableAt(pfn, at.level - 1, writable)
+        return TableAt(pfn, at.level - 1, writable, pte_generation(entry))
     if at.level > 1:
-        pfn = _page_of_large_leaf(pfn, va, at.level)
-    return Translation(pfn, writable, pte_generation(entry), word, hardware_bits(entry))
+        pfn = page_of_large_leaf(pfn, va, at.level)
+    shift = PAGE_SHIFT + 9 * (at.level - 1)
+    return Translation(pfn, writable, pte_generation(entry), word, hardware_bits(entry), shift)
 
 
 def walk(store: Store, memory: PhysicalMemory, directory: int, pasid: int, va: int) -> Walked:
@@ -98,7 +114,12 @@ def walk(store: Store, memory: PhysicalMemory, directory: int, pasid: int, va: i
     return at
 
 
-def _page_of_large_leaf(pfn: int, va: int, level: int) -> int:
+def page_of_large_leaf(pfn: int, va: int, level: int) -> int:
     """The 4 KiB page of a larger leaf that an address falls into."""
     pages = 1 << 9 * (level - 1)
-    return pfn + ((va >> 12) & (pages - 1))
+    return pfn + ((va >> PAGE_SHIFT) & (pages - 1))
+
+
+def _place_of(entry: int) -> Place:
+    """What an entry loaded from a page that had been freed shows of it."""
+    return Place.POISON if is_poison(entry) else Place.GENERATION

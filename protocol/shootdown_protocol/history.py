@@ -117,6 +117,17 @@ class Stray(Record, frozen=True, array_like=True, tag=6, gc=False):
     word: int
 
 
+class TableWalk(Record, frozen=True, array_like=True, tag=11, gc=False):
+    """S1: a walk loaded an entry from a table page that was no table of the walk's any more.
+
+    ``level`` is the table's (1 = page table), ``pfn`` its page; ``place`` is never `Place.OK`.
+    """
+
+    level: int
+    pfn: int
+    place: Place
+
+
 class Invalidation(Record, frozen=True, array_like=True, tag=7, gc=False):
     """One state of an invalidation: ``queued sent applied drained completed``."""
 
@@ -150,7 +161,17 @@ class Synced(Record, frozen=True, array_like=True, tag=10, gc=False):
 
 
 AnyRecord = (
-    Step | Access | Denied | Returned | Resident | Stray | Invalidation | Fault | Ended | Synced
+    Step
+    | Access
+    | Denied
+    | Returned
+    | Resident
+    | Stray
+    | TableWalk
+    | Invalidation
+    | Fault
+    | Ended
+    | Synced
 )
 
 

@@ -57,13 +57,34 @@ class State(IntEnum):
     PINNED = 7
     """A private page, mapped writable, to which somebody else holds a reference (a pin): a write
     fault on it copies."""
+    HUGE = 20
+    """A private 2 MiB page (THP), mapped writable by one PMD entry."""
+    HUGE_COW = 21
+    """A 2 MiB page shared copy-on-write with a process outside the scenario."""
+    HUGE_ZERO = 22
+    """The huge zero page, mapped read-only in a writable mapping."""
+    HUGETLB = 23
+    """A 2 MiB page of a hugetlb mapping, mapped writable."""
+    HUGETLB_COW = 24
+    """A 2 MiB hugetlb page shared copy-on-write with a process outside the scenario."""
+    FILE_THP = 25
+    """A page of a 2 MiB folio in the page cache, mapped shared and writable by an entry of its
+    own: the page cache keeps it whatever happens to the entry."""
+
+
+HUGE_STATES = frozenset(
+    (State.HUGE, State.HUGE_COW, State.HUGE_ZERO, State.HUGETLB, State.HUGETLB_COW)
+)
+"""States in which a PMD entry maps the location."""
 
 
 class Location(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One logical word: a page of an address space, and what it holds at the start.
 
     ``table`` numbers the page-table page: locations with equal ``table`` share one (and its lock).
-    ``parent`` is the location whose content a fork gives to this one, or -1.
+    ``parent`` is the location whose content a fork gives to this one, or -1. ``alias`` is the
+    location whose logical word this one is another address of, or -1: where mremap moves it to
+    (another page of the same address space), or where another process maps the same page.
     """
 
     name: str
@@ -74,6 +95,7 @@ class Location(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     table: int
     parent: int = -1
     racy: bool = False
+    alias: int = -1
 
 
 class Instruction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -102,6 +102,7 @@ def _locations(program: Program) -> Iterator[ProgramFault]:
         yield from _within(f"{where}.value", location.value, 0, VALUE_MAX)
         yield from _within(f"{where}.table", location.table, 0, LOCATIONS_MAX - 1)
         yield from _within(f"{where}.parent", location.parent, -1, last)
+        yield from _within(f"{where}.alias", location.alias, -1, index - 1)
         if location.va % 8:
             yield ProgramFault(f"{where}.va", hex(location.va), "a multiple of 8")
         if location.parent == index:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.machine.machines import make_store
 
+from shootdown_daemon.machine.page_alloc import free_frame
 from shootdown_daemon.machine.page_table import TableBuilder
 from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.walker import (
@@ -18,6 +19,7 @@ from shootdown_engine.walker import (
     walk,
     walk_level,
 )
+from shootdown_protocol.history import Place, TableWalk
 from shootdown_protocol.layout import PFN_BASE, Layout
 from shootdown_protocol.memory import (
     PAGE_SIZE,
@@ -30,6 +32,7 @@ from shootdown_protocol.memory import (
     hardware_bits,
     make_pte,
     make_table_entry,
+    pte_pfn,
     table_index,
 )
 from shootdown_protocol.words import poison_word
@@ -69,6 +72,10 @@ class Tables:
         for above in range(4, level, -1):
             table = self.builder.table_below(table, table_index(self.va, above))
         return self.memory.first_word(table) + table_index(self.va, level)
+
+    def pd(self) -> int:
+        """Page number of the table of level 2."""
+        return pte_pfn(self.store.load(self.entry_word(3)))
 
 
 def test_a_leaf_is_found_with_all_that_a_cache_needs() -> None:
@@ -152,7 +159,7 @@ def test_a_2_mib_leaf_answers_for_each_of_its_pages(page: int) -> None:
     found = tables.walk((VA & -(1 << 21)) + page * PAGE_SIZE)
 
     assert isinstance(found, Translation)
-    assert (found.pfn, found.word) == (first + page, word)
+    assert (found.pfn, found.word, found.shift) == (first + page, word, 21)
 
 
 @pytest.mark.parametrize(
@@ -208,3 +215,34 @@ def test_a_walk_begun_before_a_change_may_mix_old_and_new() -> None:
 
     assert isinstance(found, Translation)
     assert (found.pfn, found.writable) == (PAGE + 1, False)
+
+
+@pytest.mark.parametrize(
+    ("again", "place"), [(False, Place.POISON), (True, Place.GENERATION)], ids=["freed", "taken"]
+)
+def test_a_walk_into_a_table_that_was_freed_is_noted(again: bool, place: Place) -> None:
+    """The entry above was read when it led to a table; now it leads to poison, or to another's."""
+    tables = Tables()
+    made = tables.memory.generation_word(tables.table)
+    tables.store.store(made, 1)
+    tables.store.store(tables.entry_word(2), make_table_entry(tables.table, generation=1))
+    at = walk_level(tables.store, tables.memory, TableAt(tables.pd(), 2, writable=True), VA)
+    free_frame(tables.store, tables.memory, tables.table)
+    if again:
+        tables.store.fill_frame(tables.memory.first_word(tables.table), 0)
+
+    assert isinstance(at, TableAt)
+    walk_level(tables.store, tables.memory, at, VA)
+
+    assert tables.store.records == [TableWalk(1, tables.table, place)]
+
+
+def test_a_walk_through_a_table_that_lives_is_not_noted() -> None:
+    """Tables that are never freed carry no generation, and one that lives carries its own."""
+    tables = Tables()
+    tables.store.store(tables.memory.generation_word(tables.table), 7)
+    tables.store.store(tables.entry_word(2), make_table_entry(tables.table, generation=7))
+
+    tables.walk()
+
+    assert tables.store.records == []

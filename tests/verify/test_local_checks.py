@@ -6,7 +6,7 @@ import pytest
 from tests.verify.record_builders import ALL, FRAME, location, made, met, program, resident
 
 from shootdown_protocol.board import READ, WRITE, pack_limit
-from shootdown_protocol.history import AnyRecord, Fault, Kind, Place, Stray
+from shootdown_protocol.history import AnyRecord, Fault, Kind, Place, Stray, TableWalk
 from shootdown_protocol.words import make_order
 from shootdown_verify.check.finding import Finding
 from shootdown_verify.judge import Model, check_record
@@ -47,6 +47,17 @@ def test_a_broken_poison_is_s1() -> None:
     finding = found(Stray(FRAME, 3, 0x5A))
 
     assert (finding.check, finding.title) == ("S1", "stray-store")
+
+
+@pytest.mark.parametrize(
+    ("place", "said"), [(Place.POISON, "its poison"), (Place.GENERATION, "its next owner")]
+)
+def test_a_walk_through_a_freed_table_is_s1(place: Place, said: str) -> None:
+    """A table page that was freed is a place gone wrong like any other frame."""
+    finding = found(TableWalk(1, FRAME, place))
+
+    assert (finding.check, finding.title) == ("S1", "table-use-after-free")
+    assert said in finding.why
 
 
 def test_a_load_below_its_floor_is_s2() -> None:

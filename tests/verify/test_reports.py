@@ -15,7 +15,16 @@ from tests.verify.record_builders import (
     resident,
 )
 
-from shootdown_protocol.history import Denied, Fault, Kind, Stamped, Stray, Synced
+from shootdown_protocol.history import (
+    Denied,
+    Fault,
+    Kind,
+    Place,
+    Stamped,
+    Stray,
+    Synced,
+    TableWalk,
+)
 from shootdown_verify.judge import Example, Model, OutcomeCount, RunVerdict, judge_instance
 from shootdown_verify.judge.counters import Counters
 from shootdown_verify.report import (
@@ -195,6 +204,7 @@ def test_every_kind_of_record_has_its_words() -> None:
     rest.add("CPU0", Denied(Kind.STORE, 0, 0, "no permission", ""))
     rest.add("DEV0", Fault(1, write=True, answer="success", exhausted=True))
     rest.add("CPU1", Stray(FRAME, 2, 7))
+    rest.add("DEV0", TableWalk(1, FRAME, Place.POISON))
     rest.add("DEV2", Synced(0))
     rest.step("CPU1", "change_pte_range", "ptep_set_wrprotect", 1)
     rest.add("daemon", resident(0, 1))
@@ -204,6 +214,7 @@ def test_every_kind_of_record_has_its_words() -> None:
     assert "CPU0 {store A denied: no permission}" in text
     assert "DEV0 {page request to write B: success, given up}" in text
     assert f"found the poison of frame {FRAME:#x} broken" in text
+    assert "DEV0 {walked through frame" in text
     assert "DEV2 {sync CPU0}" in text
     assert "= entry B: write-protected" in text
     assert text.endswith(f"end = A: in frame {FRAME:#x}, version 1")

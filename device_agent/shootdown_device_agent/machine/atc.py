@@ -30,6 +30,7 @@ class Cached(NamedTuple):
     generation: int
     word: int
     entry: int
+    shift: int = PAGE_SHIFT
 
 
 class Issued(NamedTuple):

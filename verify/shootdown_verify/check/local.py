@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from shootdown_protocol.history import Access, AnyRecord, Fault, Resident, Stray
+from shootdown_protocol.history import Access, AnyRecord, Fault, Resident, Stray, TableWalk
 from shootdown_protocol.program import Program
 from shootdown_verify.check import after_return, freshness, liveness, lost_write, place
 from shootdown_verify.check.finding import Finding
@@ -19,6 +19,7 @@ CHECKS_OF: Final[dict[type, tuple[Check, ...]]] = {
     Access: (place.check, freshness.check, after_return.check),
     Resident: (lost_write.check,),
     Stray: (place.check,),
+    TableWalk: (place.check,),
     Fault: (liveness.check,),
 }
 """Checks by the type of record that they judge; the others find nothing in it."""

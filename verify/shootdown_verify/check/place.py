@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shootdown_protocol.history import Access, AnyRecord, Kind, Place, Stray
+from shootdown_protocol.history import Access, AnyRecord, Kind, Place, Stray, TableWalk
 from shootdown_protocol.program import Program
 from shootdown_verify.check.finding import Finding
 from shootdown_verify.check.wording import frame_name, location_name
@@ -31,6 +31,8 @@ def check(record: AnyRecord, program: Program) -> Finding | None:
     """Find an access, or the trace of one, outside the live frames of its location."""
     if isinstance(record, Access):
         return _access(record, program) if record.place else None
+    if isinstance(record, TableWalk):
+        return _table_walk(record)
     return _stray(record) if isinstance(record, Stray) else None
 
 
@@ -48,3 +50,12 @@ def _stray(stray: Stray) -> Finding:
         f"{stray.word:#x} there after it had been freed (generation {stray.generation})"
     )
     return Finding(NAME, "stray-store", why)
+
+
+def _table_walk(walk: TableWalk) -> Finding:
+    found = "its poison" if walk.place is Place.POISON else "what its next owner keeps there"
+    why = (
+        f"walked through {frame_name(walk.pfn)}, a level {walk.level} table that had been freed "
+        f"since the entry above it was read: the entry loaded there is {found}"
+    )
+    return Finding(NAME, "table-use-after-free", why)

@@ -25,6 +25,7 @@ from shootdown_protocol.history import (
     Step,
     Stray,
     Synced,
+    TableWalk,
 )
 from shootdown_protocol.program import Program
 from shootdown_protocol.words import VERSION_BITS, VERSION_MAX
@@ -247,6 +248,7 @@ _HANDLERS: Final[dict[type, Callable[[Scan, int, Stamped, Any], object]]] = {
     Returned: _returned,
     Resident: _resident,
     Stray: _judge_locally,
+    TableWalk: _judge_locally,
     Invalidation: _invalidation,
     Fault: _fault,
     Ended: _ended,

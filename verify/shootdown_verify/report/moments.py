@@ -21,6 +21,7 @@ from shootdown_protocol.history import (
     Step,
     Stray,
     Synced,
+    TableWalk,
 )
 from shootdown_protocol.program import Program
 from shootdown_verify.check.wording import (
@@ -159,6 +160,10 @@ class _Teller:
     def stray(self, _index: int, stamped: Stamped, stray: Stray) -> Moment:
         return _moment(stamped, f"found the poison of {frame_name(stray.pfn)} broken", -1)
 
+    def table_walk(self, _index: int, stamped: Stamped, walk: TableWalk) -> Moment:
+        item = f"walked through {frame_name(walk.pfn)}, freed, as a level {walk.level} table"
+        return _moment(stamped, item, -1)
+
     def invalidation(self, _index: int, stamped: Stamped, what: Invalidation) -> Moment:
         device = self._device(what.device)
         if what.size:
@@ -244,6 +249,7 @@ _TELLERS: Final[dict[type, Any]] = {
     Returned: _Teller.returned,
     Resident: _Teller.resident,
     Stray: _Teller.stray,
+    TableWalk: _Teller.table_walk,
     Invalidation: _Teller.invalidation,
     Fault: _Teller.fault,
     Synced: _Teller.synced,
