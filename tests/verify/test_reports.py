@@ -204,7 +204,6 @@ def test_every_kind_of_record_has_its_words() -> None:
     rest.add("CPU0", Denied(Kind.STORE, 0, 0, "no permission", ""))
     rest.add("DEV0", Fault(1, write=True, answer="success", exhausted=True))
     rest.add("CPU1", Stray(FRAME, 2, 7))
-    rest.add("DEV0", TableWalk(1, FRAME, Place.POISON))
     rest.add("DEV2", Synced(0))
     rest.step("CPU1", "change_pte_range", "ptep_set_wrprotect", 1)
     rest.add("daemon", resident(0, 1))
@@ -214,10 +213,19 @@ def test_every_kind_of_record_has_its_words() -> None:
     assert "CPU0 {store A denied: no permission}" in text
     assert "DEV0 {page request to write B: success, given up}" in text
     assert f"found the poison of frame {FRAME:#x} broken" in text
-    assert "DEV0 {walked through frame" in text
     assert "DEV2 {sync CPU0}" in text
     assert "= entry B: write-protected" in text
     assert text.endswith(f"end = A: in frame {FRAME:#x}, version 1")
+
+
+def test_a_walk_through_a_freed_table_has_its_words() -> None:
+    """It says which page it was, and whose table it had been."""
+    walk = Recorder()
+    walk.add("DEV0", TableWalk(1, FRAME, Place.POISON))
+
+    text = " ".join(shown(*walk.records).split())
+
+    assert f"DEV0 {{walked through frame {FRAME:#x}, freed, as a level 1 table}}" in text
 
 
 def test_a_sentence_is_told_once() -> None:
