@@ -138,6 +138,32 @@ def agent(
     return work(name, on, logs)
 
 
+def attach(
+    spec: Annotated[
+        str, Argument("FILE.py:Class, or a faulty device's name; nothing with --exec.")
+    ] = "",
+    *,
+    device: Annotated[str, Option("The device to serve, or one of its columns.", "--as")],
+    on: OnOption = None,
+    program: Annotated[
+        str,
+        Option(
+            "Any program instead of a class: {endpoint}, {name} and {device} are filled in, and "
+            "stand in SHOOTDOWN_ENDPOINT, SHOOTDOWN_NAME, SHOOTDOWN_DEVICE, with SHOOTDOWN_TOKEN.",
+            "--exec",
+        ),
+    ] = "",
+    name: Annotated[str, Option("The agent's name; default: the device's and a number.")] = "",
+    logs: LogsOption = Path("out/logs"),
+    as_json: JsonOption = False,
+) -> int:
+    """Serve a device of a live testbed until Ctrl-C, SIGTERM or its end."""
+    from shootdown_cli.attach import AttachOptions
+    from shootdown_cli.attach import attach as work
+
+    return work(AttachOptions(spec, device, on, program, name, logs, as_json))
+
+
 def doctor(as_json: JsonOption = False) -> int:
     """Say what this machine can and cannot do."""
     from shootdown_cli.doctor import doctor as work
@@ -219,4 +245,18 @@ def explain(
     return work(file, as_json=as_json)
 
 
-COMMANDS = (run, explore, matrix, replay, step, explain, up, status, down, daemon, agent, doctor)
+COMMANDS = (
+    run,
+    explore,
+    matrix,
+    replay,
+    step,
+    explain,
+    up,
+    status,
+    down,
+    daemon,
+    agent,
+    attach,
+    doctor,
+)

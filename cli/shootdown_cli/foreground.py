@@ -43,7 +43,7 @@ def daemon(testbed_name: str, name: str, logs: Path) -> int:
 def agent(name: str, on: str | None, logs: Path) -> int:
     """Run an agent until its daemon ends; Ctrl-C ends it at once."""
     record = places.find_testbed(on)
-    log = _Log(logs, name)
+    log = Log(logs, name)
     config = AgentConfig(record.endpoint("device"), name, record.token)
     signal.signal(signal.SIGTERM, _interrupted)
     status = EXIT_FAILED
@@ -57,14 +57,17 @@ def agent(name: str, on: str | None, logs: Path) -> int:
     return status
 
 
-class _Log(ProcessLog):
-    """A process's log that remembers why the process ended."""
+class Log(ProcessLog):
+    """A process's log that remembers why the process ended, and the code if it was refused."""
 
     why = "ended"
+    code = 0
 
     def info(self, event: str, **fields: object) -> None:
         """Keep the last reason given."""
         self.why = str(fields.get("why", self.why))
+        code = fields.get("code")
+        self.code = code if isinstance(code, int) else self.code
         super().info(event, **fields)
 
 

@@ -68,6 +68,7 @@ SegmentName = Annotated[
 Capabilities = Annotated[
     tuple[Name, ...], Meta(max_length=limits.CAPABILITIES_MAX, title="capabilities")
 ]
+DeviceNames = Annotated[tuple[Name, ...], Meta(max_length=limits.DEVICES_MAX, title="devices")]
 Devices = Annotated[tuple[DeviceNumber, ...], Meta(max_length=limits.DEVICES_MAX, title="devices")]
 Counters = Annotated[dict[Name, Number], Meta(max_length=limits.COUNTERS_MAX, title="counters")]
 """Counts since the process began, so that a lost message loses none."""

@@ -30,6 +30,7 @@ from shootdown_protocol.fields import (
     CompletionCount,
     Counters,
     DeviceClasses,
+    DeviceNames,
     DeviceNumber,
     Devices,
     EventFields,
@@ -109,13 +110,19 @@ class DeviceElement(
 
 
 class Hello(DeviceMessage, frozen=True, tag=1):
-    """An agent's first message. ``token`` is the testbed's, which the agent was started with."""
+    """An agent's first message. ``token`` is the testbed's, which the agent was started with.
+
+    An agent that ``serves`` devices attaches: it takes over those, named as the scenario names them
+    or one of their columns, from the next batch boundary on. One that names none is one of the
+    testbed's own, among which the other devices are shared out.
+    """
 
     protocol_version: Version
     token: Token
     name: Name
     pid: ProcessNumber
     capabilities: Capabilities
+    serves: DeviceNames = ()
 
 
 class Welcome(DeviceMessage, frozen=True, tag=2):
@@ -334,10 +341,10 @@ class HeartbeatReply(DeviceMessage, frozen=True, tag=25):
 
 
 class Detach(DeviceMessage, frozen=True, tag=26):
-    """These devices leave.
+    """These devices leave; none named means all of the agent's.
 
-    From the daemon: begin no walk, drain, drop everything, then answer `DetachDone`. From an agent
-    that has done so itself: go on invalidating until `DetachDone` says that it may leave.
+    From an agent: it goes on as before, for it is a member still, until `DetachDone` says that it
+    may leave. From the daemon: begin no walk, drain, drop everything, then answer `DetachDone`.
     """
 
     devices: Devices

@@ -48,7 +48,7 @@ COW_TWO_PAGES = Program(
 GOLDEN: tuple[tuple[Struct, str], ...] = (
     (
         m.Hello(0, 1, "token", "agent0", 4242, (m.SHARED_MEMORY,)),
-        "97010001a5746f6b656ea66167656e7430cd109291ad7368617265645f6d656d6f7279",
+        "98010001a5746f6b656ea66167656e7430cd109291ad7368617265645f6d656d6f727990",
     ),
     (
         m.Welcome(

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import zmq
 
 from shootdown_daemon.shell.config import DaemonConfig
+from shootdown_daemon.shell.links import AgentLink
 from shootdown_daemon.shell.log import ProcessLog
 from shootdown_protocol import codec, messages
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, ShootdownError
 from shootdown_protocol.messages import ProcessRole, ProcessState, RunEnd
+from shootdown_protocol.program import Program
 
 if TYPE_CHECKING:
     from shootdown_daemon.shell.running import Running
@@ -82,7 +84,7 @@ class ControlPlane:
             self._answer(asker, messages.Stopping(request.request))
 
     def _start(self, daemon: Daemon, asker: bytes, request: messages.RunScenario) -> None:
-        members = daemon.agents()
+        members = _own(daemon.agents())
         run = daemon.run
         if run is not None and run.is_load and self._queued is None and not daemon.stopping:
             self._queued = (asker, request)
@@ -128,6 +130,11 @@ class ControlPlane:
         self._answer(asker, messages.RunStarted(request.request, run.number))
         self.event("run_started", scenario=run.program.name, run=run.number)
 
+    @property
+    def load_program(self) -> Program | None:
+        """What the load, if there is one, goes on with between two runs."""
+        return None if self._load is None else self._load.program
+
     def start_next(self, daemon: Daemon) -> None:
         """Start the run that waits for the load to pause, else the load again."""
         if daemon.run is not None or daemon.stopping:
@@ -135,7 +142,7 @@ class ControlPlane:
         if self._queued is not None:
             (asker, request), self._queued = self._queued, None
             self._start(daemon, asker, request)
-        elif self._load is not None and len(daemon.agents()) >= self.config.agents:
+        elif self._load is not None and len(_own(daemon.agents())) >= self.config.agents:
             self._start(daemon, b"", self._load)
 
     def progress(self, run: Running) -> None:
@@ -224,3 +231,8 @@ class ControlPlane:
         except zmq.ZMQError:
             return False
         return True
+
+
+def _own(agents: list[AgentLink]) -> list[AgentLink]:
+    """The testbed's own agents, without those that have attached to serve one device."""
+    return [link for link in agents if not link.serves and not link.leaving]

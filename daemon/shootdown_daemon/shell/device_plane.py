@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from shootdown_protocol import messages
 from shootdown_protocol.board import AGENTS_MAX
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError
 from shootdown_protocol.messages import RunEnd
+from shootdown_protocol.program import Program
 from shootdown_protocol.segment import Segment
 from shootdown_protocol.sequence import Arrival
 
@@ -41,6 +43,9 @@ class DevicePlane:
         self.segment = segment
         self.log = log
         self.seed = 0
+        self.program: Program | None = None
+        """Whose devices may be taken over: that of the run, or of the load between two runs."""
+        self.joined: list[AgentLink] = []
 
     def links(self) -> Iterable[AgentLink]:
         """Agents that are members now."""
@@ -49,6 +54,7 @@ class DevicePlane:
     def handle(self, run: Running | None) -> None:
         """Take in every message that is there."""
         for identity, message, pid in self.router.receive():
+            self.program = self.program if run is None else run.program
             if isinstance(message, RemoteProtocolError):
                 self._refuse(identity, message)
             elif isinstance(message, messages.Hello):
@@ -74,6 +80,19 @@ class DevicePlane:
             silent_ms = 0.0 if link.asked_s is None else (now - link.asked_s) * 1000
             if silent_ms > limit_ms:
                 self.router.lose(link, f"silent for {silent_ms:.0f} ms (limit {limit_ms} ms)")
+
+    def let_leave(self, run: Running | None) -> list[AgentLink]:
+        """Let agents go that have asked to and that no run counts on; gives them."""
+        gone = [link for link in self.links() if link.leaving and not (run and run.has(link))]
+        for link in gone:
+            self.router.send(link, messages.DetachDone(0, ()))
+            self.router.let_go(link)
+        return gone
+
+    def take_joined(self) -> list[AgentLink]:
+        """Agents that have joined since the last call."""
+        joined, self.joined = self.joined, []
+        return joined
 
     def take_lost(self) -> list[tuple[AgentLink, str]]:
         """Agents lost since the last call, with the reason."""
@@ -104,6 +123,8 @@ class DevicePlane:
         pid = pid or hello.pid
         link = AgentLink(identity, hello.name, number, pid, own_process=own_process)
         link.capabilities = frozenset(hello.capabilities)
+        link.serves = hello.serves
+        self.joined.append(link)
         link.incoming.accept(hello.sequence)
         self.router.links[identity] = link
         config = self.config
@@ -134,6 +155,27 @@ class DevicePlane:
             return ErrorCode.NAME_TAKEN, f"an agent named {hello.name} is here already"
         if len(self.router.links) >= AGENTS_MAX:
             return ErrorCode.AGENTS_FULL, f"{AGENTS_MAX} agents are here already"
+        return next(filter(None, map(self._why_not_served, hello.serves)), None)
+
+    def _why_not_served(self, name: str) -> tuple[ErrorCode, str] | None:
+        """Why nobody can take over a device of this name now."""
+        program = self.program
+        if program is None:
+            return (
+                ErrorCode.NOT_RUNNING,
+                f"{self.config.name} runs no scenario with a device {name}",
+            )
+        number = program.device_called(name)
+        if number < 0:
+            known = program.device_names()
+            like = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {like[0]}?" if like else ""
+            have = ", ".join(known) or "none"
+            why = f"{program.name} has no device {name}{hint}; it has {have}"
+            return ErrorCode.NO_SUCH_DEVICE, why
+        for link in self.links():
+            if number in (program.device_called(served) for served in link.serves):
+                return ErrorCode.DEVICE_BUSY, f"{link.name} serves device {name} already"
         return None
 
     def _from_member(
@@ -158,11 +200,17 @@ class DevicePlane:
     def _obey(self, link: AgentLink, message: messages.DeviceToDaemon, run: Running | None) -> None:
         if isinstance(message, messages.HeartbeatReply):
             link.counters = message.counters
+        elif isinstance(message, messages.Detach):
+            link.leaving = True
+            self.log.info("agent_leaves", agent=link.name, why=message.reason)
         elif isinstance(message, messages.Goodbye):
             self.router.lose(link, f"it said goodbye: {message.reason}", kill=False)
         elif isinstance(message, messages.ErrorReport):
             self.log.error("agent_reports", agent=link.name, code=message.code, why=message.why)
-            if run is not None:
+            if link.serves:
+                # The testbed goes on without what somebody has attached to it.
+                self.router.lose(link, f"it reports: {message.why}")
+            elif run is not None:
                 run.fail(RunEnd.FAILED, f"agent {link.name} reports: {message.why}")
         elif run is not None:
             for error in run.from_agent(link, message):

@@ -36,6 +36,7 @@ class AgentLink:
 
     ``asked_s`` is since when it owes a sign of life. A lost agent's process is killed if it is
     its ``own_process``: stopped and let go again, it would still store into memory that others use.
+    ``serves`` names the devices that an attached agent takes over; ``leaving``: it has asked to go.
     """
 
     def __init__(
@@ -48,6 +49,8 @@ class AgentLink:
         self.pid = pid
         self.own_process = own_process
         self.capabilities: frozenset[str] = frozenset()
+        self.serves: tuple[str, ...] = ()
+        self.leaving = False
         self.asked_s: float | None = None
         self.beats = 0
         self.loaded = False
@@ -155,6 +158,11 @@ class DeviceRouter:
                 self.lose(link, f"its connection is gone ({error.strerror})")
                 return
             link.queue.popleft()
+
+    def let_go(self, link: AgentLink) -> None:
+        """Take an agent out that holds nothing and has been told that it may leave."""
+        if self.links.pop(link.identity, None) is not None:
+            link.close()
 
     def lose(self, link: AgentLink, why: str, *, kill: bool = True) -> None:
         """Take an agent out; what it may still hold is the caller's matter."""

@@ -7,9 +7,10 @@ and drained.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from random import Random
+from types import MappingProxyType
 
 from shootdown_daemon.machine import iommu
 from shootdown_daemon.machine.columns import column_task, page_request_server
@@ -65,8 +66,8 @@ class Bank:
 class LiveRun:
     """A run on the daemon's side; the caller moves messages and calls `advance` and `make_steps`.
 
-    ``placement`` gives, for a slot, the agent that serves each device; ``instances`` 0 means
-    until `stop`. ``send_batch(bank, window)`` and ``send_go(batch)`` are told what to send.
+    ``agents`` share out the devices that none of ``attached`` (device to agent) serves;
+    ``instances`` 0 means until `stop`.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class LiveRun:
         discipline: Discipline,
         *,
         agents: tuple[int, ...],
+        attached: Mapping[int, int] = MappingProxyType({}),
         instances: int,
         instances_per_batch: int,
         window: int,
@@ -88,6 +90,8 @@ class LiveRun:
         self.segment = segment
         self.program = program
         self.agents = agents
+        self.attached = attached
+        self.members = (*agents, *dict.fromkeys(attached.values()))
         self.instances = instances
         self.window = window
         self.now = now
@@ -132,7 +136,10 @@ class LiveRun:
         """The agent that serves each device in a slot."""
         count = len(self.agents)
         devices = len(self.program.devices)
-        return tuple(self.agents[(slot * devices + d) % count] for d in range(devices))
+        return tuple(
+            self.attached.get(device, self.agents[(slot * devices + device) % count])
+            for device in range(devices)
+        )
 
     def device_number(self, agent: int, device: int) -> int:
         """The kernel's number of a program's device at an agent."""
@@ -247,10 +254,20 @@ class LiveRun:
             self.segment.words[word] = 0
 
     def _agents_at(self, word: int, batch: int) -> bool:
+        words = self.segment.words
         return all(
-            self.segment.words[self._word(board.agent_word(agent, word))] >= batch
-            for agent in self.agents
+            words[self._word(board.agent_word(agent, word))] >= batch for agent in self.members
         )
+
+    def behind(self, bank: Bank) -> list[int]:
+        """Agents that a bank waits for."""
+        word = board.A_WARM if bank.state is BankState.WARMING else board.A_DONE
+        words = self.segment.words
+        return [
+            agent
+            for agent in self.members
+            if words[self._word(board.agent_word(agent, word))] < bank.batch
+        ]
 
     def _begin(self, bank: Bank) -> None:
         count = len(bank.slots)

@@ -54,7 +54,12 @@ class Running:
         self.number = number
         self.asker = asker
         self.program: Program = request.program
-        self.links = {link.number: link for link in router.links.values()}
+        self.attached = _attached(router, self.program)
+        self.links = {
+            link.number: link
+            for link in router.links.values()
+            if not link.leaving and (not link.serves or link.number in self.attached.values())
+        }
         self.folder = Path(request.history) if request.history else None
         self.history: HistoryWriter | None = None
         self.histories: list[str] = []
@@ -64,7 +69,8 @@ class Running:
             segment,
             self.program,
             discipline,
-            agents=tuple(sorted(self.links)),
+            agents=tuple(sorted(set(self.links) - set(self.attached.values()))),
+            attached=self.attached,
             instances=request.instances,
             instances_per_batch=request.instances_per_batch or config.instances_per_batch,
             window=config.window,
@@ -95,6 +101,10 @@ class Running:
     def is_load(self) -> bool:
         """Whether this is a load: no end of its own and no history."""
         return not self.request.instances and self.folder is None
+
+    def has(self, link: AgentLink) -> bool:
+        """Whether an agent plays a part in this run."""
+        return self.links.get(link.number) is link
 
     def counters(self) -> dict[str, int]:
         """How far it is, for who asks meanwhile."""
@@ -266,6 +276,10 @@ class Running:
             "discipline": self.request.discipline,
             "seed": self.request.seed,
             "agents": [link.name for link in self.links.values()],
+            "attached": {
+                self.program.devices[device]: self.links[agent].name
+                for device, agent in self.attached.items()
+            },
             "instances_per_batch": len(self.live.banks[0].slots),
         }
         (folder / FACTS_FILE).write_text(json.dumps(facts) + "\n")
@@ -275,6 +289,14 @@ class Running:
         if path:
             self.histories.append(path)
         link.loaded = True
+        devices = tuple(
+            device
+            for device in range(len(self.program.devices))
+            if self.attached.get(device, link.number) == link.number
+        )
+        classes = self.request.device_classes
+        if messages.DEVICE_CLASSES not in link.capabilities:
+            classes = ()
         self.router.send(
             link,
             messages.LoadProgram(
@@ -283,10 +305,10 @@ class Running:
                 program=self.program,
                 slot_base=BOARD_FIXED,
                 slots=len(self.live.slots),
-                devices=tuple(range(len(self.program.devices))),
+                devices=devices,
                 history=path,
                 gated=bool(self.request.schedule),
-                device_classes=self.request.device_classes,
+                device_classes=tuple(classes[device] for device in devices) if classes else (),
             ),
         )
 
@@ -383,8 +405,18 @@ class Running:
             waits = bank.state not in (BankState.EMPTY, BankState.READY)
             if waits and now_ns - bank.since_ns > limit_ns:
                 why = f"batch {bank.batch} is still {bank.state.value} after {limit_ns // 10**6} ms"
-                self.fail(RunEnd.FAILED, why)
+                self._too_late(bank, why)
                 return
+
+    def _too_late(self, bank: Bank, why: str) -> None:
+        """Give the run up; an attached agent that it waits for is what is lost, not the run."""
+        behind = [self.links[agent] for agent in self.live.behind(bank) if agent in self.links]
+        attached = [link for link in behind if link.serves]
+        for link in attached:
+            self.router.lose(link, why)
+            self.agent_lost(link.name, why)
+        if not attached:
+            self.fail(RunEnd.FAILED, why)
 
     def _unload(self) -> None:
         if self.unloading_s:
@@ -414,3 +446,13 @@ class Running:
             return
         self._sequence += 1
         self.history.append(Stamped(begin, end, self._sequence, instance, task, record))
+
+
+def _attached(router: DeviceRouter, program: Program) -> dict[int, int]:
+    """Which of a program's devices an attached agent serves: device to the agent's number."""
+    return {
+        device: link.number
+        for link in router.links.values()
+        for name in link.serves
+        if not link.leaving and (device := program.device_called(name)) >= 0
+    }

@@ -83,6 +83,7 @@ class Daemon:
         if asked:
             self.control.handle(self)
         self.devices.handle(self.run)
+        self._watch_members()
         now = time.monotonic()
         if now >= self._beat_s:
             self._beat_s = now + self.config.heartbeat_ms / 1000
@@ -122,11 +123,26 @@ class Daemon:
         self.log.flush()
         import shootdown_daemon.shell.running  # noqa: F401, PLC0415
 
+    def _watch_members(self) -> None:
+        """Agents come and go at a batch boundary: the run under way ends there, a load goes on."""
+        for link in self.devices.take_joined():
+            if link.serves:
+                self.control.event("agent_attached", agent=link.name)
+                if self.run is not None and self.run.is_load:
+                    self.run.abort(RunEnd.ABORTED, f"agent {link.name} attaches")
+        for link in self.agents():
+            if link.leaving and self.run is not None and self.run.has(link):
+                self.run.abort(RunEnd.ABORTED, f"agent {link.name} detached")
+        for link in self.devices.let_leave(self.run):
+            self.log.info("agent_left", agent=link.name)
+            self.control.event("agent_detached", agent=link.name)
+
     def _watch_run(self, run: Running) -> None:
         if run.ended:
             self.control.run_ended(run)
             self.log.info("run_ended", end=run.end.value, why=run.why, instances=run.live.done)
             self.run = None
+            self.devices.program = self.control.load_program
         else:
             self.control.progress(run)
 

@@ -53,7 +53,9 @@ class AgentConfig:
     """What an agent is told when it starts; ``make_device`` None makes the right device.
 
     ``own_process``: its process is nothing else, so it may be killed once the agent is lost.
-    ``daemon`` is the daemon's process on this host, 0 when that is not known for sure.
+    ``daemon`` is the daemon's process on this host, 0 when that is not known for sure. ``serves``
+    names the devices that it takes over, none for an agent of the testbed's own; it detaches once
+    ``leaves`` gives a reason.
     """
 
     endpoint: str
@@ -62,6 +64,8 @@ class AgentConfig:
     make_device: DeviceMaker | None = None
     own_process: bool = True
     daemon: int = 0
+    serves: tuple[str, ...] = ()
+    leaves: Callable[[], str] = lambda: ""
 
 
 class Log(Protocol):
@@ -77,13 +81,14 @@ class Log(Protocol):
 
 
 class AgentEnd(Exception):  # noqa: N818 - it is how the loop ends, in order or not
-    """The agent is to end; ``status`` is its exit status."""
+    """The agent is to end; ``status`` is its exit status, ``code`` why it was refused."""
 
-    def __init__(self, why: str, status: int) -> None:
+    def __init__(self, why: str, status: int, code: int = 0) -> None:
         """Say why."""
         super().__init__(why)
         self.why = why
         self.status = status
+        self.code = code
 
 
 class Agent:
@@ -104,6 +109,8 @@ class Agent:
         self.heard_s = time.monotonic()
         self.run: AgentRun | None = None
         self.history: HistoryWriter | None = None
+        self._asked_to_leave = False
+        self._detaching: tuple[int, ...] | None = None
         self._records = 0
         self._groups: dict[tuple[int, int], tuple[int, int]] = {}
         self._free_prgis: dict[int, list[int]] = {}
@@ -140,6 +147,8 @@ class Agent:
 
     def go_round(self) -> None:
         """One round: messages, steps, what they send."""
+        if not self._asked_to_leave:
+            self._leave(self.config.leaves())
         run = self.run
         busy = run is not None and (run.running is not None or (run.ready and not run.gated))
         if busy:
@@ -154,6 +163,26 @@ class Agent:
             else:
                 self._use_spare_time()
 
+    def _leave(self, why: str) -> None:
+        """Ask to be let go; until then this agent is a member and answers as one."""
+        if why:
+            self._asked_to_leave = True
+            self.send(messages.Detach(0, (), why))
+
+    def _detach(self, message: messages.Detach) -> None:
+        """Begin no walk from now on; `DetachDone` follows when all is drained and dropped."""
+        self._detaching = message.devices
+        if self.run is not None:
+            self.run.begin_no_access()
+
+    def _finish_detach(self) -> None:
+        if self._detaching is None or (self.run is not None and not self.run.is_drained()):
+            return
+        if self.run is not None:
+            self.run.drop_everything()
+        devices, self._detaching = self._detaching, None
+        self.send(messages.DetachDone(0, devices))
+
     def _use_spare_time(self) -> None:
         """Do what can wait until nobody waits: write the log, import what a program needs."""
         self.log.flush()
@@ -163,10 +192,13 @@ class Agent:
     def _steps(self) -> int:
         run = self.run
         if run is None:
+            self._finish_detach()
             return 0
         made = run.make_steps(STEPS_A_ROUND)
         if run.store.outbox:
             self._send_outbox(run)
+        if self._detaching is not None:
+            self._finish_detach()
         return made
 
     def close(self) -> None:
@@ -196,6 +228,7 @@ class Agent:
             self.config.name,
             os.getpid(),
             self._capabilities(),
+            self.config.serves,
         )
         self.send(hello)
         codec.prepare(codec.decode_device_from_daemon)
@@ -210,7 +243,7 @@ class Agent:
             raise AgentEnd("the daemon's process has ended", 4)
         answer = codec.decode_device_from_daemon(self.socket.recv())
         if isinstance(answer, messages.Refused):
-            raise AgentEnd(f"refused: {answer.why}", 4)
+            raise AgentEnd(f"refused: {answer.why}", 4, answer.code)
         if not isinstance(answer, messages.Welcome):
             raise AgentEnd(f"saw {type(answer).__name__}; expected Welcome", 4)
         self.incoming.accept(answer.sequence)
@@ -274,6 +307,10 @@ class Agent:
             self.send(messages.HeartbeatReply(0, message.beat, counters))
         elif isinstance(message, messages.LoadProgram):
             self._load(message)
+        elif isinstance(message, messages.DetachDone):
+            raise AgentEnd("detached", 0)
+        elif isinstance(message, messages.Detach):
+            self._detach(message)
         elif isinstance(message, messages.Goodbye):
             raise AgentEnd(f"the daemon said goodbye: {message.reason}", 0)
         elif isinstance(message, messages.Refused):
@@ -460,7 +497,7 @@ def serve(config: AgentConfig, log: Log, ready: Callable[[], None]) -> int:
     try:
         agent = Agent(config, log)
     except (AgentEnd, ShootdownError) as error:
-        log.info("not_started", why=str(error))
+        log.info("not_started", why=str(error), code=int(error.code))
         return 4
     ready()
     return agent.serve()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
+from shootdown_device_agent.machine.atc import issued_cell, walking_cell
 from shootdown_device_agent.machine.columns import (
     PAUSE,
     column_task,
@@ -41,6 +42,8 @@ REMOTE_CHANNELS = frozenset(("completion", "page_request"))
 HOLD_SHARE = 0.02
 """How often a device's thread is held up between two steps."""
 HOLD_TICKS = 400
+BEGINNINGS = frozenset(("atc_lookup", PAUSE))
+"""Steps with which a thread begins an access."""
 EAGER_SHARE = 0.85
 """Share of columns that begin at a uniform time; the others at a log-uniform one."""
 
@@ -99,6 +102,7 @@ class AgentRun:
         self._board = segment.layout.board
         self.on_batch_end: Callable[[], None] = lambda: None
         self.gated = load.gated
+        self.leaving = False
         self._gated_tasks: dict[str, Task] = {}
         self._ahead: set[str] = set()
         self.announced: list[Batch] = []
@@ -221,6 +225,9 @@ class AgentRun:
         ready = self.ready
         position = int(self.random.random() * len(ready))
         task = ready[position]
+        if self.leaving and not task.server and _is_outside_access(task):
+            ready.remove(task)
+            return 0
         made = self.runner.step(task)
         if not made or task.ended or self._hold(task):
             last = ready.pop()
@@ -328,6 +335,20 @@ class AgentRun:
             for device in self.devices.values():
                 device.reset(self.store, slot)
 
+    def begin_no_access(self) -> None:
+        """Keep every thread from beginning another access, as a device that is to leave does."""
+        self.leaving = True
+
+    def is_drained(self) -> bool:
+        """Whether no access and no translation is under way."""
+        return all(
+            self.store.get(cell(device.number, thread)) is None
+            for device in self.devices.values()
+            for threads in device.threads.values()
+            for thread in threads
+            for cell in (issued_cell, walking_cell)
+        )
+
     def slot_with(self, pasid: int) -> Slot | None:
         """The slot that a PASID was granted for."""
         return self._slot_of_pasid.get(pasid)
@@ -338,3 +359,10 @@ class AgentRun:
             if slot is not None:
                 return slot.instance
         return -1
+
+
+def _is_outside_access(task: Task) -> bool:
+    """Whether what a task does next is no part of an access that it has begun."""
+    request = task.request
+    assert request is not None
+    return request.name in BEGINNINGS or request.operation != "device"
