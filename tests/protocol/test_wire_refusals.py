@@ -38,7 +38,7 @@ FROM_AGENT: list[tuple[ErrorCode, str, str, str, Any]] = [
     (E.MALFORMED_MESSAGE, "device plane", "[True, 0]", "array", [True, 0]),
     (E.MALFORMED_MESSAGE, "device plane", "7", "array", 7),
     (E.UNKNOWN_VERSION, "Hello.protocol_version", "2", "1", [1, 0, 2, {"new": "form"}]),
-    (E.WRONG_FIELDS, "Hello", "3 elements", "7: tag, sequence", [1, 0, 1]),
+    (E.WRONG_FIELDS, "Hello", "3 elements", "8: tag, sequence", [1, 0, 1]),
     (E.WRONG_FIELDS, "HeartbeatReply", "5 elements", "4: tag", [25, 0, 1, {}, 0]),
     (E.WRONG_TYPE, "Hello.protocol_version", "str '1'", "int", [1, 0, "1", "", "a", 1, []]),
     (E.WRONG_TYPE, "Hello.pid", "float 1.0", "int", [1, 0, 1, "", "a", 1.0, []]),
