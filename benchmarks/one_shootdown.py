@@ -24,6 +24,7 @@ from benchmarks.scenarios import VA, one_page
 
 from shootdown_daemon.machine import iommu
 from shootdown_daemon.machine.disciplines import DISCIPLINES
+from shootdown_daemon.machine.mutant import RIGHT
 from shootdown_daemon.machine.phases import InvalidateRange
 from shootdown_daemon.shell.config import DaemonConfig
 from shootdown_daemon.shell.running import Running
@@ -203,7 +204,7 @@ def _start(daemon: Daemon, config: DaemonConfig) -> _Still:
         history=str(config.logs),
     )
     discipline = DISCIPLINES[request.discipline]
-    run = _Still(config, daemon.segment, daemon.devices.router, request, discipline, 1, b"")
+    run = _Still(config, daemon.segment, daemon.devices.router, request, discipline, RIGHT, 1, b"")
     daemon.start(run)
     return run
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from shootdown_protocol.program import Program
 
-__all__ = ["device_classes", "load_device"]
+__all__ = ["absolute", "device_classes", "load_device"]
 
 
 def device_classes(given: Iterable[str], program: Program) -> tuple[str, ...]:
@@ -58,3 +58,9 @@ def _checked(spec: str) -> str:
         return spec
     path = str(Path(file).resolve())
     return f"{path}:{name}" if name else path
+
+
+def absolute(spec: str) -> str:
+    """A ``FILE.py:NAME`` with the file's whole path, for a process elsewhere; else as it is."""
+    file, colon, name = spec.rpartition(":")
+    return f"{Path(file).resolve()}:{name}" if colon else spec

@@ -54,6 +54,13 @@ DevicesOption = Annotated[
         "--device",
     ),
 ]
+MutantOption = Annotated[
+    str,
+    Option(
+        "A kernel with something written wrong, by name (`shootdown bugs` shows which) or as "
+        "FILE.py:NAME; the right one if not said."
+    ),
+]
 OnOption = Annotated[str | None, Option("A live testbed's name; default: the only one.", "--on")]
 JsonOption = Annotated[bool, Option("Print one JSON object.", "--json")]
 OutOption = Annotated[Path, Option("Where run directories are made.")]
@@ -63,6 +70,7 @@ LogsOption = Annotated[Path, Option("Where its log goes.")]
 def run(
     scenario: Annotated[str, Argument("A .litmus file, or the name of a shipped scenario.")],
     discipline: DisciplineOption = DISCIPLINE,
+    mutant: MutantOption = "",
     testbed: Annotated[
         str, Option("A .toml file, or the name of a shipped testbed.")
     ] = "one-agent",
@@ -79,7 +87,9 @@ def run(
 
     devices = tuple(device or ())
     return work(
-        RunOptions(scenario, discipline, testbed, instances, seed, out, as_json, on, devices)
+        RunOptions(
+            scenario, discipline, mutant, testbed, instances, seed, out, as_json, on, devices
+        )
     )
 
 
@@ -90,6 +100,7 @@ def up(
         str | None, Option("A scenario to loop until `down`, without histories.")
     ] = None,
     discipline: DisciplineOption = DISCIPLINE,
+    mutant: MutantOption = "",
     out: OutOption = Path("out"),
     as_json: JsonOption = False,
     device: DevicesOption = None,
@@ -99,7 +110,8 @@ def up(
     from shootdown_cli.up import up as work
 
     devices = tuple(device or ())
-    return work(testbed, name, Load(load, discipline, devices), out, as_json=as_json)
+    asked = Load(load, discipline, mutant, devices)
+    return work(testbed, name, asked, out, as_json=as_json)
 
 
 def status(on: OnOption = None, as_json: JsonOption = False) -> int:
@@ -185,6 +197,7 @@ def explore(
     budget_seconds: Annotated[int, Option("Longest search.", least=1)] = 60,
     seed: Annotated[int, Option("Repeats what random strategies choose.", least=0)] = 0,
     device: DeviceOption = "",
+    mutant: MutantOption = "",
     out: OutOption = Path("out"),
     as_json: JsonOption = False,
 ) -> int:
@@ -193,7 +206,9 @@ def explore(
     from shootdown_verify.explore import Budget
 
     budget = Budget(seconds=budget_seconds, runs=budget_runs)
-    options = ExploreOptions(discipline, strategy, preemptions, budget, seed, device, out, as_json)
+    options = ExploreOptions(
+        discipline, strategy, preemptions, budget, seed, device, mutant, out, as_json
+    )
     return explore_all(scenarios, options)
 
 
@@ -226,13 +241,14 @@ def step(
     scenario: Annotated[str, Argument("A .litmus file, or the name of a shipped scenario.")],
     discipline: DisciplineOption = DISCIPLINE,
     device: DeviceOption = "",
+    mutant: MutantOption = "",
     out: OutOption = Path("out"),
 ) -> int:
     """Choose each next step of a scenario by hand, and see what it changes."""
     from shootdown_cli.step import StepOptions
     from shootdown_cli.step import step as work
 
-    return work(scenario, StepOptions(discipline, device, out))
+    return work(scenario, StepOptions(discipline, device, mutant, out))
 
 
 def explain(
@@ -245,10 +261,28 @@ def explain(
     return work(file, as_json=as_json)
 
 
+def bugs(
+    bug: Annotated[str, Argument("A bug's id, to explain it; all are listed if not said.")] = "",
+    verify: Annotated[
+        bool, Option("Explore the wrong and the right side of each.", "--verify")
+    ] = False,
+    folder: Annotated[
+        str, Option("Scenarios of your own instead of the shipped ones.", "--from")
+    ] = "",
+    out: OutOption = Path("out"),
+    as_json: JsonOption = False,
+) -> int:
+    """Real bugs of kernels: list them, explain one, or verify that all are caught."""
+    from shootdown_cli.bugs import bugs as work
+
+    return work(bug, folder, out, verify=verify, as_json=as_json)
+
+
 COMMANDS = (
     run,
     explore,
     matrix,
+    bugs,
     replay,
     step,
     explain,

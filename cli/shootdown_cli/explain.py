@@ -12,6 +12,7 @@ from shootdown_cli.classes import load_device
 from shootdown_cli.exits import EXIT_INCONCLUSIVE, EXIT_OK
 from shootdown_cli.replay import read_replay
 from shootdown_daemon.shell.disciplines import load_discipline
+from shootdown_daemon.shell.mutants import load_mutant
 from shootdown_device_agent.machine.device import Device
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_verify.explaining import Explanation, explain_schedule
@@ -22,6 +23,7 @@ from shootdown_verify.litmus import Scenario
 from shootdown_verify.replay_file import NO_NAME, Replay
 from shootdown_verify.replaying import in_known_order
 from shootdown_verify.report.timeline import render_timeline
+from shootdown_verify.report.verdict import under_what
 
 NONE_NEAR = "no reversal of a single race makes it pass"
 
@@ -50,6 +52,7 @@ def explain(file: Path, *, as_json: bool) -> int:
             replay.steps,
             conditions=scenario.conditions,
             make_device=load_device(replay.device) if replay.device else Device,
+            mutant=load_mutant(replay.mutant),
         )
     except Divergence as met:
         raise UsageError(
@@ -101,7 +104,10 @@ def _step(step: TracedStep) -> dict[str, object]:
 def _text(explained: Explained) -> str:
     found = explained.explanation
     finding = found.failing.findings[0]
-    head = f"{explained.scenario.name} under {explained.replay.discipline}"
+    replay = explained.replay
+    head = under_what(
+        explained.scenario.name, replay.discipline, device=replay.device, mutant=replay.mutant
+    )
     lines = [
         f"{head}: {finding.check} {finding.title}",
         "",

@@ -14,6 +14,7 @@ from shootdown_cli.classes import load_device
 from shootdown_cli.exits import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_VIOLATION
 from shootdown_cli.scenarios import load_scenario
 from shootdown_daemon.shell.disciplines import load_discipline
+from shootdown_daemon.shell.mutants import load_mutant
 from shootdown_device_agent.machine.device import Device
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_verify.explore import Budget, Counterexample, Result, Strategy, Verdict, explore
@@ -21,6 +22,7 @@ from shootdown_verify.judge.instance import judge_instance
 from shootdown_verify.litmus import Scenario
 from shootdown_verify.replay_file import Replay, count_occurrences, render_replay
 from shootdown_verify.report.timeline import render_timeline
+from shootdown_verify.report.verdict import under_what
 
 VERSION = "0.1.0"
 OVER_BUDGET = ((Strategy.PREEMPTIONS, 0.5), (Strategy.PCT, 0.25), (Strategy.POS, 0.25))
@@ -39,6 +41,7 @@ class ExploreOptions:
     budget: Budget
     seed: int
     device: str
+    mutant: str
     out: Path
     as_json: bool
 
@@ -127,6 +130,7 @@ def _search(
         load_discipline(options.discipline),
         conditions=scenario.conditions,
         make_device=load_device(options.device) if options.device else Device,
+        mutant=load_mutant(options.mutant),
         strategy=strategy,
         preemptions=options.preemptions,
         budget=replace(options.budget, seconds=options.budget.seconds * share),
@@ -145,6 +149,7 @@ def _keep(scenario: Scenario, options: ExploreOptions, result: Result) -> Path |
         digest=scenario.digest,
         discipline=options.discipline,
         device=options.device,
+        mutant=options.mutant,
         seed=options.seed,
         verdict=f"{found.findings[0].check} {found.findings[0].title}",
         outcome=judge_instance(
@@ -164,6 +169,8 @@ def _object(explored: Explored) -> dict[str, object]:
         "command": "explore",
         "scenario": explored.scenario.name,
         "discipline": explored.options.discipline,
+        "device": explored.options.device or None,
+        "mutant": explored.options.mutant or None,
         "strategy": result.strategy.value,
         "verdict": explored.verdict.value,
         "complete": result.complete,
@@ -229,7 +236,10 @@ def _bounds(result: Result) -> list[dict[str, float]]:
 
 def _text(explored: Explored) -> str:
     result, first = explored.result, explored.first
-    under = f"{explored.scenario.name} under {explored.options.discipline}"
+    options = explored.options
+    under = under_what(
+        explored.scenario.name, options.discipline, device=options.device, mutant=options.mutant
+    )
     work = f"{result.states:,} states" if result.states else f"{result.traces:,} traces"
     took = f"after {result.elapsed_s:.2f} s ({work})"
     if first is None:

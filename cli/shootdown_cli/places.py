@@ -7,6 +7,7 @@ for as long as it lives, and ``testbed.json``. What a dead one left is removed b
 from __future__ import annotations
 
 import contextlib
+import difflib
 import fcntl
 import json
 import os
@@ -33,17 +34,20 @@ def configs() -> Path:
 
 
 def find_config(kind: str, name: str, suffix: str) -> Path:
-    """A file given by path, or by its bare name among the shipped ones of a kind."""
+    """A file given by path, or by its bare name among the shipped ones, folders below included."""
     path = Path(name)
     if path.is_file():
         return path
-    shipped = configs() / kind / (name if name.endswith(suffix) else name + suffix)
-    if shipped.is_file() and len(path.parts) == 1:
-        return shipped
+    file = name if name.endswith(suffix) else name + suffix
+    shipped = {found.name: found for found in sorted((configs() / kind).rglob(f"*{suffix}"))}
+    if file in shipped and len(path.parts) == 1:
+        return shipped[file]
     have = ", ".join(sorted(found.stem for found in (configs() / kind).glob(f"*{suffix}")))
+    like = difflib.get_close_matches(file, shipped, 1)
+    hint = f"; did you mean {like[0].removesuffix(suffix)}?" if like else ""
     raise UsageError(
         ErrorCode.USAGE,
-        seen=f"{name}, which is no file",
+        seen=f"{name}, which is no file{hint}",
         expected=f"a {suffix} file or one of {have}",
         where=kind,
     )

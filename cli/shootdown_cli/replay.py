@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shootdown_cli import places
-from shootdown_cli.classes import load_device
+from shootdown_cli.classes import absolute, load_device
 from shootdown_cli.client import ControlClient
 from shootdown_cli.exits import EXIT_FAILED, EXIT_OK
 from shootdown_cli.judging import Watch, judge
@@ -21,14 +21,15 @@ from shootdown_cli.testbed import END_S, start
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_daemon.shell.disciplines import load_discipline
+from shootdown_daemon.shell.mutants import load_mutant
 from shootdown_device_agent.machine.device import Device
-from shootdown_device_agent.machine.zoo import ZOO
 from shootdown_protocol import messages
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_protocol.messages import PROTOCOL_VERSION
 from shootdown_verify.litmus import Scenario, parse
 from shootdown_verify.replay_file import Replay, load_replay
 from shootdown_verify.replaying import Replayed, in_known_order, replay_schedule
+from shootdown_verify.report.verdict import under_what
 from shootdown_verify.testbed import Testbed
 
 OK = "ok"
@@ -74,7 +75,6 @@ def read_replay(file: Path) -> tuple[Replay, Scenario]:
         f"{found.scenario}.litmus",
         operations=OPERATIONS,
         disciplines=DISCIPLINES,
-        faulty_devices=ZOO,
     )
     if not found.intact:
         raise UsageError(
@@ -97,6 +97,7 @@ def _explored(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]:
             found.steps,
             conditions=scenario.conditions,
             make_device=load_device(found.device) if found.device else Device,
+            mutant=load_mutant(found.mutant),
         )
         attempts.append(Attempt(replayed.verdict, replayed.outcome, replayed.diverged))
     return attempts
@@ -152,6 +153,7 @@ def _follow(
         protocol_version=PROTOCOL_VERSION,
         program=scenario.program,
         discipline=found.discipline,
+        mutant=absolute(found.mutant),
         instances=1,
         seed=found.seed,
         history=str(folder),
@@ -177,6 +179,7 @@ def _show(found: Replay, attempts: list[Attempt], same: int, *, live: bool, as_j
         "command": "replay",
         "scenario": found.scenario,
         "discipline": found.discipline,
+        "mutant": found.mutant or None,
         "live": live,
         "times": len(attempts),
         "same": same,
@@ -188,7 +191,8 @@ def _show(found: Replay, attempts: list[Attempt], same: int, *, live: bool, as_j
         print(json.dumps(told))
         return
     print(f"{same}/{len(attempts)}  {found.verdict}  {found.outcome}")
-    print(f"       {found.scenario} under {found.discipline}, {len(found.steps)} steps, {where}")
+    under = under_what(found.scenario, found.discipline, device=found.device, mutant=found.mutant)
+    print(f"       {under}, {len(found.steps)} steps, {where}")
     for number, attempt in enumerate(attempts, 1):
         if not attempt.same_as(found):
             seen = attempt.diverged or f"{attempt.verdict or 'no violation'} {attempt.outcome}"

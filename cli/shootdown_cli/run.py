@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from shootdown_cli import places
-from shootdown_cli.classes import device_classes
+from shootdown_cli.classes import absolute, device_classes
 from shootdown_cli.client import ControlClient
 from shootdown_cli.exits import EXIT_FAILED, EXIT_OF
 from shootdown_cli.judging import Watch, judge
@@ -22,6 +22,7 @@ from shootdown_cli.racing import Interrupts, ProgressLine, Race, Raced
 from shootdown_cli.scenarios import load_scenario
 from shootdown_cli.testbed import END_S, last_words, start, write_pids
 from shootdown_daemon.shell.disciplines import load_discipline
+from shootdown_daemon.shell.mutants import load_mutant
 from shootdown_protocol import messages
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_protocol.limits import INSTANCE_MAX
@@ -48,6 +49,7 @@ class RunOptions:
 
     scenario: str
     discipline: str
+    mutant: str
     testbed: str
     instances: int
     seed: int
@@ -63,6 +65,7 @@ def run(options: RunOptions) -> int:
     _check_numbers(options)
     scenario = load_scenario(options.scenario)
     load_discipline(options.discipline)
+    load_mutant(options.mutant)
     options = replace(options, classes=device_classes(options.devices, scenario.program))
     own = None if options.on is not None else _own_testbed(options)
     record = None if options.on is None else places.find_testbed(options.on)
@@ -92,6 +95,7 @@ def run(options: RunOptions) -> int:
         seed=options.seed,
         elapsed_s=round(time.monotonic() - began, 3),
         out=str(out),
+        mutant=options.mutant,
     )
     _show(options, scenario, verdict, facts, raced)
     return EXIT_FAILED if raced.failed else EXIT_OF[verdict.verdict]
@@ -165,17 +169,13 @@ def _request(
         request=client.number(),
         protocol_version=PROTOCOL_VERSION,
         program=scenario.program,
-        discipline=_absolute(options.discipline),
+        discipline=absolute(options.discipline),
+        mutant=absolute(options.mutant),
         instances=options.instances,
         seed=options.seed,
         history=str(history.resolve()),
         device_classes=options.classes,
     )
-
-
-def _absolute(discipline: str) -> str:
-    file, colon, name = discipline.rpartition(":")
-    return f"{Path(file).resolve()}:{name}" if colon else discipline
 
 
 def _show(
@@ -236,6 +236,7 @@ def _text(
 
 def _again(options: RunOptions) -> str:
     words = ["shootdown", "run", options.scenario, "--discipline", options.discipline]
+    words += ["--mutant", options.mutant] if options.mutant else []
     words += ["--testbed", options.testbed] if options.on is None else ["--on", options.on]
     words += [word for device in options.devices for word in ("--device", device)]
     words += ["--instances", str(options.instances), "--seed", str(options.seed)]

@@ -13,10 +13,12 @@ from shootdown_cli.exits import EXIT_OK, EXIT_VIOLATION
 from shootdown_cli.explore import VERSION
 from shootdown_cli.scenarios import load_scenario
 from shootdown_daemon.shell.disciplines import load_discipline
+from shootdown_daemon.shell.mutants import load_mutant
 from shootdown_device_agent.machine.device import Device
 from shootdown_verify.litmus import Scenario
 from shootdown_verify.replay_file import Replay, render_replay
 from shootdown_verify.replaying import in_known_order
+from shootdown_verify.report.verdict import under_what
 from shootdown_verify.source import nearest
 from shootdown_verify.stepping import StepMade, Stepping
 
@@ -28,10 +30,11 @@ q               quit                  ?  this help"""
 
 @dataclass(frozen=True, slots=True)
 class StepOptions:
-    """What the command line said; ``device`` empty means the right one."""
+    """What the command line said; ``device`` and ``mutant`` empty mean the right ones."""
 
     discipline: str
     device: str
+    mutant: str
     out: Path
 
 
@@ -43,8 +46,12 @@ def step(name: str, options: StepOptions) -> int:
         load_discipline(options.discipline),
         scenario.conditions,
         load_device(options.device) if options.device else Device,
+        load_mutant(options.mutant),
     )
-    print(f"{scenario.name} under {options.discipline}\n{HELP}")
+    under = under_what(
+        scenario.name, options.discipline, device=options.device, mutant=options.mutant
+    )
+    print(f"{under}\n{HELP}")
     dialogue = Dialogue(scenario, options, stepping)
     dialogue.run(_lines())
     wrong = any(made.findings for made in stepping.made)
@@ -139,6 +146,7 @@ class Dialogue:
             digest=self.scenario.digest,
             discipline=self.options.discipline,
             device=self.options.device,
+            mutant=self.options.mutant,
             seed=0,
             verdict=f"{findings[0].check} {findings[0].title}" if findings else "ok",
             outcome=outcome,

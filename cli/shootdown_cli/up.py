@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A scenario to loop, if any, under a discipline, with devices of these classes."""
+    """A scenario to loop, if any, and with what kernel and what devices."""
 
     scenario: str | None
     discipline: str
+    mutant: str
     devices: tuple[str, ...]
 
 
@@ -36,6 +37,10 @@ def up(testbed_name: str, name: str, load: Load, out: Path, *, as_json: bool) ->
         from shootdown_daemon.shell.disciplines import load_discipline
 
         load_discipline(load.discipline)
+    if load.mutant:
+        from shootdown_daemon.shell.mutants import load_mutant
+
+        load_mutant(load.mutant)
     program = None if load.scenario is None else _program(load.scenario)
     classes = _classes(load, program)
     for removed in places.sweep():
@@ -45,7 +50,7 @@ def up(testbed_name: str, name: str, load: Load, out: Path, *, as_json: bool) ->
         testbed, name, directory / "logs", pids_file=directory / "pids.json", stays=True
     )
     if program is not None:
-        _start_load(processes, program, load.discipline, classes)
+        _start_load(processes, program, load, classes)
     told = {
         "command": "up",
         "testbed": name,
@@ -85,7 +90,7 @@ def _classes(load: Load, program: Program | None) -> tuple[str, ...]:
 
 
 def _start_load(
-    processes: Processes, program: Program, discipline: str, classes: tuple[str, ...]
+    processes: Processes, program: Program, load: Load, classes: tuple[str, ...]
 ) -> None:
     from shootdown_cli.client import ControlClient
     from shootdown_protocol import messages
@@ -95,7 +100,8 @@ def _start_load(
             request=client.number(),
             protocol_version=messages.PROTOCOL_VERSION,
             program=program,
-            discipline=discipline,
+            discipline=load.discipline,
+            mutant=load.mutant,
             instances=0,
             seed=1,
             history="",

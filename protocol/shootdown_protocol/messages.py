@@ -448,8 +448,9 @@ class ScheduledStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RunScenario(ControlRequest, frozen=True, tag="run"):
     """Asks for a run; answered by `RunStarted`, then `RunProgress`, then `RunEnded`.
 
-    ``instances`` 0 means until `Abort`. ``discipline`` is a name or ``FILE.py:Class``. Histories
-    go to the folder ``history``. With a ``schedule`` one instance is replayed step by step.
+    ``instances`` 0 means until `Abort`. ``discipline`` is a name or ``FILE.py:Class``, ``mutant``
+    a name, ``FILE.py:NAME``, or empty for the right kernel. Histories go to the folder
+    ``history``. With a ``schedule`` one instance is replayed step by step.
     ``instances_per_batch`` 0 leaves it to the daemon. ``device_classes`` has one class for each of
     the program's devices, or none: agents load them.
     """
@@ -464,6 +465,7 @@ class RunScenario(ControlRequest, frozen=True, tag="run"):
         tuple[ScheduledStep, ...], Meta(max_length=limits.SCHEDULE_STEPS_MAX, title="steps")
     ] = ()
     device_classes: DeviceClasses = ()
+    mutant: FilePath = ""
 
 
 class RunStarted(ControlMessage, frozen=True, tag="run_started"):

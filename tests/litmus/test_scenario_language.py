@@ -17,7 +17,7 @@ from shootdown_protocol.program import (
     When,
 )
 from shootdown_verify.check.finding import Model
-from shootdown_verify.litmus import And, Expectation, FinalIs, RegisterIs
+from shootdown_verify.litmus import And, Expectation, FinalIs, RegisterIs, render
 
 
 def test_scenario_keeps_what_it_was_read_from() -> None:
@@ -188,3 +188,28 @@ def test_delay_prefetch_and_sync_compile() -> None:
     assert (sync.op, sync.target) == (Op.SYNC, 1)
     assert (delay.op, delay.amount) == (Op.DELAY, 7)
     assert (prefetch.op, prefetch.location, prefetch.write_intent) == (Op.PREFETCH, 0, True)
+
+
+FACTS = """\
+bug class "mirror"
+bug fix "a commit"
+bug symptom "seen"
+bug wrong "late"
+bug right "early"
+"""
+
+
+def test_a_bug_states_its_facts_and_what_is_wrong() -> None:
+    """Claims about mutants, claims that join two things, and facts are read, and written again."""
+    claims = "caught mutant lazy : S2\nsafe device inserts_late with mutant lazy\n"
+
+    scenario = read(minimal() + claims + FACTS)
+
+    assert [e.words for e in scenario.expectations][2:] == [
+        "mutant lazy",
+        "device inserts_late with mutant lazy",
+    ]
+    assert scenario.expectations[3].configuration == ("clear_flush", "inserts_late", "lazy")
+    assert scenario.facts is not None
+    assert (scenario.facts.class_, scenario.facts.right) == ("mirror", "early")
+    assert read(render(scenario)) == scenario

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from shootdown_daemon.machine.disciplines import Discipline
+from shootdown_daemon.machine.mutant import RIGHT, Mutant
 from shootdown_device_agent.machine.device import Device
 from shootdown_protocol.program import Program
 from shootdown_verify.explore.explorer import Exploration
@@ -61,10 +62,17 @@ def explain_schedule(
     *,
     conditions: Sequence[Condition] = (),
     make_device: DeviceMaker = Device,
+    mutant: Mutant = RIGHT,
 ) -> Explanation:
     """Look for the nearest passing run; raises `Divergence` if the schedule cannot be followed."""
     exploration = Exploration(
-        program, discipline, conditions, make_device, Budget(), registers=bool(conditions)
+        program,
+        discipline,
+        conditions,
+        make_device,
+        Budget(),
+        mutant=mutant,
+        registers=bool(conditions),
     )
     try:
         return _Explainer(exploration).explain(steps)

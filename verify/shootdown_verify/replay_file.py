@@ -10,6 +10,7 @@ text travels with it, and its digest tells whether somebody has changed it::
     digest 9f2c...
     discipline range_end
     device
+    mutant
     seed 0
     verdict S2 stale-read
     outcome DEV0:r0=0 DEV2:r1=0
@@ -42,10 +43,13 @@ KEYS: Final = (
     "digest",
     "discipline",
     "device",
+    "mutant",
     "seed",
     "verdict",
     "outcome",
 )
+OPTIONAL: Final = ("mutant",)
+"""Keys that a file may lack, which says the same as nothing behind them."""
 STEPS_MAX: Final = 1 << 14
 DIGITS_MAX: Final = 18
 """Digits of a number in a file."""
@@ -69,7 +73,8 @@ class ReplayStep(NamedTuple):
 class Replay:
     """A schedule with its scenario.
 
-    ``device`` is a faulty one's name, a user's ``FILE.py:Class``, or empty for the right one.
+    ``device`` is a faulty one's name, a user's ``FILE.py:Class``, or empty for the right one;
+    ``mutant`` the same of the kernel.
     ``verdict`` is what the schedule showed (a check and a title, or ``ok``), ``outcome`` the
     registers at its end. ``faults`` is what an environment added, none so far.
     """
@@ -84,6 +89,7 @@ class Replay:
     outcome: str
     text: str
     steps: tuple[ReplayStep, ...]
+    mutant: str = ""
 
     @property
     def intact(self) -> bool:
@@ -109,7 +115,8 @@ def count_occurrences(steps: Iterable[tuple[str, str]]) -> tuple[ReplayStep, ...
 def render_replay(replay: Replay) -> str:
     """Write a replay file's text."""
     lines = [f"{MAGIC} {FORMAT}"]
-    lines += [f"{key} {getattr(replay, key)}".rstrip() for key in KEYS]
+    said = (key for key in KEYS if key not in OPTIONAL or getattr(replay, key))
+    lines += [f"{key} {getattr(replay, key)}".rstrip() for key in said]
     lines += ["", *(f"| {line}".rstrip() for line in replay.text.split("\n")), ""]
     lines += [f"step {s.task} {s.step or NO_NAME} {s.occurrence}" for s in replay.steps]
     return "\n".join(lines) + "\n"
@@ -151,6 +158,7 @@ def parse_replay(text: str, path: str | Path) -> Replay:
         outcome=head["outcome"],
         text="\n".join(scenario),
         steps=tuple(steps),
+        mutant=head.get("mutant", ""),
     )
 
 
@@ -194,7 +202,7 @@ def _refuse_line(source: Source, number: int, word: str) -> None:
 
 def _check_whole(source: Source, head: dict[str, str], steps: list[ReplayStep]) -> None:
     last = Span(source.text.count("\n") + 1, 1)
-    missing = [key for key in KEYS if key not in head]
+    missing = [key for key in KEYS if key not in head and key not in OPTIONAL]
     if missing:
         raise ReplayError(source, last, seen="the end", expected=f"a line {missing[0]}")
     if not 0 < len(steps) <= STEPS_MAX:

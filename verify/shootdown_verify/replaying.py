@@ -15,6 +15,7 @@ import msgspec
 
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.kernel import settle
+from shootdown_daemon.machine.mutant import RIGHT, Mutant
 from shootdown_device_agent.machine.device import Device
 from shootdown_engine.live_store import LiveStore
 from shootdown_engine.runner import Runner
@@ -54,7 +55,11 @@ class Follower:
     """
 
     def __init__(
-        self, program: Program, discipline: Discipline, make_device: DeviceMaker = Device
+        self,
+        program: Program,
+        discipline: Discipline,
+        make_device: DeviceMaker = Device,
+        mutant: Mutant = RIGHT,
     ) -> None:
         """Lay out the instance; nothing has happened yet."""
         self.program = program
@@ -67,7 +72,7 @@ class Follower:
             stores.append(LiveStore(memoryview(bytearray(layout.words * 8)).cast("Q")))
             return stores[0]
 
-        self.whole = Whole(program, discipline, make_store, make_device)
+        self.whole = Whole(program, discipline, make_store, make_device, mutant)
         self.store = stores[0]
         self.store.records.clear()
         self.store.changed.clear()
@@ -128,9 +133,10 @@ def replay_schedule(
     *,
     conditions: Sequence[Condition] = (),
     make_device: DeviceMaker = Device,
+    mutant: Mutant = RIGHT,
 ) -> Replayed:
     """Follow a schedule; a step that is not the expected one, or cannot go, is a divergence."""
-    follower = Follower(program, discipline, make_device)
+    follower = Follower(program, discipline, make_device, mutant)
     for number, expected in enumerate(steps, 1):
         task = follower.tasks.get(expected.task)
         pending = task.request.full_name if task is not None and task.request else "its end"

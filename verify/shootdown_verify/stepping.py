@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from shootdown_daemon.machine.disciplines import Discipline
+from shootdown_daemon.machine.mutant import RIGHT, Mutant
 from shootdown_device_agent.machine import atc
 from shootdown_device_agent.machine.device import Device
 from shootdown_protocol.memory import pte_pfn, pte_present, pte_write
@@ -59,6 +60,7 @@ class Stepping:
         discipline: Discipline,
         conditions: Sequence[Condition] = (),
         make_device: DeviceMaker = Device,
+        mutant: Mutant = RIGHT,
     ) -> None:
         """Begin where nothing has happened."""
         self.program = program
@@ -66,6 +68,7 @@ class Stepping:
         self._discipline = discipline
         self._conditions = conditions
         self._make_device = make_device
+        self._mutant = mutant
         self._follower = self._new()
 
     def enabled(self) -> list[Choice]:
@@ -155,7 +158,7 @@ class Stepping:
         return Choice(name, request.full_name or NO_NAME, about)
 
     def _new(self) -> Follower:
-        return Follower(self.program, self._discipline, self._make_device)
+        return Follower(self.program, self._discipline, self._make_device, self._mutant)
 
 
 def _say_entry(entry: int) -> str:

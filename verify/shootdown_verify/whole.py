@@ -17,6 +17,7 @@ from shootdown_daemon.machine.kernel import (
     prepare,
     tables_needed,
 )
+from shootdown_daemon.machine.mutant import RIGHT, Mutant
 from shootdown_daemon.machine.page_table import TableBuilder
 from shootdown_device_agent.machine import columns as device_columns
 from shootdown_device_agent.machine.device import Device, DeviceConfig
@@ -56,6 +57,7 @@ class Whole:
         discipline: Discipline,
         make_store: Callable[[Layout], Store],
         make_device: DeviceMaker = Device,
+        mutant: Mutant = RIGHT,
     ) -> None:
         """Build tables, lay out the instance, warm the caches, and start all tasks."""
         self.program = program
@@ -67,7 +69,7 @@ class Whole:
         self.store.fill_frame(self.memory.first_word(self.memory.zero_pfn), 0)
         builder = TableBuilder(self.store, self.memory, numbers)
         self.directory = builder.new_table()
-        self.kernel = Kernel(self.memory, self.directory, program, discipline)
+        self.kernel = Kernel(self.memory, self.directory, program, discipline, mutant)
         pasids = tuple(PASID_FIRST + mm for mm in range(len(program.mms)))
         self.slot = Slot(program, 0, self.layout.board + BOARD_FIXED, pasids)
         self.kslot = KernelSlot(self.kernel, self.slot, builder, numbers)

@@ -70,7 +70,8 @@ async def _run(kslot: KernelSlot, column: Column, line: Instruction, faults: int
         for _ in range(line.amount):
             await trap("delay", tick)
     elif line.op is Op.RUN:
-        operation = OPERATIONS[line.operation]
+        mutated = kslot.kernel.mutant.operation(line.operation)
+        operation = mutated or OPERATIONS[line.operation]
         cpu = _cpu(kslot, column, line)
         await operation.run(cpu.within(operation.name, operation.phases))
     else:

@@ -84,6 +84,10 @@ class Cpu:
             detail=detail,
         )
 
+    def step(self, name: str, step: Callable[..., R | Blocked], *arguments: object) -> Awaitable[R]:
+        """One step that is no primitive of an operation, such as a driver's."""
+        return self._do(name, step, *arguments)
+
     # Notification
 
     async def phase(self, phase: Phase) -> None:
@@ -99,16 +103,7 @@ class Cpu:
 
     async def arch_invalidate_secondary_tlbs(self, span: InvalidateRange) -> None:
         """``mmu_notifier_arch_invalidate_secondary_tlbs()``: notify all members and wait."""
-        waiter = (self.kslot.index, self.task)
-        sent = await self._do(
-            "arch_invalidate_secondary_tlbs",
-            iommu.send_waited,
-            span,
-            self.kslot.slot.instance,
-            waiter,
-        )
-        if sent:
-            await self._do("wait_invalidate_completion", iommu.wait_sent, waiter)
+        await self.kslot.kernel.driver.invalidate(self, span)
 
     async def queue_invalidate(self, span: InvalidateRange) -> None:
         """Notify all members and do not wait for their completions."""

@@ -74,20 +74,38 @@ def send_invalidate(
     store: Store, span: InvalidateRange, instance: int, state: State
 ) -> tuple[Ticket, ...] | Blocked:
     """Send one request to every member; blocked while a member has no free ITag."""
+    return send_to(store, members(store, span.pasid), span, instance, state)
+
+
+def send_to(
+    store: Store, devices: tuple[int, ...], span: InvalidateRange, instance: int, state: State
+) -> tuple[Ticket, ...] | Blocked:
+    """Send one request to each of some devices, its range the block that covers the span."""
+    block = covering_block(span.start, span.end)
+    return send_block(store, devices, span.pasid, block, instance, state)
+
+
+def send_block(
+    store: Store,
+    devices: tuple[int, ...],
+    pasid: int,
+    block: tuple[int, int],
+    instance: int,
+    state: State,
+) -> tuple[Ticket, ...] | Blocked:
+    """Send one request for an address and a size; blocked while a device has no free ITag."""
     tickets = []
-    for device in members(store, span.pasid):
+    for device in devices:
         itag = _free_itag(store, device)
         if itag is None:
             return BLOCKED
         tickets.append(Ticket(device, itag))
-    address, size = covering_block(span.start, span.end)
+    address, size = block
     for device, itag in tickets:
-        request = InvalidateRequest(itag, span.pasid, address, size, instance)
+        request = InvalidateRequest(itag, pasid, address, size, instance)
         store.put(("itag", device, itag), Outstanding(state, request))
         store.send(("invalidate", device), request)
-        store.emit(
-            Invalidation("sent", device_name(store, device), itag, span.pasid, address, size)
-        )
+        store.emit(Invalidation("sent", device_name(store, device), itag, pasid, address, size))
     return tuple(tickets)
 
 
@@ -124,10 +142,15 @@ def send_waited(
     The tickets are a cell, not a result: once the wait is over, nothing remembers which they were.
     """
     tickets = send_invalidate(store, span, instance, State.WAITED)
-    if tickets is BLOCKED:
-        return BLOCKED
-    store.put(("tickets", *waiter), tickets or None)
+    if isinstance(tickets, Blocked):
+        return tickets
+    keep_tickets(store, waiter, tickets)
     return bool(tickets)
+
+
+def keep_tickets(store: Store, waiter: tuple[int, str], tickets: tuple[Ticket, ...]) -> None:
+    """Note what a waiter will wait for."""
+    store.put(("tickets", *waiter), tickets or None)
 
 
 def wait_sent(store: Store, waiter: tuple[int, str]) -> Blocked | None:

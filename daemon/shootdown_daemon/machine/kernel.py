@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shootdown_daemon.machine.disciplines import DISCIPLINES, Discipline
+from shootdown_daemon.machine.mutant import RIGHT, Mutant
 from shootdown_daemon.machine.page_alloc import check_poison, free_frame
 from shootdown_daemon.machine.page_table import Entry, TableBuilder, resident
 from shootdown_daemon.machine.phases import Binding, Phase, bind
@@ -34,12 +35,15 @@ class Kernel:
         directory: int,
         program: Program,
         discipline: Discipline,
+        mutant: Mutant = RIGHT,
     ) -> None:
         """Bind the program's operations to ``discipline``, all others to ``clear_flush``."""
         self.memory = memory
         self.directory = directory
         self.program = program
         self.discipline = discipline
+        self.mutant = mutant
+        self.driver = mutant.driver()
         self.lifo = program.options.get("reuse", "lifo") == "lifo"
         self.lets_faults_in = program.options.get("mmap_lock", "write") == "read"
         self.lock_per_mm = program.options.get("ptl", "split") == "mm"

@@ -106,6 +106,7 @@ class ControlPlane:
         self._runs += 1
         # Not needed to be ready: `Daemon` imports it when it has time, or it is imported here.
         from shootdown_daemon.shell.disciplines import load_discipline  # noqa: PLC0415
+        from shootdown_daemon.shell.mutants import load_mutant  # noqa: PLC0415
         from shootdown_daemon.shell.running import Running  # noqa: PLC0415
 
         try:
@@ -115,6 +116,7 @@ class ControlPlane:
                 daemon.devices.router,
                 request,
                 load_discipline(request.discipline),
+                load_mutant(request.mutant),
                 self._runs,
                 asker,
             )

@@ -16,6 +16,7 @@ from shootdown_daemon.machine import iommu
 from shootdown_daemon.machine.columns import column_task, page_request_server
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.kernel import KernelSlot, prepare, settle
+from shootdown_daemon.machine.mutant import RIGHT, Mutant
 from shootdown_daemon.shell.instances import InFlight
 from shootdown_daemon.shell.physical import BANKS, RunMemory
 from shootdown_engine.channels import PageRequest
@@ -85,6 +86,7 @@ class LiveRun:
         now: Callable[[], int],
         fence: Callable[[], None],
         log: Log,
+        mutant: Mutant = RIGHT,
     ) -> None:
         """Lay out memory and start the slots' page request servers."""
         self.segment = segment
@@ -97,7 +99,7 @@ class LiveRun:
         self.now = now
         self.random = Random(f"{seed}:daemon")
         self.store = LiveStore(segment.words, REMOTE_CHANNELS)
-        memory = RunMemory(segment, self.store, program, discipline, instances_per_batch)
+        memory = RunMemory(segment, self.store, program, discipline, instances_per_batch, mutant)
         self.runner = Runner(self.store, now, fence, log, self._instance_of)
         self.flight = InFlight(self.runner, self.random)
         self.banks = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.kernel import Kernel, KernelSlot, frames_needed, tables_needed
+from shootdown_daemon.machine.mutant import RIGHT, Mutant
 from shootdown_daemon.machine.page_table import TableBuilder
 from shootdown_engine.live_store import LiveStore
 from shootdown_engine.memory import PhysicalMemory
@@ -33,6 +34,7 @@ class RunMemory:
         program: Program,
         discipline: Discipline,
         instances_per_batch: int,
+        mutant: Mutant = RIGHT,
     ) -> None:
         """Lay out as many slots as asked for and as fit."""
         layout = segment.layout
@@ -44,7 +46,7 @@ class RunMemory:
         self.directory = builder.new_table()
         segment.words[at.H_ZERO_PFN] = self.memory.zero_pfn
         segment.words[at.H_PASID_DIRECTORY] = self.directory
-        kernel = Kernel(self.memory, self.directory, program, discipline)
+        kernel = Kernel(self.memory, self.directory, program, discipline, mutant)
         slot_words = SlotLayout(len(program.columns), len(program.locations)).words
         mms = len(program.mms)
         self.slots = [

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shootdown_daemon.machine.disciplines import Discipline
+from shootdown_daemon.machine.mutant import Mutant
 from shootdown_daemon.shell.config import DaemonConfig
 from shootdown_daemon.shell.gated_run import Divergence, GatedRun, device_of_task
 from shootdown_daemon.shell.links import AgentLink, DeviceRouter
@@ -44,6 +45,7 @@ class Running:
         router: DeviceRouter,
         request: messages.RunScenario,
         discipline: Discipline,
+        mutant: Mutant,
         number: int,
         asker: bytes,
     ) -> None:
@@ -78,6 +80,7 @@ class Running:
             now=time.monotonic_ns,
             fence=full_fence,
             log=self._record,
+            mutant=mutant,
         )
         if isinstance(self.live, GatedRun):
             self.live.follow(request.schedule)
@@ -274,6 +277,7 @@ class Running:
         facts = {
             "scenario": self.program.name,
             "discipline": self.request.discipline,
+            "mutant": self.request.mutant,
             "seed": self.request.seed,
             "agents": [link.name for link in self.links.values()],
             "attached": {

@@ -16,6 +16,7 @@ import msgspec
 
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.kernel import settle
+from shootdown_daemon.machine.mutant import RIGHT, Mutant
 from shootdown_device_agent.machine.device import Device
 from shootdown_engine.store import Store
 from shootdown_engine.task import Task
@@ -65,6 +66,7 @@ def explore(
     *,
     conditions: Sequence[Condition] = (),
     make_device: DeviceMaker = Device,
+    mutant: Mutant = RIGHT,
     strategy: Strategy = Strategy.EXHAUSTIVE,
     preemptions: int = PREEMPTIONS,
     budget: Budget | None = None,
@@ -88,6 +90,7 @@ def explore(
         conditions,
         make_device,
         budget if budget is not None else Budget(),
+        mutant=mutant,
         registers=bool(conditions) or outcomes,
         endless=strategy not in {Strategy.SOURCE_DPOR, Strategy.SLEEP_SETS},
     )
@@ -116,6 +119,7 @@ class Exploration:
         make_device: DeviceMaker,
         budget: Budget,
         *,
+        mutant: Mutant = RIGHT,
         registers: bool,
         endless: bool = True,
     ) -> None:
@@ -130,7 +134,7 @@ class Exploration:
             stores.append(ExploringStore(layout.memory))
             return stores[0]
 
-        self.whole = Whole(program, discipline, make_store, make_device)
+        self.whole = Whole(program, discipline, make_store, make_device, mutant)
         self.system = System(
             [self._spec(task, endless=endless) for task in self.whole.tasks],
             stores[0],

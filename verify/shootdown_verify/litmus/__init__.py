@@ -7,14 +7,23 @@
 from shootdown_verify.litmus.condition import And, Condition, FinalIs, Not, Or, RegisterIs
 from shootdown_verify.litmus.errors import ScenarioError
 from shootdown_verify.litmus.render import render
-from shootdown_verify.litmus.scenario import Expectation, Scenario, load, parse
+from shootdown_verify.litmus.scenario import (
+    Configuration,
+    Expectation,
+    Facts,
+    Scenario,
+    load,
+    parse,
+)
 from shootdown_verify.litmus.vocabulary import CHECKS
 
 __all__ = [
     "CHECKS",
     "And",
     "Condition",
+    "Configuration",
     "Expectation",
+    "Facts",
     "FinalIs",
     "Not",
     "Or",

@@ -14,7 +14,7 @@ from shootdown_verify.check.finding import CONDITION
 from shootdown_verify.litmus.scope import Scope
 from shootdown_verify.litmus.syntax import Cell
 from shootdown_verify.litmus.tokens import Token
-from shootdown_verify.litmus.vocabulary import MODELS
+from shootdown_verify.litmus.vocabulary import FACTS, MODELS
 from shootdown_verify.source import nearest, one_of, quote
 
 _Placed = tuple[int, int, Cell]
@@ -31,6 +31,7 @@ def check(scope: Scope, *, binds: bool) -> None:
     _locations_have_one_writer(scope)
     _conditions_can_be_met(scope)
     _claims_are_sound(scope, binds=binds)
+    _facts_are_whole(scope)
 
 
 def _cells(scope: Scope) -> Iterator[_Placed]:
@@ -205,15 +206,16 @@ def _register_is_loaded(
 
 
 def _claims_are_sound(scope: Scope, *, binds: bool) -> None:
-    claimed: set[tuple[bool, str]] = set()
+    claimed: set[tuple[str, str, str]] = set()
     for claim in scope.tree.claims:
-        if not claim.device and not binds:
+        if not claim.kind and not binds:
             seen = "a claim about a discipline"
             raise scope.fault(claim.keyword, seen, "an operation in a column, or 'bind OPERATION;'")
         for name in claim.names:
-            if (claim.device, name.text) in claimed:
+            other = claim.other.text if claim.other else ""
+            if (claim.kind, name.text, other) in claimed:
                 raise scope.fault(name, f"a second claim about {quote(name.text)}", "one")
-            claimed.add((claim.device, name.text))
+            claimed.add((claim.kind, name.text, other))
         _checks_are_sound(scope, claim.by)
     if not any(claim.by for claim in scope.tree.claims):
         expected = "'caught DISCIPLINE : CHECK': a scenario that nothing fails tests nothing"
@@ -222,6 +224,18 @@ def _claims_are_sound(scope: Scope, *, binds: bool) -> None:
     if MODELS[weakest.text] is not None and not _may_break_a_model(scope):
         checks = one_of(sorted(_BREAK_MODELS))
         raise scope.fault(weakest, quote(weakest.text), f"'none', or something caught by {checks}")
+
+
+def _facts_are_whole(scope: Scope) -> None:
+    """All that there is to say of a bug is said once, or nothing at all."""
+    said: set[str] = set()
+    for fact in scope.tree.facts:
+        if fact.key.text in said:
+            raise scope.fault(fact.key, f"a second 'bug {fact.key.text}'", "one")
+        said.add(fact.key.text)
+    missing = [key for key in FACTS if key not in said]
+    if said and missing:
+        raise scope.fault(scope.tree.end, scope.tree.end.seen, f"'bug {missing[0]}' and its text")
 
 
 def _checks_are_sound(scope: Scope, by: tuple[Token, ...]) -> None:

@@ -16,8 +16,10 @@ grammar, with ``[...]`` optional, ``...`` repetition and ``{`` ``}`` literal::
                store LOCATION VALUE [when writable|freed|present|returned]
                prefetch LOCATION [write] | await COLUMN | sync COLUMN | delay TICKS
                OPERATION LOCATION [when ...] | nothing
-    end        forbidden CONDITION [;] | weakest MODEL [;] | safe DISCIPLINE... [;]
-               caught DISCIPLINE... : CHECK... [;] | caught device NAME... : CHECK... [;]
+    end        forbidden CONDITION [;] | weakest MODEL [;] | bug FACT "TEXT" [;]
+               caught SUBJECT... [with SUBJECT] : CHECK... [;]
+               safe SUBJECT... [with SUBJECT] [;]
+    subject    DISCIPLINE | device NAME | mutant NAME, the kind said once before the first
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from shootdown_verify.litmus.syntax import (
     Cell,
     Claim,
     Declaration,
+    Fact,
     Forbidden,
     Header,
     Translation,
@@ -45,10 +48,14 @@ from shootdown_verify.litmus.syntax import (
 )
 from shootdown_verify.litmus.tokens import Shape, Token
 from shootdown_verify.litmus.vocabulary import (
+    BUG_CLASSES,
     CHECKS,
+    CLAIM_KINDS,
     COLUMN,
     DELAY_TICKS_MAX,
+    DEVICE,
     END_WORDS,
+    FACTS,
     INIT_WORDS,
     INSTRUCTIONS,
     LOAD_WHENS,
@@ -59,6 +66,7 @@ from shootdown_verify.litmus.vocabulary import (
     STATES,
     STORE_WHENS,
     WHENS,
+    WITH,
     Names,
 )
 from shootdown_verify.source import Source, nearest, one_of
@@ -84,6 +92,7 @@ class _End:
     forbidden: list[Forbidden] = field(default_factory=list)
     weakest: Token | None = None
     claims: list[Claim] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
 
 
 def parse_tree(source: Source, names: Names) -> Tree:
@@ -118,6 +127,7 @@ def parse_tree(source: Source, names: Names) -> Tree:
         forbidden=tuple(end.forbidden),
         weakest=end.weakest,
         claims=tuple(end.claims),
+        facts=tuple(end.facts),
         end=reader.peek(),
     )
 
@@ -347,22 +357,56 @@ def _end(reader: Reader, names: Names) -> _End:
                     raise reader.fault(keyword, "a second 'weakest'", "one 'weakest'")
                 end.weakest = reader.word(MODELS, "a model")
             case "caught":
-                end.claims.append(_caught(reader, keyword, names))
+                end.claims.append(_claim(reader, keyword, names))
+            case "bug":
+                end.facts.append(_fact(reader))
             case _:
-                disciplines = _until(reader, names.disciplines, "a discipline")
-                end.claims.append(Claim(keyword, device=False, names=disciplines, by=()))
+                end.claims.append(_claim(reader, keyword, names))
         reader.take_if(";")
     return end
 
 
-def _caught(reader: Reader, keyword: Token, names: Names) -> Claim:
-    device = reader.take_if("device") is not None
-    what = "a faulty device" if device else "a discipline"
-    known = names.faulty_devices if device else names.disciplines
-    subjects = _until(reader, known, what)
-    reader.expect(":")
-    by = _until(reader, CHECKS, "a check")
-    return Claim(keyword, device=device, names=subjects, by=by)
+def _claim(reader: Reader, keyword: Token, names: Names) -> Claim:
+    kind = _kind(reader)
+    subjects = _until(reader, *_known(kind, names))
+    other_kind, other = "", None
+    if reader.take_if(WITH):
+        other_kind = _kind(reader)
+        others = _until(reader, *_known(other_kind, names))
+        other = others[0]
+        if len(others) > 1 or other_kind == kind:
+            seen = f"'{WITH}' and " + (f"{len(others)} names" if len(others) > 1 else "its like")
+            raise reader.fault(others[-1], seen, "one discipline, device or mutant of another kind")
+    by: tuple[Token, ...] = ()
+    if keyword.text == "caught":
+        reader.expect(":")
+        by = _until(reader, CHECKS, "a check")
+    return Claim(keyword, kind, subjects, other_kind, other, by)
+
+
+def _kind(reader: Reader) -> str:
+    return reader.take().text if reader.is_next(*CLAIM_KINDS) else ""
+
+
+def _known(kind: str, names: Names) -> tuple[frozenset[str] | None, str]:
+    """What a claim of a kind may name, and what that is called."""
+    if kind == DEVICE:
+        return names.faulty_devices, "a faulty device"
+    return (names.mutants, "a mutant") if kind else (names.disciplines, "a discipline")
+
+
+def _fact(reader: Reader) -> Fact:
+    """One thing about the real bug that a scenario shows."""
+    key = reader.word(FACTS, "what it says of the bug")
+    text = reader.take()
+    if text.shape is not Shape.STRING or not text.text.strip('" \t'):
+        raise reader.error(text, f"the bug's {key.text} in double quotes")
+    if len(text.text) > TEXT_CHARACTERS_MAX:
+        raise reader.fault(text, "a long text", f"at most {TEXT_CHARACTERS_MAX} characters")
+    if key.text == "class" and text.text.strip('"') not in BUG_CLASSES:
+        hint = nearest(text.text.strip('"'), BUG_CLASSES)
+        raise reader.fault(text, text.seen, f"a class of bugs ({one_of(BUG_CLASSES)})", hint)
+    return Fact(key, text)
 
 
 def _until(
@@ -370,7 +414,7 @@ def _until(
 ) -> tuple[Token, ...]:
     """One word or more; ``known`` None lets any pass."""
     words: list[Token] = []
-    while not words or (reader.peek().shape is Shape.WORD and not reader.is_next(*END_WORDS)):
+    while not words or (reader.peek().shape is Shape.WORD and not reader.is_next(*END_WORDS, WITH)):
         token = reader.peek()
         if known is None and token.shape is Shape.WORD:
             words.append(reader.take())

@@ -7,13 +7,15 @@ scenarios that programs make or shrink.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import astuple
 from itertools import groupby, zip_longest
 
 from shootdown_protocol.program import Column, Instruction, Op, Program, When
-from shootdown_verify.litmus.scenario import Expectation, Scenario
+from shootdown_verify.litmus.scenario import Expectation, Facts, Scenario
 from shootdown_verify.litmus.vocabulary import (
     DEFAULT_DEVICE,
     DEFAULT_MM,
+    FACTS,
     OPTIONS,
     SPECULATION_TIMES,
     STATES,
@@ -32,6 +34,7 @@ def render(scenario: Scenario) -> str:
     lines += ["}", "", *_table(program), ""]
     lines += [f"forbidden {condition}" for condition in scenario.conditions]
     lines += [f"weakest {_weakest(scenario)}", *_claims(scenario.expectations)]
+    lines += [f'bug {key} "{text}"' for key, text in _facts(scenario.facts)]
     return "\n".join(lines) + "\n"
 
 
@@ -125,9 +128,17 @@ def _words(program: Program, instruction: Instruction) -> Iterator[str]:
 
 
 def _claims(expectations: tuple[Expectation, ...]) -> Iterator[str]:
-    for (by, device), group in groupby(expectations, key=lambda e: (e.by, e.device)):
-        subjects = " ".join(expectation.subject for expectation in group)
-        if by:
-            yield f"caught {'device ' if device else ''}{subjects} : {' '.join(by)}"
-        else:
-            yield f"safe {subjects}"
+    for (by, kind, joined), group in groupby(expectations, key=_said):
+        subjects = " ".join([kind] * bool(kind) + [each.subject for each in group]) + joined
+        yield f"caught {subjects} : {' '.join(by)}" if by else f"safe {subjects}"
+
+
+def _said(expectation: Expectation) -> tuple[tuple[str, ...], str, str]:
+    """What the claims of one line have in common."""
+    alone = f"{expectation.kind} {expectation.subject}".strip()
+    return expectation.by, expectation.kind, expectation.words.removeprefix(alone)
+
+
+def _facts(facts: Facts | None) -> Iterator[tuple[str, str]]:
+    if facts is not None:
+        yield from zip(FACTS, astuple(facts), strict=True)

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,21 +22,61 @@ from shootdown_verify.litmus.errors import ScenarioError
 from shootdown_verify.litmus.parser import parse_tree
 from shootdown_verify.litmus.scope import Scope
 from shootdown_verify.litmus.syntax import Tree
-from shootdown_verify.litmus.vocabulary import FILE_CHARACTERS_MAX, MODELS, Names
+from shootdown_verify.litmus.vocabulary import (
+    DEVICE,
+    FILE_CHARACTERS_MAX,
+    MODELS,
+    MUTANT,
+    WITH,
+    Names,
+)
 from shootdown_verify.source import Source, Span
+
+
+class Configuration(NamedTuple):
+    """What a scenario is explored with; ``device`` and ``mutant`` are empty for the right ones."""
+
+    discipline: str
+    device: str
+    mutant: str
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What a scenario claims of a discipline, or of a faulty device under ``clear_flush``.
+    """What a scenario claims of a discipline, or under ``clear_flush`` of something faulty.
 
-    ``by`` names the checks (of `vocabulary.CHECKS`) that may find the violation; it is empty for
-    a discipline that is safe here.
+    That is a ``device`` or a ``mutant`` of the kernel. ``by`` names the checks (of
+    `vocabulary.CHECKS`) that may find the violation; it is empty for what is safe here. ``other``
+    is what the claim joins to it, of the kind ``other_kind`` (empty for a discipline).
     """
 
     subject: str
     by: tuple[str, ...]
     device: bool = False
+    mutant: bool = False
+    other: str = ""
+    other_kind: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What ``subject`` is: ``device``, ``mutant``, or empty for a discipline."""
+        return DEVICE if self.device else MUTANT if self.mutant else ""
+
+    @property
+    def configuration(self) -> Configuration:
+        """What is to be explored."""
+        said = {self.kind: self.subject}
+        if self.other:
+            said[self.other_kind] = self.other
+        return Configuration(
+            said.get("", "clear_flush"), said.get(DEVICE, ""), said.get(MUTANT, "")
+        )
+
+    @property
+    def words(self) -> str:
+        """As the scenario says it: ``device inserts_late``."""
+        joined = f" {WITH} {f'{self.other_kind} {self.other}'.strip()}" if self.other else ""
+        return f"{self.kind} {self.subject}".strip() + joined
 
     @property
     def caught(self) -> bool:
@@ -43,12 +84,28 @@ class Expectation:
         return bool(self.by)
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The real bug that a scenario shows.
+
+    ``class_`` is one of `vocabulary.BUG_CLASSES`, ``fix`` names commits or CVEs, ``symptom`` is
+    what was seen; ``wrong`` and ``right`` are the two orders.
+    """
+
+    class_: str
+    fix: str
+    symptom: str
+    wrong: str
+    right: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Scenario:
     """A scenario. Two are equal when they say the same: text, path and lines do not count.
 
     ``digest`` is the SHA-256 of the text, in hexadecimal. Not all disciplines need be claimed;
-    of those that are not, the scenario says nothing. ``weakest`` None: no model is broken.
+    of those that are not, the scenario says nothing. ``weakest`` None: no model is broken;
+    ``facts`` None: it shows no real bug.
     """
 
     name: str
@@ -60,15 +117,19 @@ class Scenario:
     text: str
     path: str
     digest: str
+    facts: Facts | None = None
 
     def forbids(self, registers: Mapping[str, int], finals: Mapping[str, int]) -> bool:
         """Whether an outcome is forbidden; registers are keyed ``COLUMN:register``."""
         return any(condition.evaluate(registers, finals) for condition in self.conditions)
 
-    def expectation(self, subject: str, *, device: bool = False) -> Expectation | None:
-        """Find the claim about a discipline (or a faulty device), if there is one."""
+    def expectation(
+        self, subject: str, *, device: bool = False, mutant: bool = False
+    ) -> Expectation | None:
+        """Find the claim about a discipline, faulty device or mutant, if there is one."""
         for expectation in self.expectations:
-            if (expectation.subject, expectation.device) == (subject, device):
+            found = (expectation.subject, expectation.device, expectation.mutant)
+            if found == (subject, device, mutant) and not expectation.other:
                 return expectation
         return None
 
@@ -94,7 +155,7 @@ class Scenario:
             for column in self.program.columns
         )
         program = msgspec.structs.replace(self.program, columns=columns)
-        return (program, self.conditions, self.expectations, self.weakest)
+        return (program, self.conditions, self.expectations, self.weakest, self.facts)
 
     def __eq__(self, other: object) -> bool:
         return self._said() == other._said() if isinstance(other, Scenario) else NotImplemented
@@ -110,18 +171,19 @@ def parse(
     operations: Collection[str],
     disciplines: Collection[str],
     faulty_devices: Collection[str] | None = None,
+    mutants: Collection[str] | None = None,
 ) -> Scenario:
     """Read a scenario; ``path`` gives errors their file and the scenario its name.
 
-    ``operations`` and ``disciplines`` are the names it may use, ``faulty_devices`` too (None lets
-    any pass). Raises `ScenarioError`, and nothing else, whatever the text.
+    ``operations`` and ``disciplines`` are the names it may use, ``faulty_devices`` and ``mutants``
+    too (None lets any pass). Raises `ScenarioError`, and nothing else, whatever the text.
     """
     source = Source(str(path), text)
     if len(text) > FILE_CHARACTERS_MAX:
         seen = f"{len(text)} characters"
         expected = f"a scenario of at most {FILE_CHARACTERS_MAX}"
         raise ScenarioError(source, Span(1, 1), seen=seen, expected=expected)
-    tree = parse_tree(source, Names.of(operations, disciplines, faulty_devices))
+    tree = parse_tree(source, Names.of(operations, disciplines, faulty_devices, mutants))
     scope = Scope(source, tree)
     program = compile_program(scope)
     check(scope, binds=bool(program.bound))
@@ -135,15 +197,30 @@ def parse(
         text=text,
         path=str(path),
         digest=hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest(),
+        facts=_facts(tree),
     )
 
 
 def _expectations(tree: Tree) -> tuple[Expectation, ...]:
     return tuple(
-        Expectation(name.text, tuple(token.text for token in claim.by), device=claim.device)
+        Expectation(
+            name.text,
+            tuple(token.text for token in claim.by),
+            device=claim.kind == DEVICE,
+            mutant=claim.kind == MUTANT,
+            other=claim.other.text if claim.other else "",
+            other_kind=claim.other_kind,
+        )
         for claim in tree.claims
         for name in claim.names
     )
+
+
+def _facts(tree: Tree) -> Facts | None:
+    said = {fact.key.text: fact.text.text.strip('"') for fact in tree.facts}
+    if not said:
+        return None
+    return Facts(said["class"], said["fix"], said["symptom"], said["wrong"], said["right"])
 
 
 def load(
@@ -152,6 +229,7 @@ def load(
     operations: Collection[str],
     disciplines: Collection[str],
     faulty_devices: Collection[str] | None = None,
+    mutants: Collection[str] | None = None,
 ) -> Scenario:
     """Read a scenario file, as `parse`; also raises `OSError` if the file cannot be read."""
     content = Path(path).read_bytes()
@@ -165,6 +243,7 @@ def load(
         operations=operations,
         disciplines=disciplines,
         faulty_devices=faulty_devices,
+        mutants=mutants,
     )
 
 

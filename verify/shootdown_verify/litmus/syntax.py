@@ -81,12 +81,25 @@ class Forbidden:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """``caught NAMES : CHECKS``, ``caught device NAMES : CHECKS`` or ``safe NAMES``."""
+    """``caught [KIND] NAMES [with [KIND] NAME] : CHECKS`` or ``safe [KIND] NAMES [with ...]``.
+
+    ``kind`` is ``device``, ``mutant``, or empty for disciplines; so is ``other_kind``.
+    """
 
     keyword: Token
-    device: bool
+    kind: str
     names: tuple[Token, ...]
+    other_kind: str
+    other: Token | None
     by: tuple[Token, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """``bug KEY "TEXT"``."""
+
+    key: Token
+    text: Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,4 +120,5 @@ class Tree:
     forbidden: tuple[Forbidden, ...]
     weakest: Token
     claims: tuple[Claim, ...]
+    facts: tuple[Fact, ...]
     end: Token

@@ -71,14 +71,25 @@ INIT_WORDS: Final = ("same_table", "racy", "atc", "speculate", "bind", *OPTIONS)
 """Words that begin a statement of the initial state, besides a location."""
 INSTRUCTIONS: Final = ("load", "store", "prefetch", "await", "sync", "delay")
 """Words that begin a cell, besides an operation."""
-END_WORDS: Final = ("forbidden", "weakest", "caught", "safe")
+END_WORDS: Final = ("forbidden", "weakest", "caught", "safe", "bug")
 """Words that begin a statement after the table."""
 
 RESERVED: Final = frozenset(
     {*INIT_WORDS, *INSTRUCTIONS, *END_WORDS, *STATES, *WHENS}
-    | {"SHOOTDOWN", "child", "device", "none", "of", "times", "when", "write", CONDITION}
+    | {"SHOOTDOWN", "child", "device", "none", "of", "times", "when", "with", "write", CONDITION}
 )
 """Words that cannot name a location."""
+
+DEVICE: Final = "device"
+MUTANT: Final = "mutant"
+WITH: Final = "with"
+"""Joins a second thing to what a claim is about."""
+CLAIM_KINDS: Final = (DEVICE, MUTANT)
+"""What a claim may be about, besides a discipline."""
+FACTS: Final = ("class", "fix", "symptom", "wrong", "right")
+"""What a scenario says of the real bug that it shows: of which class it is, the commits or CVEs
+that fixed it, what was seen, the wrong order and the right one."""
+BUG_CLASSES: Final = ("mm ordering", "iommu driver", "mirror")
 
 IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 COLUMN: Final = re.compile(r"(CPU|DEV)(0|[1-9][0-9]?)")
@@ -88,12 +99,13 @@ COLUMN: Final = re.compile(r"(CPU|DEV)(0|[1-9][0-9]?)")
 class Names:
     """Names that a scenario may use and the language does not fix.
 
-    ``faulty_devices`` None accepts any name.
+    ``faulty_devices`` and ``mutants`` None accept any name.
     """
 
     operations: frozenset[str]
     disciplines: frozenset[str]
     faulty_devices: frozenset[str] | None = None
+    mutants: frozenset[str] | None = None
 
     @classmethod
     def of(
@@ -101,7 +113,9 @@ class Names:
         operations: Collection[str],
         disciplines: Collection[str],
         faulty_devices: Collection[str] | None,
+        mutants: Collection[str] | None,
     ) -> Names:
         """Gather names from any collections, registries (dicts) included."""
         devices = None if faulty_devices is None else frozenset(faulty_devices)
-        return cls(frozenset(operations), frozenset(disciplines), devices)
+        wrong = None if mutants is None else frozenset(mutants)
+        return cls(frozenset(operations), frozenset(disciplines), devices, wrong)

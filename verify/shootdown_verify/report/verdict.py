@@ -29,13 +29,20 @@ class RunFacts:
     seed: int
     elapsed_s: float
     out: str
+    mutant: str = ""
 
 
 def verdict_line(verdict: RunVerdict, facts: RunFacts, *, color: bool = False) -> str:
     """``VIOLATION  stale-read  real-time order broken      cow-two-pages under range_end``."""
     word = paint(verdict.verdict.upper(), _STYLES[verdict.verdict], color=color)
-    under = f"{facts.scenario} under {facts.discipline}"
+    under = under_what(facts.scenario, facts.discipline, mutant=facts.mutant)
     return f"{word}  {_what(verdict)}      {under}"
+
+
+def under_what(scenario: str, discipline: str, *, device: str = "", mutant: str = "") -> str:
+    """``cow-two-pages under clear_flush, device inserts_late``: what was put to the test."""
+    parts = [f"device {device}"] * bool(device) + [f"mutant {mutant}"] * bool(mutant)
+    return ", ".join([f"{scenario} under {discipline}", *parts])
 
 
 def _what(verdict: RunVerdict) -> str:
@@ -64,6 +71,7 @@ def verdict_object(verdict: RunVerdict, facts: RunFacts) -> dict[str, object]:
         "command": facts.command,
         "scenario": facts.scenario,
         "discipline": facts.discipline,
+        "mutant": facts.mutant or None,
         "verdict": verdict.verdict,
         "instances": verdict.instances,
         "violations": verdict.violations,
