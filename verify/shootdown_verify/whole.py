@@ -26,7 +26,7 @@ from shootdown_engine.slot import Slot
 from shootdown_engine.store import Store
 from shootdown_engine.task import Task
 from shootdown_protocol.board import BOARD_FIXED, SlotLayout
-from shootdown_protocol.layout import Layout
+from shootdown_protocol.layout import PFN_BASE, Layout
 from shootdown_protocol.memory import Pfn
 from shootdown_protocol.program import Program
 
@@ -63,8 +63,7 @@ class Whole:
         self.program = program
         self.layout = layout_for(program)
         self.store = make_store(self.layout)
-        frames = iter(range(self.layout.frames))
-        numbers: Iterator[int] = (self.layout.pfn_of(index) for index in frames)
+        numbers = iter(range(PFN_BASE, PFN_BASE + self.layout.frames))
         self.memory = PhysicalMemory(self.layout, Pfn(next(numbers)))
         self.store.fill_frame(self.memory.first_word(self.memory.zero_pfn), 0)
         builder = TableBuilder(self.store, self.memory, numbers)

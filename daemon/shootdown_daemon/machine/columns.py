@@ -101,7 +101,7 @@ async def access(cpu: Cpu, line: Instruction, faults: int) -> int | None:
 
 def access_memory(store: Store, cpu: Cpu, intent: Intent) -> bool:
     """Walk and access in one step, as a CPU whose own TLB is flushed in no time; False: a fault."""
-    pte = store.load(cpu.entry.word)
+    pte = cpu.entry.read(store)
     if not pte_present(pte) or (intent.kind is Kind.STORE and not pte_write(pte)):
         return False
     target = Target(pte_pfn(pte), pte_generation(pte), hit=False, stale=False)
@@ -123,7 +123,7 @@ def wait_until(store: Store, cpu: Cpu, when: When) -> Blocked | None:
     elif when is When.RETURNED:
         met = store.load(cpu.site.returned) >= cpu.site.returns
     else:
-        pte = store.load(cpu.entry.word)
+        pte = cpu.entry.read(store)
         met = pte_present(pte) and (when is When.PRESENT or pte_write(pte))
     return None if met else BLOCKED
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shootdown_daemon.machine import region
 from shootdown_daemon.machine.disciplines import DISCIPLINES, Discipline
 from shootdown_daemon.machine.mutant import RIGHT, Mutant
 from shootdown_daemon.machine.page_alloc import check_poison, free_frame
@@ -17,8 +18,15 @@ from shootdown_engine.slot import Site, Slot
 from shootdown_engine.store import Store
 from shootdown_protocol.board import READ, WRITE, pack_limit
 from shootdown_protocol.layout import OWNER_KERNEL, owner_of
-from shootdown_protocol.memory import NONE, Pte, make_pte, pte_present
-from shootdown_protocol.program import Op, Program, State, When
+from shootdown_protocol.memory import (
+    NONE,
+    Pte,
+    make_pte,
+    make_table_entry,
+    pte_pfn,
+    pte_present,
+)
+from shootdown_protocol.program import HUGE_STATES, Op, Program, State, When
 from shootdown_protocol.words import data_word
 
 WRITABLE_STATES = (State.RW, State.PINNED)
@@ -51,6 +59,8 @@ class Kernel:
         columns = {column.cpu for column in program.columns if column.device < 0}
         self.cpus = tuple(sorted(columns | {self.spare_cpu}))
         self.list_lengths = list_lengths(program)
+        self.regions = region.regions_of(program) if region.has_regions(program) else ()
+        self.pages_in_a_region = region.pages_in_a_region(program)
         self._bindings: dict[str, Binding] = {}
 
     def binding(self, operation: str, phases: tuple[Phase, ...]) -> Binding:
@@ -78,17 +88,34 @@ class KernelSlot:
         self.slot = slot
         self.index = slot.index
         self.roots = tuple(builder.new_table() for _ in slot.pasids)
-        for pasid, root in zip(slot.pasids, self.roots, strict=True):
+        self.pasid_words = tuple(
             builder.set_pasid(kernel.directory, pasid, root)
-        self.entries = tuple(self._entry(builder, site) for site in slot.sites)
+            for pasid, root in zip(slot.pasids, self.roots, strict=True)
+        )
+        self.entries: tuple[Entry, ...] = tuple(self._entry(builder, site) for site in slot.sites)
         self.frames = tuple(next(frames) for _ in range(frames_needed(kernel.program)))
         for pfn in self.frames:
             free_frame(builder.store, kernel.memory, pfn)
 
     def _entry(self, builder: TableBuilder, site: Site) -> Entry:
+        if self.kernel.regions:
+            return self._region_entry(builder, site)
         table, word = builder.leaf(self.roots[site.mm], site.va)
         lock = self.roots[site.mm] if self.kernel.lock_per_mm else table
         return Entry(word, lock)
+
+    def _region_entry(self, builder: TableBuilder, site: Site) -> Entry:
+        """The entry of a location whose page-table page may come and go."""
+        program, root = self.kernel.program, self.roots[site.mm]
+        shared = region.is_shared(program, site.index)
+        level = region.PUD_LEVEL if shared else region.PMD_LEVEL
+        table, top = builder.way(root, site.va, level)
+        first = program.locations[site.index].alias if shared else -1
+        if first >= 0:
+            home = self.slot.sites[first]
+            table, _ = builder.way(self.roots[home.mm], home.va, level)
+        lock, pmd_lock = (root, root) if self.kernel.lock_per_mm else (-top, table)
+        return region.RegionEntry(self.kernel.memory, site.va, top, level, lock, pmd_lock)
 
 
 def tables_needed(program: Program) -> int:
@@ -96,6 +123,8 @@ def tables_needed(program: Program) -> int:
     directories = {(place.mm, place.va >> 30) for place in program.locations}
     upper = {(place.mm, place.va >> 39) for place in program.locations}
     leaves = {(place.mm, place.va >> 21) for place in program.locations}
+    if region.has_regions(program):
+        return len(program.mms) + len(upper) + len(set(region.level_2_tables(program)))
     return len(program.mms) + len(upper) + len(directories) + len(leaves)
 
 
@@ -108,11 +137,13 @@ def pages_mapped(program: Program) -> int:
 def list_lengths(program: Program) -> tuple[int, ...]:
     """Frames on each CPU's own list: one a fault or operation that may allocate.
 
-    The last list serves page requests. A store ``when freed`` takes from the buddy list.
+    The last list serves page requests. A store ``when freed`` takes from the buddy list. Where
+    page-table pages come and go, each may need one of those too.
     """
+    each = 2 if region.has_regions(program) else 1
     lengths = [
         sum(
-            1
+            each
             for line in column.instructions
             if line.op is Op.RUN
             or (line.op in (Op.STORE, Op.LOAD) and line.when not in (When.FREED, When.WRITABLE))
@@ -120,12 +151,15 @@ def list_lengths(program: Program) -> tuple[int, ...]:
         for column in program.columns
         if column.device < 0
     ]
-    return (*lengths, 2 * len(program.locations))
+    return (*lengths, 2 * each * len(program.locations))
 
 
 def frames_needed(program: Program) -> int:
-    """Data frames of one slot's arena."""
-    return pages_mapped(program) + sum(list_lengths(program)) + SPARE_FRAMES
+    """Frames of one slot's arena: data, and the table pages that may come and go."""
+    needed = pages_mapped(program) + sum(list_lengths(program)) + SPARE_FRAMES
+    if region.has_regions(program):
+        needed += region.tables_in_arena(program) + region.frames_of_huge_lists(program)
+    return needed
 
 
 def prepare(store: Store, kslot: KernelSlot, instance: int) -> None:
@@ -137,8 +171,17 @@ def prepare(store: Store, kslot: KernelSlot, instance: int) -> None:
             store.put(("refs", pfn), None)
             free_frame(store, kernel.memory, pfn)
     free = iter(kslot.frames)
-    for site, entry in zip(slot.sites, kslot.entries, strict=True):
-        _prepare_location(store, kslot, site, entry, free)
+    for site in slot.sites:
+        _prepare_location(store, kslot, site)
+    for pasid_word, root in zip(kslot.pasid_words, kslot.roots, strict=True):
+        store.store(pasid_word, make_table_entry(root))
+    if kernel.regions:
+        for members in kernel.regions:
+            _prepare_region(store, kslot, members, free)
+        _prepare_huge_lists(store, kslot, free)
+    else:
+        for site, entry in zip(slot.sites, kslot.entries, strict=True):
+            store.store(entry.word, _initial_pte(store, kslot, site, free))
     for cpu, length in enumerate(kernel.list_lengths):
         store.put(("pcp", slot.index, cpu), tuple(next(free) for _ in range(length)) or None)
     store.put(("buddy", slot.index), tuple(free))
@@ -148,18 +191,17 @@ def prepare(store: Store, kslot: KernelSlot, instance: int) -> None:
         store.store(word, 0)
 
 
-def _prepare_location(
-    store: Store, kslot: KernelSlot, site: Site, entry: Entry, free: Iterator[int]
-) -> None:
+def _prepare_location(store: Store, kslot: KernelSlot, site: Site) -> None:
     place = kslot.kernel.program.locations[site.index]
     permissions = READ if place.state is State.RO else READ | WRITE
-    store.put(("vma", kslot.index, site.index), permissions)
+    if place.alias >= 0 and place.state is State.NONE:
+        permissions = 0
+    store.put(("vma", kslot.index, site.index), permissions or None)
     store.store(site.epoch, 0)
     store.store(site.returned, 0)
     store.store(site.version, 0)
     store.store(site.floor, 0)
     store.store(site.limit, pack_limit(0, permissions))
-    store.store(entry.word, _initial_pte(store, kslot, site, free))
 
 
 def _initial_pte(store: Store, kslot: KernelSlot, site: Site, free: Iterator[int]) -> Pte:
@@ -193,11 +235,94 @@ def _initial_page(store: Store, kslot: KernelSlot, site: Site, pfn: int) -> int:
     return pfn
 
 
+def _prepare_region(
+    store: Store, kslot: KernelSlot, members: tuple[int, ...], free: Iterator[int]
+) -> None:
+    """Lay out one region: its table pages, or the 2 MiB page that a PMD entry maps."""
+    program = kslot.kernel.program
+    first = program.locations[members[0]]
+    entry = kslot.entries[members[0]]
+    assert isinstance(entry, region.RegionEntry)
+    if entry.level == region.PUD_LEVEL and not _prepare_shared(store, kslot, members[0], free):
+        return
+    pmd = entry.pmd_at(store)
+    assert pmd is not None
+    if first.state in HUGE_STATES:
+        store.store(pmd, _initial_pmd(store, kslot, members, free))
+    elif first.alias >= 0 and program.locations[first.alias].state in HUGE_STATES:
+        store.store(pmd, NONE)
+    else:
+        _prepare_table(store, kslot, members, (pmd, next(free)), free)
+
+
+def _prepare_shared(store: Store, kslot: KernelSlot, location: int, free: Iterator[int]) -> bool:
+    """Lead to the table of level 2 that two address spaces share; False for the second of them."""
+    entry = kslot.entries[location]
+    assert isinstance(entry, region.RegionEntry)
+    home = kslot.kernel.program.locations[location].alias
+    if home >= 0:
+        other = kslot.entries[home]
+        assert isinstance(other, region.RegionEntry)
+        pud = store.load(other.top)
+        store.store(entry.top, pud)
+        store.put(("pt_share", pte_pfn(pud)), 1)
+        return False
+    table = next(free)
+    region.new_table(store, kslot.kernel.memory, table)
+    store.store(entry.top, region.table_entry(store, kslot.kernel.memory, table))
+    return True
+
+
+def _prepare_table(
+    store: Store,
+    kslot: KernelSlot,
+    members: tuple[int, ...],
+    place: tuple[int, int],
+    free: Iterator[int],
+) -> None:
+    """Put a page-table page in place (the PMD entry's word and the page), with its leaves."""
+    memory = kslot.kernel.memory
+    pmd, table = place
+    region.new_table(store, memory, table)
+    store.store(pmd, region.table_entry(store, memory, table))
+    for location in members:
+        site, entry = kslot.slot.sites[location], kslot.entries[location]
+        store.store(entry.at(store), _initial_pte(store, kslot, site, free))
+
+
+def _initial_pmd(
+    store: Store, kslot: KernelSlot, members: tuple[int, ...], free: Iterator[int]
+) -> Pte:
+    """The PMD entry of a region that begins as one 2 MiB page."""
+    program, memory = kslot.kernel.program, kslot.kernel.memory
+    site, state = kslot.slot.sites[members[0]], program.locations[members[0]].state
+    if state is State.HUGE_ZERO:
+        return region.make_pmd(memory.zero_pfn, site, writable=False, generation=0)
+    pages = [_initial_page(store, kslot, kslot.slot.sites[m], next(free)) for m in members]
+    region.one_generation(store, memory, pages)
+    cow = state in (State.HUGE_COW, State.HUGETLB_COW)
+    if cow:
+        store.put(("refs", pages[0]), 2)
+    generation = memory.generation(store, pages[0])
+    return region.make_pmd(pages[0], site, writable=not cow, generation=generation)
+
+
+def _prepare_huge_lists(store: Store, kslot: KernelSlot, free: Iterator[int]) -> None:
+    """Give each CPU the 2 MiB pages that its column may need, each a run of pages."""
+    kernel = kslot.kernel
+    for cpu, length in enumerate(region.huge_list_lengths(kernel.program)):
+        runs = []
+        for _ in range(length):
+            run = [next(free) for _ in range(kernel.pages_in_a_region)]
+            runs.append(run[0])
+        store.put(("huge", kslot.index, cpu), tuple(runs) or None)
+
+
 def settle(store: Store, kslot: KernelSlot) -> None:
     """Report the final state of an instance: what every entry maps, and poison found broken."""
     memory = kslot.kernel.memory
     for site, entry in zip(kslot.slot.sites, kslot.entries, strict=True):
-        pte = Pte(store.load(entry.word))
+        pte = entry.read(store)
         if pte_present(pte):
             store.emit(resident(store, memory, kslot.slot, site, pte, final=True))
     for pfn in kslot.frames:

@@ -16,6 +16,7 @@ from shootdown_engine.trap import BLOCKED, Blocked
 from shootdown_protocol.history import Resident
 from shootdown_protocol.memory import (
     ENTRIES_PER_TABLE,
+    LEVELS,
     NONE,
     PRESENT,
     RW,
@@ -32,7 +33,9 @@ from shootdown_protocol.memory import (
 class Entry:
     """Where one location's leaf entry lies and which lock protects it.
 
-    ``word`` is the entry's index in the segment, ``lock`` the number its lock goes by.
+    ``word`` is the entry's index in the segment, ``lock`` the number its lock goes by. Steps ask
+    `at` for the word and `read` for the entry: where page-table pages come and go, entries move
+    (`shootdown_daemon.machine.region`).
     """
 
     __slots__ = ("lock", "word")
@@ -42,24 +45,42 @@ class Entry:
         self.word = word
         self.lock = lock
 
+    @property
+    def moves(self) -> bool:
+        """Whether it may come to lie elsewhere, or a PMD entry may take its place."""
+        return False
+
+    def at(self, _store: Store) -> int:
+        """Word of the entry, which its page-table page must hold."""
+        return self.word
+
+    def read(self, store: Store) -> Pte:
+        """The entry as a walk finds it."""
+        return Pte(store.load(self.word))
+
+    def read_table(self, store: Store) -> Pte:
+        """The entry in its page-table page."""
+        return Pte(store.load(self.word))
+
 
 def pte_offset_map_lock(store: Store, entry: Entry, owner: str) -> Pte | Blocked:
     """``pte_offset_map_lock()``: take the lock and give the entry."""
     if lock_ptl(store, entry.lock, owner) is BLOCKED:
         return BLOCKED
-    return Pte(store.load(entry.word))
+    return entry.read_table(store)
 
 
 def ptep_get_lockless(store: Store, entry: Entry) -> Pte:
     """``ptep_get_lockless()``."""
-    return Pte(store.load(entry.word))
+    return entry.read(store)
 
 
 def ptep_get_and_clear(store: Store, entry: Entry, owner: str) -> Pte:
     """``ptep_get_and_clear()``: clear the entry and give what it was."""
     assert holds_ptl(store, entry.lock, owner)
-    old = Pte(store.load(entry.word))
-    store.store(entry.word, NONE)
+    word = entry.at(store)
+    old = Pte(store.load(word))
+    store.store(word, NONE)
     return old
 
 
@@ -83,9 +104,10 @@ def entry_generation(store: Store, memory: PhysicalMemory, site: Site, pfn: int)
 def ptep_set_wrprotect(store: Store, entry: Entry, owner: str) -> Pte:
     """``ptep_set_wrprotect()``: take write permission from a present entry; gives the old one."""
     assert holds_ptl(store, entry.lock, owner)
-    old = Pte(store.load(entry.word))
+    word = entry.at(store)
+    old = Pte(store.load(word))
     assert pte_present(old)
-    store.store(entry.word, pte_wrprotect(old))
+    store.store(word, pte_wrprotect(old))
     return old
 
 
@@ -100,8 +122,9 @@ def set_pte_at(
 ) -> None:
     """``set_pte_at()``: fill a clear entry, and report what its frame holds (S3)."""
     assert holds_ptl(store, entry.lock, owner)
-    assert not store.load(entry.word) & PRESENT, "set_pte_at on a present entry"
-    store.store(entry.word, pte)
+    word = entry.at(store)
+    assert not store.load(word) & PRESENT, "set_pte_at on a present entry"
+    store.store(word, pte)
     store.emit(resident(store, memory, slot, site, pte, final=False))
 
 
@@ -115,9 +138,10 @@ def ptep_set_access_flags(
 ) -> None:
     """``ptep_set_access_flags()``: add write permission to a present entry."""
     assert holds_ptl(store, entry.lock, owner)
-    pte = Pte(store.load(entry.word) | RW)
+    word = entry.at(store)
+    pte = Pte(store.load(word) | RW)
     assert pte_present(pte)
-    store.store(entry.word, pte)
+    store.store(word, pte)
     store.emit(resident(store, memory, slot, site, pte, final=False))
 
 
@@ -133,7 +157,7 @@ def resident(
     floor = store.load(site.floor)
     word = store.load(memory.first_word(pfn) + site.word_offset)
     met = identify(memory, slot, site, pfn, word, pte_generation(pte))
-    return Resident(site.index, pfn, met.order, floor, final, met.source, met.value)
+    return Resident(site.word, pfn, met.order, floor, final, met.source, met.value)
 
 
 class TableBuilder:
@@ -163,13 +187,19 @@ class TableBuilder:
 
     def leaf(self, root: int, va: int) -> tuple[int, int]:
         """Build the way to an address; gives the page table's number and the leaf's word."""
-        table = root
-        for level in (4, 3, 2):
-            table = self.table_below(table, table_index(va, level))
-        return table, self.memory.first_word(table) + table_index(va, 1)
+        return self.way(root, va, 1)
 
-    def set_pasid(self, directory: int, pasid: int, root: int) -> None:
-        """Enter a PASID's root into the PASID table below its directory."""
+    def way(self, root: int, va: int, level: int) -> tuple[int, int]:
+        """Build the way to the entry of a level; gives its table's number and the entry's word."""
+        table = root
+        for above in range(LEVELS, level, -1):
+            table = self.table_below(table, table_index(va, above))
+        return table, self.memory.first_word(table) + table_index(va, level)
+
+    def set_pasid(self, directory: int, pasid: int, root: int) -> int:
+        """Enter a PASID's root into the PASID table below its directory; gives the entry's word."""
         high, low = divmod(pasid, ENTRIES_PER_TABLE)
         table = self.table_below(directory, high)
-        self.store.store(self.memory.first_word(table) + low, make_table_entry(root))
+        word = self.memory.first_word(table) + low
+        self.store.store(word, make_table_entry(root))
+        return word

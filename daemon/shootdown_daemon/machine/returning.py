@@ -8,7 +8,6 @@ from shootdown_engine.slot import Site, Slot
 from shootdown_engine.store import Store
 from shootdown_protocol.board import limit_order, limit_permissions, pack_limit
 from shootdown_protocol.history import Returned
-from shootdown_protocol.memory import Pte
 from shootdown_protocol.words import make_order
 
 
@@ -48,7 +47,7 @@ def fork_return(
     operation: str,
 ) -> None:
     """A fork returns: its child may meet the parent's version resident now, and none newer."""
-    pte = Pte(store.load(child_entry.word))
+    pte = child_entry.read(store)
     order = resident(store, memory, slot, child, pte, final=False).order
     permissions = limit_permissions(store.load(child.limit))
     store.store(child.limit, pack_limit(0, permissions, ceiling=order))

@@ -13,6 +13,7 @@ from shootdown_protocol import layout as at
 from shootdown_protocol.board import BOARD_FIXED, SlotLayout
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_protocol.layout import Layout
+from shootdown_protocol.memory import Pfn
 from shootdown_protocol.program import Program
 from shootdown_protocol.segment import Segment
 
@@ -38,8 +39,8 @@ class RunMemory:
     ) -> None:
         """Lay out as many slots as asked for and as fit."""
         layout = segment.layout
-        numbers = (layout.pfn_of(index) for index in range(layout.frames))
-        self.memory = PhysicalMemory(layout, next(numbers))
+        numbers = iter(range(at.PFN_BASE, at.PFN_BASE + layout.frames))
+        self.memory = PhysicalMemory(layout, Pfn(next(numbers)))
         self.bank = self._slots_that_fit(layout, program, instances_per_batch)
         store.fill_frame(self.memory.first_word(self.memory.zero_pfn), 0)
         builder = TableBuilder(store, self.memory, numbers)
