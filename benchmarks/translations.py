@@ -22,7 +22,8 @@ from shootdown_daemon.machine.kernel import prepare
 from shootdown_daemon.shell.physical import RunMemory
 from shootdown_device_agent.machine import atc
 from shootdown_device_agent.machine.columns import device_threads, warm
-from shootdown_device_agent.machine.device import Device, DeviceConfig, DeviceThread
+from shootdown_device_agent.machine.config import DeviceConfig
+from shootdown_device_agent.machine.device import Device, DeviceThread
 from shootdown_engine.access import Intent
 from shootdown_engine.live_store import LiveStore
 from shootdown_engine.runner import Runner

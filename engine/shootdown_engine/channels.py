@@ -1,30 +1,56 @@
 """Messages between the kernel machine and the device machine, and the channels they travel in.
 
 Live, the shells translate them to and from the wire's; explored, they are the channels' contents.
-Channels: ``("invalidate", device)``, ``("completion", device)`` (the ITag alone),
-``("page_request", slot)``, ``("page_response", device, slot, prgi)`` (the answer alone).
+Channels: ``("invalidate", device)``, ``("completion", device)``, ``("page_request", slot)``,
+``("page_response", device, slot, prgi)`` (the answer alone).
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from shootdown_protocol.limits import ITAGS
+
 
 class InvalidateRequest(NamedTuple):
-    """An invalidation for one device; ``size`` in bytes, a power of two; ``address`` aligned."""
+    """An invalidation for one device; ``size`` in bytes, a power of two; ``address`` aligned.
+
+    ``flags`` are `shootdown_protocol.messages.InvalidateFlag`.
+    """
 
     itag: int
     pasid: int
     address: int
     size: int
     instance: int
+    flags: int = 0
+
+
+class Completion(NamedTuple):
+    """One completion message: a bit for each ITag it is for, and how many each of them gets.
+
+    ``due`` is the message's count field, three bits: 0 means 8.
+    """
+
+    itags: int
+    due: int
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The ITags, in their order."""
+        return tuple(itag for itag in range(ITAGS) if self.itags >> itag & 1)
 
 
 class PageRequest(NamedTuple):
-    """A page request group of one; ``prgi`` names the group within device and slot."""
+    """One request of a group; ``prgi`` names the group within device and slot.
+
+    ``last`` closes the group, which then gets its one response. A *stop marker* asks for nothing
+    (``location`` -1), gets no response, and says that no request of the PASID follows.
+    """
 
     device: int
     pasid: int
     location: int
     write: bool
     prgi: int
+    last: bool = True

@@ -79,6 +79,11 @@ def operations_on(program: Program, location: int) -> int:
     )
 
 
+def leaf_shifts(_program: Program) -> tuple[int, ...]:
+    """Sizes of the pages that a program's tables may map, as log2 of bytes, the smallest first."""
+    return (PAGE_SHIFT,)
+
+
 class Slot:
     """Everything of one instance that both sides know.
 

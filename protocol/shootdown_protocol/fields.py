@@ -30,7 +30,7 @@ RangeWord = Annotated[
     int, Meta(ge=0, le=limits.RANGE_WORD_MAX, multiple_of=1 << 11, title="range word")
 ]
 Prgi = Annotated[int, Meta(ge=0, le=limits.PRGI_MAX, title="PRGI")]
-InvalidateFlags = Annotated[int, Meta(ge=0, le=7, title="flags")]
+InvalidateFlags = Annotated[int, Meta(ge=0, le=15, title="flags")]
 Instance = Annotated[int, Meta(ge=-1, le=limits.INSTANCE_MAX, title="instance, -1 for none")]
 InstanceCount = Annotated[int, Meta(ge=0, le=limits.INSTANCE_MAX, title="instances")]
 BoardWord = Annotated[int, Meta(ge=0, le=(1 << 22) - 1, title="board word")]

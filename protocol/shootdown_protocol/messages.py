@@ -79,6 +79,8 @@ class InvalidateFlag(IntFlag):
     """Drop the range from the IOTLB that the agent hosts before telling the device TLB."""
     LEAF_ONLY = 4
     """No table was freed: paging-structure caches may keep what they hold."""
+    IOTLB_ONLY = 8
+    """Drop the range from the IOTLB that the agent hosts, and leave the device TLB alone."""
 
 
 class PageResponseCode(IntEnum):

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from shootdown_protocol import limits
+from shootdown_protocol.device_options import DEVICE_OPTIONS, expected, takes
 from shootdown_protocol.memory import VA_BITS
 from shootdown_protocol.program import (
     Column,
@@ -42,6 +43,7 @@ def first_fault(program: Program) -> ProgramFault | None:
 def _faults(program: Program) -> Iterator[ProgramFault]:
     yield from _sizes(program)
     yield from _names(program)
+    yield from _options(program)
     yield from _locations(program)
     for index, column in enumerate(program.columns):
         yield from _column(program, column, index, f"columns[{index}]")
@@ -91,6 +93,12 @@ def _names(program: Program) -> Iterator[ProgramFault]:
             yield from _within(f"length of {where}", len(name), 1, limits.NAME_CHARACTERS_MAX)
             if name in names[:index]:
                 yield ProgramFault(where, f"{name!r} again", "a name of its own")
+
+
+def _options(program: Program) -> Iterator[ProgramFault]:
+    for option, value in program.options.items():
+        if option in DEVICE_OPTIONS and not takes(option, value):
+            yield ProgramFault(f"options[{option}]", repr(value), expected(option))
 
 
 def _locations(program: Program) -> Iterator[ProgramFault]:

@@ -16,7 +16,8 @@ from tests.verify.record_builders import column, location, program, run
 from shootdown_daemon.machine.disciplines import DISCIPLINES, Discipline
 from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_daemon.machine.phases import Hook
-from shootdown_device_agent.machine.device import Device, DeviceConfig
+from shootdown_device_agent.machine.config import DeviceConfig
+from shootdown_device_agent.machine.device import Device
 from shootdown_engine.live_store import LiveStore
 from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.task import Task

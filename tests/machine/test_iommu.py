@@ -6,7 +6,7 @@ import pytest
 from tests.machine.machines import make_store
 
 from shootdown_daemon.machine import iommu
-from shootdown_daemon.machine.iommu import ITAGS, State
+from shootdown_daemon.machine.iommu import State
 from shootdown_daemon.machine.phases import InvalidateRange
 from shootdown_engine.channels import InvalidateRequest
 from shootdown_engine.live_store import LiveStore
@@ -14,6 +14,7 @@ from shootdown_engine.store import receive
 from shootdown_engine.trap import BLOCKED
 from shootdown_protocol.history import Invalidation
 from shootdown_protocol.layout import Layout
+from shootdown_protocol.limits import ITAGS
 from shootdown_protocol.memory import PAGE_SIZE
 
 PASID = 0x100
@@ -42,7 +43,9 @@ def test_every_member_is_sent_a_request(store: LiveStore) -> None:
 
     tickets = send(store)
 
-    expected = InvalidateRequest(itag=0, pasid=PASID, address=0x5000, size=PAGE_SIZE, instance=7)
+    expected = InvalidateRequest(
+        itag=0, pasid=PASID, address=0x5000, size=PAGE_SIZE, instance=7, flags=2
+    )
     requests = [receive(store, ("invalidate", device)) for device in (0, 1, 2)]
     assert requests == [expected, expected, None]
     assert [(ticket.device, ticket.itag) for ticket in tickets] == [(0, 0), (1, 0)]

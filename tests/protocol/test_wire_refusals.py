@@ -67,7 +67,7 @@ FROM_DAEMON: list[tuple[ErrorCode, str, str, str, Any]] = [
     (E.OUT_OF_RANGE, "requests[0].itag", "32", "int <= 31", [16, 0, [[0, 32, 1, 0, 0, 0]]]),
     (E.OUT_OF_RANGE, "requests[0].itag", "-1", "int >= 0", [16, 0, [[0, -1, 1, 0, 0, 0]]]),
     (E.OUT_OF_RANGE, "requests[0].address", "1024", "2048", [16, 0, [[0, 1, 1, 1024, 0, 0]]]),
-    (E.OUT_OF_RANGE, "requests[0].flags", "8", "int <= 7", [16, 0, [[0, 1, 1, 0, 8, 0]]]),
+    (E.OUT_OF_RANGE, "requests[0].flags", "16", "int <= 15", [16, 0, [[0, 1, 1, 0, 16, 0]]]),
     (E.OUT_OF_RANGE, "requests[0].instance", "-2", "int >= -1", [16, 0, [[0, 1, 1, 0, 0, -2]]]),
     (E.OUT_OF_RANGE, "Invalidate.requests", "[[0", "<= 1024", [16, 0, [[0, 1, 1, 0, 0, 0]] * 1025]),
     (E.WRONG_TYPE, "Invalidate.requests", "int 5", "array", [16, 0, 5]),

@@ -18,9 +18,11 @@ from shootdown_daemon.machine.kernel import (
     tables_needed,
 )
 from shootdown_daemon.machine.mutant import RIGHT, Mutant
+from shootdown_daemon.machine.page_requests import page_request_server
 from shootdown_daemon.machine.page_table import TableBuilder
 from shootdown_device_agent.machine import columns as device_columns
-from shootdown_device_agent.machine.device import Device, DeviceConfig
+from shootdown_device_agent.machine.config import DeviceConfig
+from shootdown_device_agent.machine.device import Device
 from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.slot import Slot
 from shootdown_engine.store import Store
@@ -81,6 +83,7 @@ class Whole:
 
     def _device(self, number: int, name: str, make_device: DeviceMaker) -> Device:
         config = DeviceConfig(device=number, name=name, directory=self.directory)
+        config = config.with_options(self.program.options)
         device = make_device(config, self.memory)
         columns, prefetchers = device_columns.device_threads(self.program, self.slot, number)
         device.bind(self.slot, columns + prefetchers)
@@ -99,7 +102,7 @@ class Whole:
                 threads, _ = device_columns.device_threads(self.program, self.slot, column.device)
                 thread = next(t for t in threads if t.number == index)
                 tasks.append(device_columns.column_task(device, thread))
-        tasks.append(cpu_columns.page_request_server(self.kslot))
+        tasks.append(page_request_server(self.kslot))
         for device in self.devices:
             tasks.append(device_columns.invalidation_server(device))
             tasks.append(cpu_columns.completion_server(device.number))

@@ -6,20 +6,20 @@ page requests of devices by the fault path.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from functools import partial
 
+from shootdown_daemon.machine import iommu
 from shootdown_daemon.machine.cpu import Cpu
-from shootdown_daemon.machine.iommu import complete
 from shootdown_daemon.machine.kernel import KernelSlot
 from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_daemon.machine.operations.fault import FaultAnswer, handle_mm_fault
 from shootdown_engine.access import Intent, Target, begin, take_effect
-from shootdown_engine.channels import PageRequest
+from shootdown_engine.channels import Completion
 from shootdown_engine.column import await_column, deny, end_column, sync_column, tick
 from shootdown_engine.store import Store, receive
 from shootdown_engine.task import Stage, Task
-from shootdown_engine.trap import BLOCKED, Blocked, Request, trap
+from shootdown_engine.trap import BLOCKED, Blocked, trap
 from shootdown_protocol.history import Fault, Kind
 from shootdown_protocol.memory import pte_generation, pte_pfn, pte_present, pte_write
 from shootdown_protocol.program import Column, Instruction, Op, When
@@ -33,11 +33,6 @@ def column_task(kslot: KernelSlot, index: int) -> Task:
     column = kslot.kernel.program.columns[index]
     assert column.device < 0
     return Task(column.name, *_stages(kslot, column), partial(_end, kslot, index), owner=kslot.slot)
-
-
-def page_request_server(kslot: KernelSlot) -> Task:
-    """The server that answers a slot's page requests, one a round."""
-    return Task("iopf", lambda: serve_page_request(kslot), server=True, owner=kslot.slot)
 
 
 async def _end(kslot: KernelSlot, index: int) -> None:
@@ -128,34 +123,6 @@ def wait_until(store: Store, cpu: Cpu, when: When) -> Blocked | None:
     return None if met else BLOCKED
 
 
-def serve_page_request(kslot: KernelSlot) -> Coroutine[Request, object, None]:
-    """Take one page request, resolve it, respond: one response a group, without a translation."""
-
-    async def body() -> None:
-        request = await trap("take_page_request", take_page_request, kslot.index)
-        cpu = Cpu(kslot, f"iopf{request.prgi}", kslot.kernel.spare_cpu, request.location)
-        answer = await handle_mm_fault(cpu, write=request.write)
-        await trap(
-            "page_response", respond, kslot, request, answer.value, location=request.location
-        )
-
-    return body()
-
-
-def take_page_request(store: Store, slot: int) -> PageRequest | Blocked:
-    """Guard: a page request of the slot has arrived."""
-    request = receive(store, ("page_request", slot))
-    if request is None:
-        return BLOCKED
-    assert isinstance(request, PageRequest)
-    return request
-
-
-def respond(store: Store, kslot: KernelSlot, request: PageRequest, answer: str) -> None:
-    """Send the group's one response."""
-    store.send(("page_response", request.device, kslot.index, request.prgi), answer)
-
-
 def completion_server(device: int) -> Task:
     """The server that takes a device's completions in, one a round."""
 
@@ -166,10 +133,10 @@ def completion_server(device: int) -> Task:
 
 
 def take_completion(store: Store, device: int) -> Blocked | None:
-    """Guard: a completion has arrived; an unexpected one is dropped, as hardware reports it."""
-    itag = receive(store, ("completion", device))
-    if itag is None:
+    """Guard: a completion has arrived; an unexpected one is reported and dropped."""
+    completion = receive(store, ("completion", device))
+    if completion is None:
         return BLOCKED
-    assert isinstance(itag, int)
-    complete(store, device, itag)
+    assert isinstance(completion, Completion)
+    iommu.take(store, device, completion)
     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from shootdown_daemon.machine import iommu, locks, page_alloc, page_table, returning
+from shootdown_daemon.machine import locks, page_alloc, page_table, returning
 from shootdown_daemon.machine.kernel import KernelSlot
 from shootdown_daemon.machine.phases import Binding, InvalidateRange, Phase
 from shootdown_engine.store import Store
@@ -107,13 +107,7 @@ class Cpu:
 
     async def queue_invalidate(self, span: InvalidateRange) -> None:
         """Notify all members and do not wait for their completions."""
-        await self._do(
-            "queue_invalidate",
-            iommu.send_invalidate,
-            span,
-            self.kslot.slot.instance,
-            iommu.State.POSTED,
-        )
+        await self.kslot.kernel.driver.post(self, span)
 
     async def invalidate_range_start(self) -> None:
         """``mmu_notifier_invalidate_range_start()``."""

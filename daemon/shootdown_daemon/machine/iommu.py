@@ -1,7 +1,9 @@
 """Steps of the host's IOMMU: who may hold a PASID's translations, ITags, invalidations under way.
 
-An ITag's cell is None (free) or an `Outstanding`. Its completion makes a waited one done (the
-waiter gives the ITag back) and frees a posted one.
+An ITag's cell is None (free) or an `Outstanding`. The last of its completions makes a waited one
+done (the waiter gives the ITag back) and frees a posted one. How many there are, the first one
+says (PCIe ATS: completion count). One that nobody expects, or that counts otherwise than the first
+of its ITag, is reported and changes nothing.
 """
 
 from __future__ import annotations
@@ -10,14 +12,19 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from shootdown_daemon.machine.phases import InvalidateRange
-from shootdown_engine.channels import InvalidateRequest
+from shootdown_engine.channels import Completion, InvalidateRequest
 from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Blocked
 from shootdown_protocol.ats_range import covering_block
 from shootdown_protocol.history import Invalidation
+from shootdown_protocol.limits import ITAGS
+from shootdown_protocol.messages import InvalidateFlag
 
-ITAGS = 32
-"""ITags of a device: 0 to 31 (PCIe ATS), none given out again before its completion."""
+COUNT_MAX = 8
+"""Completions of one invalidation, at most: what a count field of 0 means."""
+_IOTLB_FIRST = int(InvalidateFlag.IOTLB_FIRST)
+_IOTLB_ONLY = int(InvalidateFlag.IOTLB_ONLY)
+_LEAF_ONLY = int(InvalidateFlag.LEAF_ONLY)
 
 
 class State(IntEnum):
@@ -29,10 +36,12 @@ class State(IntEnum):
 
 
 class Outstanding(NamedTuple):
-    """What an ITag in use stands for."""
+    """What an ITag in use stands for; ``left`` completions are missing, 0 before the first."""
 
     state: State
     request: InvalidateRequest
+    left: int = 0
+    due: int = 0
 
 
 class Ticket(NamedTuple):
@@ -78,11 +87,22 @@ def send_invalidate(
 
 
 def send_to(
-    store: Store, devices: tuple[int, ...], span: InvalidateRange, instance: int, state: State
+    store: Store,
+    devices: tuple[int, ...],
+    span: InvalidateRange,
+    instance: int,
+    state: State,
+    *,
+    flags: int = 0,
+    depth: int = ITAGS,
 ) -> tuple[Ticket, ...] | Blocked:
-    """Send one request to each of some devices, its range the block that covers the span."""
+    """Send one request to each of some devices, its range the block that covers the span.
+
+    ``flags`` are added to what the span itself says.
+    """
     block = covering_block(span.start, span.end)
-    return send_block(store, devices, span.pasid, block, instance, state)
+    said = flags_of(span) | flags
+    return send_block(store, devices, span.pasid, block, instance, state, flags=said, depth=depth)
 
 
 def send_block(
@@ -92,28 +112,59 @@ def send_block(
     block: tuple[int, int],
     instance: int,
     state: State,
+    *,
+    flags: int = _IOTLB_FIRST,
+    depth: int = ITAGS,
 ) -> tuple[Ticket, ...] | Blocked:
-    """Send one request for an address and a size; blocked while a device has no free ITag."""
+    """Send one request for an address and a size; blocked while a device has no free ITag.
+
+    ``depth`` is how many requests a device takes in (PCIe ATS: invalidate queue depth): so many
+    ITags are used at most, and a device that is slow holds its senders up.
+    """
     tickets = []
     for device in devices:
-        itag = _free_itag(store, device)
+        itag = free_itag(store, device, depth)
         if itag is None:
             return BLOCKED
         tickets.append(Ticket(device, itag))
     address, size = block
     for device, itag in tickets:
-        request = InvalidateRequest(itag, pasid, address, size, instance)
-        store.put(("itag", device, itag), Outstanding(state, request))
-        store.send(("invalidate", device), request)
-        store.emit(Invalidation("sent", device_name(store, device), itag, pasid, address, size))
+        request = InvalidateRequest(itag, pasid, address, size, instance, flags)
+        send_request(store, device, request, state)
     return tuple(tickets)
 
 
-def _free_itag(store: Store, device: int) -> int | None:
-    for itag in range(ITAGS):
+def flags_of(span: InvalidateRange) -> int:
+    """Flags of a request that goes to IOTLB and device TLB both."""
+    return _IOTLB_FIRST | (_LEAF_ONLY if span.leaf_only else 0)
+
+
+def send_request(store: Store, device: int, request: InvalidateRequest, state: State) -> None:
+    """Put an ITag to use and send a request with it."""
+    store.put(("itag", device, request.itag), Outstanding(state, request))
+    store.send(("invalidate", device), request)
+    _report(store, device, "sent", request)
+
+
+def free_itag(store: Store, device: int, depth: int) -> int | None:
+    """The lowest ITag of a device that is free; None while so many are in use."""
+    for itag in range(depth):
         if store.get(("itag", device, itag)) is None:
             return itag
     return None
+
+
+def _report(store: Store, device: int, state: str, request: InvalidateRequest) -> None:
+    store.emit(
+        Invalidation(
+            f"iotlb_{state}" if request.flags & _IOTLB_ONLY else state,
+            device_name(store, device),
+            request.itag,
+            request.pasid,
+            request.address,
+            request.size,
+        )
+    )
 
 
 def outstanding(store: Store, device: int, itag: int) -> Outstanding | None:
@@ -137,10 +188,7 @@ def wait_completion(store: Store, tickets: tuple[Ticket, ...]) -> Blocked | None
 def send_waited(
     store: Store, span: InvalidateRange, instance: int, waiter: tuple[int, str]
 ) -> bool | Blocked:
-    """Send requests that ``waiter`` (slot and task) will wait for; False when nobody is told.
-
-    The tickets are a cell, not a result: once the wait is over, nothing remembers which they were.
-    """
+    """Send requests that ``waiter`` (slot and task) will wait for; False when nobody is told."""
     tickets = send_invalidate(store, span, instance, State.WAITED)
     if isinstance(tickets, Blocked):
         return tickets
@@ -149,7 +197,10 @@ def send_waited(
 
 
 def keep_tickets(store: Store, waiter: tuple[int, str], tickets: tuple[Ticket, ...]) -> None:
-    """Note what a waiter will wait for."""
+    """Note what a waiter will wait for.
+
+    The tickets are a cell, not a result: once the wait is over, nothing remembers which they were.
+    """
     store.put(("tickets", *waiter), tickets or None)
 
 
@@ -164,22 +215,35 @@ def wait_sent(store: Store, waiter: tuple[int, str]) -> Blocked | None:
     return None
 
 
-def complete(store: Store, device: int, itag: int) -> bool:
-    """Take a completion in; False when no request with this ITag is under way (unexpected)."""
+def take(store: Store, device: int, completion: Completion) -> bool:
+    """Take a completion message in; False when it was not expected, for one of its ITags."""
+    expected = True
+    for itag in completion.numbers:
+        expected &= complete(store, device, itag, completion.due)
+    return expected
+
+
+def complete(store: Store, device: int, itag: int, count: int = 1) -> bool:
+    """Take one ITag's completion in, ``count`` as the message says it (0 means 8).
+
+    False when no request with this ITag is under way (unexpected), or when an earlier completion
+    of the same ITag said another count.
+    """
     held = outstanding(store, device, itag)
     if held is None or held.state is State.DONE:
+        unknown = InvalidateRequest(itag, held.request.pasid if held else 0, 0, 0, -1)
+        _report(store, device, "unexpected", unknown)
         return False
+    if held.left and held.due != count:
+        _report(store, device, "miscounted", held.request)
+        return False
+    left = (held.left or count or COUNT_MAX) - 1
     waited = held.state is State.WAITED
-    store.put(("itag", device, itag), held._replace(state=State.DONE) if waited else None)
-    request = held.request
-    store.emit(
-        Invalidation(
-            "completed",
-            device_name(store, device),
-            itag,
-            request.pasid,
-            request.address,
-            request.size,
-        )
-    )
+    if left:
+        after: Outstanding | None = held._replace(left=left, due=count)
+    else:
+        after = Outstanding(State.DONE, held.request) if waited else None
+    store.put(("itag", device, itag), after)
+    if not left:
+        _report(store, device, "completed", held.request)
     return True

@@ -6,22 +6,41 @@ named ``step_...`` is one atomic step over the store, each ``async`` method a se
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
 from shootdown_daemon.machine import iommu
+from shootdown_daemon.machine.iommu import State, Ticket
+from shootdown_engine.trap import Blocked
+from shootdown_protocol.device_options import option_of
+from shootdown_protocol.memory import PAGE_SHIFT
+from shootdown_protocol.messages import InvalidateFlag
 
 if TYPE_CHECKING:
     from shootdown_daemon.machine.cpu import Cpu
     from shootdown_daemon.machine.phases import InvalidateRange
     from shootdown_engine.store import Store
-    from shootdown_engine.trap import Blocked
 
 Waiter = tuple[int, str]
 """Slot and task of who waits for completions."""
 
+ADDRESS_END: Final = 1 << 64
+_GLOBAL: Final = int(InvalidateFlag.GLOBAL)
+_SHIFTS: Final = {"page": PAGE_SHIFT, "pair": PAGE_SHIFT + 1, "table": PAGE_SHIFT + 9}
+"""Log2 of the smallest block that is invalidated, by the option ``invalidate``."""
+
 
 class IommuDriver:
-    """Reads who may hold the PASID's translations, tells each, waits for all."""
+    """Reads who may hold the PASID's translations, tells each, waits for all.
+
+    One request to a device empties the IOTLB before it and then the device's own TLB. ``depth`` is
+    the devices' invalidate queue depth, ``unit`` how much is invalidated at least.
+    """
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        """Read off a program's options."""
+        self.depth = int(option_of(options, "queue_depth"))
+        self.unit = option_of(options, "invalidate")
 
     async def invalidate(self, cpu: Cpu, span: InvalidateRange) -> None:
         """``mmu_notifier_arch_invalidate_secondary_tlbs()``: tell every member and wait."""
@@ -36,6 +55,10 @@ class IommuDriver:
         if sent:
             await self.wait(cpu, waiter)
 
+    async def post(self, cpu: Cpu, span: InvalidateRange) -> None:
+        """Tell every member and do not wait."""
+        await cpu.step("queue_invalidate", self.step_post, span, cpu.kslot.slot.instance)
+
     async def wait(self, cpu: Cpu, waiter: Waiter) -> None:
         """Wait until all that the waiter has sent is completed."""
         await cpu.step("wait_invalidate_completion", self.step_wait, waiter)
@@ -44,8 +67,38 @@ class IommuDriver:
         self, store: Store, span: InvalidateRange, instance: int, waiter: Waiter
     ) -> bool | Blocked:
         """Send requests that the waiter will wait for; False when nobody is told."""
-        return iommu.send_waited(store, span, instance, waiter)
+        tickets = self.send(store, span, instance, State.WAITED)
+        if isinstance(tickets, Blocked):
+            return tickets
+        iommu.keep_tickets(store, waiter, tickets)
+        return bool(tickets)
+
+    def step_post(
+        self, store: Store, span: InvalidateRange, instance: int
+    ) -> tuple[Ticket, ...] | Blocked:
+        """Send requests that nobody will wait for."""
+        return self.send(store, span, instance, State.POSTED)
 
     def step_wait(self, store: Store, waiter: Waiter) -> Blocked | None:
         """Guard: every device has completed; then give the ITags back."""
         return iommu.wait_sent(store, waiter)
+
+    def send(
+        self, store: Store, span: InvalidateRange, instance: int, state: State
+    ) -> tuple[Ticket, ...] | Blocked:
+        """Send a request to every member of the PASID, for what the driver makes of a range."""
+        members = iommu.members(store, span.pasid)
+        flags = _GLOBAL if self.unit == "global" else 0
+        return iommu.send_to(
+            store, members, self.widen(span), instance, state, flags=flags, depth=self.depth
+        )
+
+    def widen(self, span: InvalidateRange) -> InvalidateRange:
+        """The range that is invalidated for a range that has changed; more is never wrong."""
+        shift = _SHIFTS.get(self.unit)
+        if shift is None:
+            return span._replace(start=0, end=ADDRESS_END)
+        if shift == PAGE_SHIFT:
+            return span
+        last = span.end - 1 >> shift
+        return span._replace(start=span.start >> shift << shift, end=last + 1 << shift)

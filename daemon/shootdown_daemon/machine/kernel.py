@@ -51,9 +51,10 @@ class Kernel:
         self.program = program
         self.discipline = discipline
         self.mutant = mutant
-        self.driver = mutant.driver()
+        self.driver = mutant.driver(program.options)
         self.lifo = program.options.get("reuse", "lifo") == "lifo"
         self.lets_faults_in = program.options.get("mmap_lock", "write") == "read"
+        self.page_request_queue = int(program.options.get("page_request_queue", "0"))
         self.lock_per_mm = program.options.get("ptl", "split") == "mm"
         self.spare_cpu = len(list_lengths(program)) - 1
         columns = {column.cpu for column in program.columns if column.device < 0}

@@ -37,12 +37,16 @@ ORDER: tuple[Phase, ...] = tuple(Phase)
 
 
 class InvalidateRange(NamedTuple):
-    """What to invalidate: ``[start, end)`` in bytes of one PASID; ``location`` is for reports."""
+    """What to invalidate: ``[start, end)`` in bytes of one PASID; ``location`` is for reports.
+
+    ``leaf_only``: no table was freed, so paging-structure caches may keep what they hold.
+    """
 
     pasid: int
     start: int
     end: int
     location: int
+    leaf_only: bool = False
 
 
 Hook = Callable[[Any, InvalidateRange], Awaitable[None]]

@@ -13,10 +13,11 @@ from random import Random
 from types import MappingProxyType
 
 from shootdown_daemon.machine import iommu
-from shootdown_daemon.machine.columns import column_task, page_request_server
+from shootdown_daemon.machine.columns import column_task
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.kernel import KernelSlot, prepare, settle
 from shootdown_daemon.machine.mutant import RIGHT, Mutant
+from shootdown_daemon.machine.page_requests import page_request_server
 from shootdown_daemon.shell.instances import InFlight
 from shootdown_daemon.shell.physical import BANKS, RunMemory
 from shootdown_engine.channels import PageRequest
@@ -231,9 +232,14 @@ class LiveRun:
 
     # What comes from agents
 
-    def completion(self, device: int, itag: int) -> bool:
+    def awaits(self, device: int, itag: int) -> bool:
+        """Whether a completion of an ITag is still missing."""
+        held = iommu.outstanding(self.store, device, itag)
+        return held is not None and held.state is not iommu.State.DONE
+
+    def completion(self, device: int, itag: int, count: int = 1) -> bool:
         """Take a completion in; False when it was not expected."""
-        expected = iommu.complete(self.store, device, itag)
+        expected = iommu.complete(self.store, device, itag, count)
         self.runner.report_outside("iommu")
         self.runner.wake()
         self.flight.wake()

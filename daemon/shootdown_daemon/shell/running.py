@@ -89,10 +89,6 @@ class Running:
         self.ended = False
         self.unloading_s = 0.0
         self._freed = False
-        flags = messages.InvalidateFlag.LEAF_ONLY
-        if config.iotlb:
-            flags |= messages.InvalidateFlag.IOTLB_FIRST
-        self._flags = int(flags)
         self._limits_s = 0.0
         self._sent_ns: dict[tuple[int, int], int] = {}
         if self.folder is not None:
@@ -232,11 +228,12 @@ class Running:
             while itags:
                 itag = (itags & -itags).bit_length() - 1
                 itags &= itags - 1
-                expected = known and self._sent_ns.pop((device, itag), None) is not None
-                if expected:
-                    with self._failing():
-                        self.live.completion(device, itag)
-                else:
+                expected = False
+                with self._failing():
+                    expected = known and self.live.completion(device, itag, completion.count)
+                if expected and not self.live.awaits(device, itag):
+                    self._sent_ns.pop((device, itag), None)
+                elif not expected:
                     why = f"ITag {itag} of device {completion.device} is not in use"
                     yield messages.ErrorReport(0, ErrorCode.UNEXPECTED_COMPLETION, why)
 
@@ -260,7 +257,9 @@ class Running:
                 yield messages.ErrorReport(0, ErrorCode.PASID_NOT_GRANTED, why)
                 continue
             device = self.live.device_number(link.number, asked.device)
-            request = PageRequest(device, asked.pasid, site.index, asked.write, asked.prgi)
+            request = PageRequest(
+                device, asked.pasid, site.index, asked.write, asked.prgi, asked.last
+            )
             self.live.page_request(kslot.index, request)
 
     def _serves(self, link: AgentLink, device: int, slot: int) -> bool:
@@ -369,7 +368,7 @@ class Running:
             itag=message.itag,
             pasid=message.pasid,
             address=ats_range.encode(message.address, message.size),
-            flags=self._flags,
+            flags=message.flags,
             instance=message.instance,
         )
 

@@ -1,8 +1,7 @@
-"""Cells of the device's translation caches, and what is kept in them.
+"""Cells of a device: what its caches hold, which accesses and translations are under way.
 
-The ATC (device TLB) and the IOTLB of the IOMMU in front of it are keyed by device, PASID and page;
-a cell holds a `Cached` or nothing. A step that takes a translation from a cache notes the access
-as *issued* in that same step, so that an invalidation knows what to wait for.
+A step that takes a translation from a cache notes the access as *issued* in that same step, so
+that an invalidation knows what to wait for.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from typing import NamedTuple
 
 from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.store import Store
+from shootdown_engine.translation_cache import Cached as Cached  # noqa: PLC0414 - exported
+from shootdown_engine.translation_cache import TranslationCache, cell_of, first_page
 from shootdown_engine.walker import Translation, WalkFault, walk
 from shootdown_protocol.memory import PAGE_SHIFT, hardware_bits
 
@@ -20,17 +21,6 @@ CANCELLED = "cancelled"
 
 Thread = tuple[int, str]
 """A device thread: slot number and name."""
-
-
-class Cached(NamedTuple):
-    """A translation as a cache keeps it; ``entry`` and ``word`` tell whether it went stale."""
-
-    pfn: int
-    writable: bool
-    generation: int
-    word: int
-    entry: int
-    shift: int = PAGE_SHIFT
 
 
 class Issued(NamedTuple):
@@ -49,14 +39,14 @@ class Walking(NamedTuple):
     state: str
 
 
-def atc_cell(device: int, pasid: int, vpn: int) -> tuple[Hashable, ...]:
+def atc_cell(device: int, pasid: int, vpn: int, shift: int = PAGE_SHIFT) -> tuple[Hashable, ...]:
     """Cell of one page's translation in the device's ATC."""
-    return ("atc", device, pasid, vpn)
+    return cell_of("atc", device, pasid, vpn, shift)
 
 
-def iotlb_cell(device: int, pasid: int, vpn: int) -> tuple[Hashable, ...]:
+def iotlb_cell(device: int, pasid: int, vpn: int, shift: int = PAGE_SHIFT) -> tuple[Hashable, ...]:
     """Cell of one page's translation in the IOTLB that serves the device."""
-    return ("iotlb", device, pasid, vpn)
+    return cell_of("iotlb", device, pasid, vpn, shift)
 
 
 def issued_cell(device: int, thread: Thread) -> tuple[Hashable, ...]:
@@ -76,9 +66,20 @@ def cached(store: Store, cell: tuple[Hashable, ...]) -> Cached | None:
     return entry
 
 
+def pfn_of(entry: Cached, vpn: int) -> int:
+    """Where a page lies, by a translation that covers it."""
+    return entry.pfn + vpn - first_page(vpn, entry.shift)
+
+
 def went_stale(store: Store, entry: Cached) -> bool:
     """Whether the page table entry has changed since the translation was made."""
     return hardware_bits(store.load(entry.word)) != entry.entry
+
+
+def answer(walked: Translation, va: int) -> Cached:
+    """The translation completion of a leaf: where its page begins, its size, its permissions."""
+    vpn = va >> PAGE_SHIFT
+    return Cached(*walked)._replace(pfn=walked.pfn - vpn + first_page(vpn, walked.shift))
 
 
 def translate(
@@ -87,7 +88,7 @@ def translate(
     """Answer a translation request by a walk within one step."""
     walked = walk(store, memory, directory, pasid, va)
     if isinstance(walked, Translation):
-        return Cached(*walked)
+        return answer(walked, va)
     assert isinstance(walked, WalkFault)
     return walked
 
@@ -96,7 +97,7 @@ def translate_through_iotlb(
     store: Store,
     memory: PhysicalMemory,
     directory: int,
-    device: int,
+    iotlb: TranslationCache,
     pasid: int,
     va: int,
     *,
@@ -107,11 +108,11 @@ def translate_through_iotlb(
     What is held without the permission asked for is a miss: the kernel lets permissions grow
     (``wp_page_reuse()``) without an invalidation.
     """
-    cell = iotlb_cell(device, pasid, va >> PAGE_SHIFT)
-    held = cached(store, cell)
+    vpn = va >> PAGE_SHIFT
+    held = iotlb.look_up(store, pasid, vpn)
     if held is not None and (held.writable or not write):
         return held
-    answer = translate(store, memory, directory, pasid, va)
-    if isinstance(answer, Cached):
-        store.put(cell, answer)
-    return answer
+    found = translate(store, memory, directory, pasid, va)
+    if isinstance(found, Cached):
+        iotlb.insert(store, pasid, vpn, found)
+    return found

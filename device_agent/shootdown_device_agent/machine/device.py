@@ -7,18 +7,21 @@ steps. An access is a look-up; on a miss a translation (walk, then insert); then
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple, TypeVar
 
 from shootdown_device_agent.machine import atc
 from shootdown_device_agent.machine.atc import CANCELLED, VALID, Cached, Issued, Thread, Walking
+from shootdown_device_agent.machine.config import DeviceConfig
+from shootdown_engine import walk_cache
 from shootdown_engine.access import Begun, Intent, Target, begin, take_effect
-from shootdown_engine.channels import InvalidateRequest, PageRequest
+from shootdown_engine.channels import Completion, InvalidateRequest, PageRequest
 from shootdown_engine.column import deny
 from shootdown_engine.memory import PhysicalMemory
-from shootdown_engine.slot import Site, Slot
+from shootdown_engine.slot import Site, Slot, leaf_shifts
 from shootdown_engine.store import Store, receive
+from shootdown_engine.translation_cache import TranslationCache, first_page
 from shootdown_engine.trap import BLOCKED, Blocked, trap
 from shootdown_engine.walker import (
     TableAt,
@@ -30,30 +33,18 @@ from shootdown_engine.walker import (
 )
 from shootdown_protocol.history import Fault, Invalidation, Kind, Step
 from shootdown_protocol.memory import PAGE_SHIFT
+from shootdown_protocol.messages import InvalidateFlag
 
 R = TypeVar("R")
 
 FAULTS_MAX = 16
 """Attempts at one access before the device gives it up (S5)."""
 SUCCESS = "success"
-
-
-@dataclass(frozen=True)
-class DeviceConfig:
-    """What a testbed says of a device. ``device`` is its number, ``directory`` the PASID table's.
-
-    ``iotlb``: the IOMMU in front caches too; ``atc_entries``: capacity, 0 for no limit;
-    ``walk_by_level``: each table load is a step of its own; ``watch_stale``: note hits whose
-    entry has changed (reads the entry at each hit).
-    """
-
-    device: int
-    name: str
-    directory: int
-    iotlb: bool = False
-    atc_entries: int = 0
-    walk_by_level: bool = False
-    watch_stale: bool = True
+_LAST_PAGE = (1 << 52) - 1
+_GLOBAL = int(InvalidateFlag.GLOBAL)
+_LEAF_ONLY = int(InvalidateFlag.LEAF_ONLY)
+_IOTLB_ONLY = int(InvalidateFlag.IOTLB_ONLY)
+_FOR_IOTLB = int(InvalidateFlag.IOTLB_FIRST | InvalidateFlag.IOTLB_ONLY)
 
 
 class Found(NamedTuple):
@@ -78,18 +69,32 @@ class DeviceThread:
 
 
 class Device:
-    """The right device. All state is cells of the store; the object holds facts only."""
+    """The right device. All state is cells of the store; the object holds facts only.
+
+    ``SETTINGS`` overrides fields of the `DeviceConfig` that a device is given: what the class has
+    by nature, whatever a testbed or a scenario says.
+    """
+
+    SETTINGS: ClassVar[Mapping[str, bool | int | str]] = {}
 
     def __init__(self, config: DeviceConfig, memory: PhysicalMemory) -> None:
         """Stand in front of a memory with no PASID bound."""
+        config = replace(config, **self.SETTINGS) if self.SETTINGS else config  # type: ignore[arg-type]
         self.config = config
         self.memory = memory
         self.number = config.device
         self.threads: dict[int, tuple[Thread, ...]] = {}
         self.pages: dict[int, tuple[int, ...]] = {}
+        self.atc = TranslationCache(
+            "atc", self.number, entries=config.atc_entries, replacement=config.replacement
+        )
+        self.iotlb = TranslationCache(
+            "iotlb", self.number, entries=config.iotlb_entries, replacement=config.replacement
+        )
 
     def bind(self, slot: Slot, threads: tuple[DeviceThread, ...]) -> None:
         """Take a slot's PASIDs: their pages may be cached, by these threads."""
+        self.atc.shifts = self.iotlb.shifts = leaf_shifts(slot.program)
         keys = tuple(thread.key for thread in threads)
         for pasid, vpns in slot.vpns.items():
             self.threads[pasid] = keys
@@ -98,9 +103,10 @@ class Device:
     def reset(self, store: Store, slot: Slot) -> None:
         """Drop all that is cached for a slot, as between two batches; nothing may be under way."""
         for pasid, vpns in slot.vpns.items():
-            for vpn in vpns:
-                self._drop(store, pasid, vpn)
-                store.put(atc.iotlb_cell(self.number, pasid, vpn), None)
+            for cache in (self.atc, self.iotlb):
+                cache.drop(store, pasid, vpns, 0, _LAST_PAGE)
+            if self.config.walk_cache:
+                walk_cache.drop_tables(store, self.number, pasid, vpns)
 
     # Accesses
 
@@ -143,31 +149,46 @@ class Device:
 
         With ``issue`` the access counts as issued from the insertion on.
         """
-        site = thread.slot.sites[intent.location]
-        answer = await self.walk(site, intent)
+        answer = await self.walk(thread, intent)
         return await self._at(intent, "atc_insert", self.step_insert, thread, intent, answer, issue)
 
-    async def walk(self, site: Site, intent: Intent) -> Cached | WalkFault:
+    async def walk(self, thread: DeviceThread, intent: Intent) -> Cached | WalkFault:
         """Ask the IOMMU: one step, or one for each table when walking by level."""
+        site = thread.slot.sites[intent.location]
+        write = intent.kind is Kind.STORE
         if not self.config.walk_by_level:
-            write = intent.kind is Kind.STORE
             return await self._at(intent, "walk", self.step_walk, site, write)
-        at: Walked = await self._at(
-            intent, "walk", read_pasid_entry, self.memory, self.config.directory, site.pasid
+        found: Cached | WalkFault | TableAt = await self._at(
+            intent, "walk", self.step_begin_walk, site, write
         )
-        while isinstance(at, TableAt):
-            at = await self._at(
-                intent, f"walk_level{at.level}", walk_level, self.memory, at, site.va
-            )
-        if isinstance(at, Translation):
-            return Cached(*at)
-        return at
+        while isinstance(found, TableAt):
+            name = f"walk_level{found.level}"
+            found = await self._at(intent, name, self.step_walk_level, thread, site, found)
+        return found
 
     async def page_request(self, thread: DeviceThread, intent: Intent) -> bool:
         """Ask for the page and wait for the one response; False: it can never succeed."""
+        asked = 1
+        for location in self._neighbours(thread, intent):
+            name = "page_request_more"
+            if not await self._at(intent, name, self.step_request_more, thread, intent, location):
+                break
+            asked += 1
         await self._at(intent, "page_request", self.step_page_request, thread, intent)
-        answer = await self._at(intent, "page_response", self.step_response, thread, intent)
+        answer = await self._at(intent, "page_response", self.step_response, thread, intent, asked)
         return answer == SUCCESS
+
+    def _neighbours(self, thread: DeviceThread, intent: Intent) -> tuple[int, ...]:
+        """Other locations of the same page-table page: what a group of requests takes along."""
+        if not self.config.page_groups:
+            return ()
+        places = thread.slot.program.locations
+        table = places[intent.location].table
+        return tuple(
+            index
+            for index, place in enumerate(places)
+            if place.table == table and index != intent.location
+        )
 
     # Steps of an access
 
@@ -175,7 +196,7 @@ class Device:
         """Begin an access: a hit issues it, a miss begins a translation."""
         site = thread.slot.sites[intent.location]
         begun = begin(store, site)
-        entry = atc.cached(store, atc.atc_cell(self.number, site.pasid, site.vpn))
+        entry = self.atc.look_up(store, site.pasid, site.vpn)
         if entry is not None and (entry.writable or intent.kind is Kind.LOAD):
             self._issue(store, thread, site)
             return Found(begun, entry)
@@ -186,7 +207,7 @@ class Device:
     def step_prefetch(self, store: Store, thread: DeviceThread, intent: Intent) -> bool:
         """Begin a prefetch; True when the translation is cached already."""
         site = thread.slot.sites[intent.location]
-        entry = atc.cached(store, atc.atc_cell(self.number, site.pasid, site.vpn))
+        entry = self.atc.look_up(store, site.pasid, site.vpn)
         if entry is not None and (entry.writable or intent.kind is Kind.LOAD):
             return True
         self._begin_walk(store, thread, site)
@@ -197,9 +218,47 @@ class Device:
         directory = self.config.directory
         if self.config.iotlb:
             return atc.translate_through_iotlb(
-                store, self.memory, directory, self.number, site.pasid, site.va, write=write
+                store, self.memory, directory, self.iotlb, site.pasid, site.va, write=write
             )
         return atc.translate(store, self.memory, directory, site.pasid, site.va)
+
+    def step_begin_walk(
+        self, store: Store, site: Site, write: bool
+    ) -> Cached | WalkFault | TableAt:
+        """Ask the IOTLB, then the walk cache, then the PASID table: where the walk goes on."""
+        config = self.config
+        if config.iotlb:
+            held = self.iotlb.look_up(store, site.pasid, site.vpn)
+            if held is not None and (held.writable or not write):
+                return held
+        at: Walked | None = None
+        if config.walk_cache:
+            at = walk_cache.deepest(store, self.number, site.pasid, site.va)
+        if at is None:
+            at = read_pasid_entry(store, self.memory, config.directory, site.pasid)
+            while isinstance(at, TableAt) and at.level >= config.walk_at_once:
+                at = walk_level(store, self.memory, at, site.va)
+            if config.walk_cache and isinstance(at, TableAt):
+                walk_cache.remember(store, self.number, site.pasid, site.va, at)
+        return atc.answer(at, site.va) if isinstance(at, Translation) else at
+
+    def step_walk_level(
+        self, store: Store, thread: DeviceThread, site: Site, at: TableAt
+    ) -> Cached | WalkFault | TableAt:
+        """Make one load of a walk; what it finds is kept unless an invalidation came between."""
+        found = walk_level(store, self.memory, at, site.va)
+        if isinstance(found, WalkFault):
+            return found
+        config = self.config
+        keeps = (config.iotlb or config.walk_cache) and not self._is_cancelled(store, thread.key)
+        if isinstance(found, TableAt):
+            if keeps and config.walk_cache:
+                walk_cache.remember(store, self.number, site.pasid, site.va, found)
+            return found
+        answer = atc.answer(found, site.va)
+        if keeps and config.iotlb:
+            self.iotlb.insert(store, site.pasid, site.vpn, answer)
+        return answer
 
     def step_insert(
         self,
@@ -237,24 +296,45 @@ class Device:
     ) -> int:
         """Reach memory through a translation; the access is then no longer under way."""
         stale = hit and self.config.watch_stale and atc.went_stale(store, entry)
-        target = Target(entry.pfn, entry.generation, hit, stale)
+        pfn = atc.pfn_of(entry, thread.slot.sites[intent.location].vpn)
+        target = Target(pfn, entry.generation, hit, stale)
         value = take_effect(store, self.memory, thread.slot, intent, begun, target)
         store.put(atc.issued_cell(self.number, thread.key), None)
         return value
 
-    def step_page_request(self, store: Store, thread: DeviceThread, intent: Intent) -> None:
-        """Send a page request: a group of one, its last flag set."""
-        site = thread.slot.sites[intent.location]
-        write = intent.kind is Kind.STORE
-        request = PageRequest(self.number, site.pasid, site.index, write, thread.number)
-        store.send(("page_request", thread.slot.index), request)
+    def step_request_more(
+        self, store: Store, thread: DeviceThread, intent: Intent, location: int
+    ) -> bool:
+        """Send a request of a group that goes on; False when the allocation allows no more.
 
-    def step_response(self, store: Store, thread: DeviceThread, intent: Intent) -> str | Blocked:
-        """Guard: the group's response has arrived."""
+        Room is left for the request that closes the group.
+        """
+        limit = self.config.page_requests
+        if limit and self._requests(store) + 2 > limit:
+            return False
+        self._send_request(store, thread, intent, location, last=False)
+        return True
+
+    def step_page_request(
+        self, store: Store, thread: DeviceThread, intent: Intent
+    ) -> Blocked | None:
+        """Send the request that closes the group. Guard: the allocation allows one more."""
+        limit = self.config.page_requests
+        if limit and self._requests(store) >= limit:
+            return BLOCKED
+        self._send_request(store, thread, intent, intent.location, last=True)
+        return None
+
+    def step_response(
+        self, store: Store, thread: DeviceThread, intent: Intent, asked: int = 1
+    ) -> str | Blocked:
+        """Guard: the response of the group, of so many requests, has arrived."""
         channel = ("page_response", self.number, thread.slot.index, thread.number)
         answer = receive(store, channel)
         if answer is None:
             return BLOCKED
+        if self.config.page_requests:
+            store.put(("page_requests", self.number), self._requests(store) - asked or None)
         write = intent.kind is Kind.STORE
         store.emit(Fault(intent.location, write, str(answer), exhausted=False))
         return str(answer)
@@ -265,18 +345,24 @@ class Device:
         store.emit(Fault(intent.location, write, "retried", exhausted=True))
 
     def insert(self, store: Store, pasid: int, vpn: int, entry: Cached) -> None:
-        """Put a translation into the ATC; a full one gives up what was put in longest ago."""
-        capacity = self.config.atc_entries
-        if capacity:
-            head = store.get(("atc_head", self.number)) or 0
-            assert isinstance(head, int)
-            ring = ("atc_ring", self.number, head % capacity)
-            oldest = store.get(ring)
-            if isinstance(oldest, tuple):
-                self._drop(store, *oldest)
-            store.put(ring, (pasid, vpn))
-            store.put(("atc_head", self.number), (head + 1) % capacity)
-        store.put(atc.atc_cell(self.number, pasid, vpn), entry)
+        """Put a translation into the ATC; a full set of it gives one up."""
+        self.atc.insert(store, pasid, vpn, entry)
+
+    def _requests(self, store: Store) -> int:
+        """Page requests outstanding; counted only where there is a limit."""
+        count = store.get(("page_requests", self.number)) or 0
+        assert isinstance(count, int)
+        return count
+
+    def _send_request(
+        self, store: Store, thread: DeviceThread, intent: Intent, location: int, *, last: bool
+    ) -> None:
+        site = thread.slot.sites[location]
+        write = intent.kind is Kind.STORE and location == intent.location
+        request = PageRequest(self.number, site.pasid, location, write, thread.number, last)
+        if self.config.page_requests:
+            store.put(("page_requests", self.number), self._requests(store) + 1)
+        store.send(("page_request", thread.slot.index), request)
 
     def _issue(self, store: Store, thread: DeviceThread, site: Site) -> None:
         cell = atc.issued_cell(self.number, thread.key)
@@ -289,35 +375,68 @@ class Device:
     # Invalidations
 
     async def serve_invalidate(self) -> None:
-        """Take one invalidation: IOTLB, then ATC; drain; complete."""
-        request = await trap("", self.step_take_invalidate)
-        if self.config.iotlb:
-            await trap("iotlb_invalidate", self.step_iotlb_invalidate, request)
-        await trap("atc_invalidate", self.step_apply, request)
-        await trap("drain", self.step_drain, request)
-        await trap("invalidate_completion", self.step_complete, request)
+        """Take what has arrived, one request or all: drop, drain, complete."""
+        take = self.step_take_all if self.config.vector else self.step_take_invalidate
+        requests = await trap("", take)
+        for request in requests:
+            await self.invalidate(request)
+        for request in requests:
+            await trap("drain", self.step_drain, request)
+        await self.complete(requests)
 
-    def step_take_invalidate(self, store: Store) -> InvalidateRequest | Blocked:
+    async def invalidate(self, request: InvalidateRequest) -> None:
+        """Drop what a request names: from the IOTLB, then from the ATC."""
+        if self._is_for_iotlb(request):
+            await trap("iotlb_invalidate", self.step_iotlb_invalidate, request)
+        if not request.flags & _IOTLB_ONLY:
+            await trap("atc_invalidate", self.step_apply, request)
+
+    async def complete(self, requests: tuple[InvalidateRequest, ...]) -> None:
+        """Send the completions: as many messages as the device has traffic classes."""
+        for _ in range(self.config.completions):
+            await trap("invalidate_completion", self.step_complete, requests)
+
+    def step_take_invalidate(self, store: Store) -> tuple[InvalidateRequest, ...] | Blocked:
         """Guard: an invalidation request has arrived."""
         message = receive(store, ("invalidate", self.number))
         if message is None:
             return BLOCKED
         assert isinstance(message, InvalidateRequest)
-        return message
+        return (message,)
+
+    def step_take_all(self, store: Store) -> tuple[InvalidateRequest, ...] | Blocked:
+        """Guard: an invalidation request has arrived; take all that have."""
+        taken = []
+        while (message := receive(store, ("invalidate", self.number))) is not None:
+            assert isinstance(message, InvalidateRequest)
+            taken.append(message)
+        return tuple(taken) or BLOCKED
 
     def step_iotlb_invalidate(self, store: Store, request: InvalidateRequest) -> None:
-        """Drop the IOTLB's matching entries."""
-        for vpn in self.matching(request):
-            store.put(atc.iotlb_cell(self.number, request.pasid, vpn), None)
+        """Drop the IOTLB's matching entries, and the tables that its walker remembers.
+
+        A walk under way, made in several steps, is not to fill the IOTLB any more.
+        """
+        config = self.config
+        first, last = pages_of(request)
+        for pasid in self.pasids(request):
+            if config.iotlb:
+                self.iotlb.drop(store, pasid, self.pages.get(pasid, ()), first, last)
+            if config.walk_cache and not request.flags & _LEAF_ONLY:
+                walk_cache.drop_tables(store, self.number, pasid, self.around(request, pasid))
+            if config.walk_by_level:
+                for thread in self.threads.get(pasid, ()):
+                    self._cancel(store, thread, pasid, self.around(request, pasid))
 
     def step_apply(self, store: Store, request: InvalidateRequest) -> None:
         """Drop matching entries, cancel translations under way, mark what must drain."""
-        pages = self.matching(request)
-        for vpn in pages:
-            self._drop(store, request.pasid, vpn)
-        for thread in self.threads.get(request.pasid, ()):
-            self._cancel(store, thread, pages)
-            self._mark(store, thread, pages, request)
+        first, last = pages_of(request)
+        for pasid in self.pasids(request):
+            self.atc.drop(store, pasid, self.pages.get(pasid, ()), first, last)
+            pages = self.around(request, pasid)
+            for thread in self.threads.get(pasid, ()):
+                self._cancel(store, thread, pasid, pages)
+                self._mark(store, thread, pasid, pages, request)
         self._report(store, "applied", request)
 
     def step_drain(self, store: Store, request: InvalidateRequest) -> Blocked | None:
@@ -325,32 +444,50 @@ class Device:
 
         So have the table loads of cancelled walks; a walk parked on a page request has none.
         """
-        for thread in self.threads.get(request.pasid, ()):
-            if self.config.walk_by_level and self._is_cancelled(store, thread):
-                return BLOCKED
-            issued = store.get(atc.issued_cell(self.number, thread))
-            if isinstance(issued, Issued) and request.itag in issued.drains:
-                return BLOCKED
+        for pasid in self.pasids(request):
+            for thread in self.threads.get(pasid, ()):
+                if self.config.walk_by_level and self._is_cancelled(store, thread):
+                    return BLOCKED
+                issued = store.get(atc.issued_cell(self.number, thread))
+                if isinstance(issued, Issued) and request.itag in issued.drains:
+                    return BLOCKED
         self._report(store, "drained", request)
         return None
 
-    def step_complete(self, store: Store, request: InvalidateRequest) -> None:
-        """Send the completion."""
-        store.send(("completion", self.number), request.itag)
+    def step_complete(self, store: Store, requests: tuple[InvalidateRequest, ...]) -> None:
+        """Send one completion message, a bit of its vector for each request."""
+        self.send_completion(store, sum(1 << request.itag for request in requests))
+
+    def send_completion(self, store: Store, itags: int, count: int | None = None) -> None:
+        """Send a completion; ``count`` is what it says that each ITag gets in all."""
+        said = self.config.completions if count is None else count
+        store.send(("completion", self.number), Completion(itags, said % 8))
+
+    def pasids(self, request: InvalidateRequest) -> tuple[int, ...]:
+        """PASIDs that a request is about: its own, or with the global bit all that are bound."""
+        return tuple(self.pages) if request.flags & _GLOBAL else (request.pasid,)
 
     def matching(self, request: InvalidateRequest) -> tuple[int, ...]:
         """Pages of the request's PASID that it covers."""
-        first = request.address >> PAGE_SHIFT
-        last = (request.address + request.size - 1) >> PAGE_SHIFT
+        first, last = pages_of(request)
         return tuple(vpn for vpn in self.pages.get(request.pasid, ()) if first <= vpn <= last)
 
-    def _drop(self, store: Store, pasid: int, vpn: int) -> None:
-        store.put(atc.atc_cell(self.number, pasid, vpn), None)
+    def around(self, request: InvalidateRequest, pasid: int) -> tuple[int, ...]:
+        """Pages of a PASID that a request covers, or that a larger page joins to one of them."""
+        first, last = pages_of(request)
+        largest = self.atc.shifts[-1]
+        last = first_page(last, largest) + (1 << largest - PAGE_SHIFT) - 1
+        first = first_page(first, largest)
+        return tuple(vpn for vpn in self.pages.get(pasid, ()) if first <= vpn <= last)
 
-    def _cancel(self, store: Store, thread: Thread, pages: tuple[int, ...]) -> None:
+    def _is_for_iotlb(self, request: InvalidateRequest) -> bool:
+        config = self.config
+        return bool((config.iotlb or config.walk_cache) and request.flags & _FOR_IOTLB)
+
+    def _cancel(self, store: Store, thread: Thread, pasid: int, pages: tuple[int, ...]) -> None:
         cell = atc.walking_cell(self.number, thread)
         walking = store.get(cell)
-        if isinstance(walking, Walking) and walking.vpn in pages:
+        if isinstance(walking, Walking) and walking.pasid == pasid and walking.vpn in pages:
             store.put(cell, walking._replace(state=CANCELLED))
 
     def _is_cancelled(self, store: Store, thread: Thread) -> bool:
@@ -358,17 +495,22 @@ class Device:
         return isinstance(walking, Walking) and walking.state == CANCELLED
 
     def _mark(
-        self, store: Store, thread: Thread, pages: tuple[int, ...], request: InvalidateRequest
+        self,
+        store: Store,
+        thread: Thread,
+        pasid: int,
+        pages: tuple[int, ...],
+        request: InvalidateRequest,
     ) -> None:
         cell = atc.issued_cell(self.number, thread)
         issued = store.get(cell)
-        if isinstance(issued, Issued) and issued.vpn in pages:
+        if isinstance(issued, Issued) and issued.pasid == pasid and issued.vpn in pages:
             store.put(cell, issued._replace(drains=(*issued.drains, request.itag)))
 
     def _report(self, store: Store, state: str, request: InvalidateRequest) -> None:
         store.emit(
             Invalidation(
-                state,
+                f"iotlb_{state}" if request.flags & _IOTLB_ONLY else state,
                 self.config.name,
                 request.itag,
                 request.pasid,
@@ -381,3 +523,8 @@ class Device:
         self, intent: Intent, name: str, step: Callable[..., R | Blocked], *arguments: object
     ) -> Awaitable[R]:
         return trap(name, step, *arguments, operation="device", location=intent.location)
+
+
+def pages_of(request: InvalidateRequest) -> tuple[int, int]:
+    """First and last page number that a request covers."""
+    return request.address >> PAGE_SHIFT, request.address + request.size - 1 >> PAGE_SHIFT

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import zmq
 
-from shootdown_engine.channels import InvalidateRequest, PageRequest
+from shootdown_engine.channels import Completion, InvalidateRequest, PageRequest
 from shootdown_protocol import ats_range, codec, messages
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, ShootdownError, UsageError
 from shootdown_protocol.fence import full_fence
@@ -113,6 +113,7 @@ class Agent:
         self._detaching: tuple[int, ...] | None = None
         self._records = 0
         self._groups: dict[tuple[int, int], tuple[int, int]] = {}
+        self._open: dict[tuple[int, int, int], int] = {}
         self._free_prgis: dict[int, list[int]] = {}
         self._held_back: dict[int, deque[PageRequest]] = {}
         self._daemon = _watch_process(config.daemon)
@@ -364,6 +365,7 @@ class Agent:
         self._free_prgis = {device: list(range(PRGI_MAX + 1)) for device in load.devices}
         self._held_back = {device: deque() for device in load.devices}
         self._groups.clear()
+        self._open.clear()
         self.log.info("program_loaded", scenario=load.program.name)
 
     def _makers(self, load: messages.LoadProgram) -> tuple[DeviceMaker, ...]:
@@ -402,7 +404,12 @@ class Agent:
             run.invalidate(
                 request.device,
                 InvalidateRequest(
-                    request.itag, request.pasid, block.address, block.size, request.instance
+                    request.itag,
+                    request.pasid,
+                    block.address,
+                    block.size,
+                    request.instance,
+                    request.flags,
                 ),
             )
 
@@ -422,38 +429,51 @@ class Agent:
             run.respond(response.device, *group, answer)
 
     def _send_outbox(self, run: AgentRun) -> None:
-        vectors: dict[int, int] = {}
+        completions: list[messages.ItagCompletion] = []
         requests: list[messages.PageRequest] = []
         for channel, message in run.store.outbox:
-            if isinstance(message, PageRequest) and not self._free_prgis[message.device]:
+            if isinstance(message, PageRequest) and self._must_wait(run, message):
                 self._held_back[message.device].append(message)
             elif isinstance(message, PageRequest):
                 requests.append(self._page_request(run, message))
             else:
-                assert isinstance(message, int)
+                assert isinstance(message, Completion)
                 device = channel[1]
                 assert isinstance(device, int)
-                vectors[device] = vectors.get(device, 0) | 1 << message
+                _add_completion(completions, device, message)
         run.store.outbox.clear()
-        if vectors:
-            completions = tuple(
-                messages.ItagCompletion(device, itags, 1) for device, itags in vectors.items()
-            )
-            self.send(messages.InvalidateCompletion(0, completions))
+        if completions:
+            self.send(messages.InvalidateCompletion(0, tuple(completions)))
         if requests:
             self.send(messages.PageRequests(0, tuple(requests)))
+
+    def _must_wait(self, run: AgentRun, request: PageRequest) -> bool:
+        """Whether a request begins a group that no index is free for, or follows one that waits."""
+        slot = run.slot_with(request.pasid)
+        assert slot is not None
+        group = request.device, slot.index, request.prgi
+        waits = any(
+            held.prgi == request.prgi and held.pasid == request.pasid
+            for held in self._held_back[request.device]
+        )
+        return waits or (group not in self._open and not self._free_prgis[request.device])
 
     def _page_request(self, run: AgentRun, request: PageRequest) -> messages.PageRequest:
         slot = run.slot_with(request.pasid)
         assert slot is not None
-        prgi = self._free_prgis[request.device].pop()
+        group = request.device, slot.index, request.prgi
+        prgi = self._open.pop(group, -1)
+        if prgi < 0:
+            prgi = self._free_prgis[request.device].pop()
+        if not request.last:
+            self._open[group] = prgi
         self._groups[request.device, prgi] = (slot.index, request.prgi)
         return messages.PageRequest(
             device=request.device,
             pasid=request.pasid,
             address=slot.sites[request.location].vpn << PAGE_SHIFT,
             prgi=prgi,
-            last=True,
+            last=request.last,
             read=not request.write,
             write=request.write,
         )
@@ -482,6 +502,21 @@ class Agent:
             return
         self._records += 1
         self.history.append(Stamped(begin, end, self._records, instance, task, record))
+
+
+def _add_completion(
+    completions: list[messages.ItagCompletion], device: int, message: Completion
+) -> None:
+    """Add a completion to those to be sent: to the device's last one, if that may say it too."""
+    for index in range(len(completions) - 1, -1, -1):
+        other = completions[index]
+        if other.device == device:
+            if other.count == message.due and not other.itags & message.itags:
+                itags = other.itags | message.itags
+                completions[index] = messages.ItagCompletion(device, itags, message.due)
+                return
+            break
+    completions.append(messages.ItagCompletion(device, message.itags, message.due))
 
 
 def _watch_process(pid: int) -> int | None:

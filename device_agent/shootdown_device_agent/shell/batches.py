@@ -21,7 +21,8 @@ from shootdown_device_agent.machine.columns import (
     speculation_task,
     warm,
 )
-from shootdown_device_agent.machine.device import Device, DeviceConfig
+from shootdown_device_agent.machine.config import DeviceConfig
+from shootdown_device_agent.machine.device import Device
 from shootdown_engine.channels import InvalidateRequest
 from shootdown_engine.live_store import LiveStore
 from shootdown_engine.memory import PhysicalMemory
@@ -116,7 +117,7 @@ class AgentRun:
             iotlb=welcome.iotlb,
             atc_entries=welcome.atc_entries,
             walk_by_level=welcome.walk_by_level,
-        )
+        ).with_options(self.program.options)
 
     # Batches
 

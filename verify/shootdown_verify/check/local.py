@@ -8,9 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from shootdown_protocol.history import Access, AnyRecord, Fault, Resident, Stray, TableWalk
+from shootdown_protocol.history import (
+    Access,
+    AnyRecord,
+    Fault,
+    Invalidation,
+    Resident,
+    Stray,
+    TableWalk,
+)
 from shootdown_protocol.program import Program
-from shootdown_verify.check import after_return, freshness, liveness, lost_write, place
+from shootdown_verify.check import after_return, freshness, liveness, lost_write, place, protocol
 from shootdown_verify.check.finding import Finding
 
 Check = Callable[[AnyRecord, Program], Finding | None]
@@ -21,6 +29,7 @@ CHECKS_OF: Final[dict[type, tuple[Check, ...]]] = {
     Stray: (place.check,),
     TableWalk: (place.check,),
     Fault: (liveness.check,),
+    Invalidation: (protocol.check,),
 }
 """Checks by the type of record that they judge; the others find nothing in it."""
 

@@ -29,6 +29,7 @@ from shootdown_protocol.history import (
 )
 from shootdown_protocol.program import Program
 from shootdown_protocol.words import VERSION_BITS, VERSION_MAX
+from shootdown_verify.check import protocol
 from shootdown_verify.check.events import STORE, SYNC, Entry
 from shootdown_verify.check.finding import Finding
 from shootdown_verify.check.local import CHECKS_OF
@@ -219,11 +220,13 @@ def _resident(scan: Scan, index: int, stamped: Stamped, resident: Resident) -> N
         scan.meet_epoch(resident.source, resident.order >> VERSION_BITS)
 
 
-def _invalidation(scan: Scan, _index: int, _stamped: Stamped, invalidation: Invalidation) -> None:
+def _invalidation(scan: Scan, index: int, stamped: Stamped, invalidation: Invalidation) -> None:
     if invalidation.state == "sent":
         scan.counters.invalidations_sent += 1
     elif invalidation.state == "completed":
         scan.counters.invalidations_completed += 1
+    elif invalidation.state in protocol.WRONG:
+        _judge_locally(scan, index, stamped, invalidation)
 
 
 def _fault(scan: Scan, index: int, stamped: Stamped, fault: Fault) -> None:

@@ -39,7 +39,7 @@ def compile_program(scope: Scope) -> Program:
         warm=_warm(scope, locations),
         speculation=_speculation(scope),
         bound=_bound(scope),
-        options={name: scope.tree.options.get(name, OPTIONS[name][0]) for name in OPTIONS},
+        options={name: values[0] for name, values in OPTIONS.items()} | scope.tree.options,
     )
 
 

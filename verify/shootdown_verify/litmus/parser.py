@@ -9,7 +9,7 @@ grammar, with ``[...]`` optional, ``...`` repetition and ``{`` ``}`` literal::
                atc DEV LOCATION [write] ;               bind OPERATION... ;
                speculate DEV LOCATION [write] [times N] ;
                reuse (lifo | fifo) ;                    ptl (split | mm) ;
-               mmap_lock (write | read) ;
+               mmap_lock (write | read) ;               DEVICE_OPTION (WORD | NUMBER) ;
     table      a line of headers, then lines of cells, parted by | and ended by ; or nothing
     header     CPU<n> | DEV<n>[@DEVICE]
     cell       load LOCATION REGISTER [when present|writable|returned]
@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from shootdown_protocol.device_options import DEVICE_OPTIONS
 from shootdown_protocol.limits import (
     COLUMNS_MAX,
     INSTRUCTIONS_PER_COLUMN_MAX,
@@ -176,7 +177,15 @@ def _statement(reader: Reader, init: _Init, names: Names) -> None:
         case option:
             if option in init.options:
                 raise reader.fault(keyword, f"a second '{option}'", f"one '{option}' at most")
-            init.options[option] = reader.word(OPTIONS[option], f"a value of {option}").text
+            init.options[option] = _option(reader, option)
+
+
+def _option(reader: Reader, option: str) -> str:
+    values = OPTIONS.get(option) or DEVICE_OPTIONS[option]
+    what = f"a value of {option}"
+    if isinstance(values, range):
+        return reader.number(values.start, values.stop - 1, what).text
+    return reader.word(values, what).text
 
 
 def _declaration(reader: Reader) -> Declaration:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import astuple
 from itertools import groupby, zip_longest
 
+from shootdown_protocol.device_options import DEVICE_OPTIONS
 from shootdown_protocol.program import Column, Instruction, Op, Program, When
 from shootdown_verify.litmus.scenario import Expectation, Facts, Scenario
 from shootdown_verify.litmus.vocabulary import (
@@ -61,6 +62,9 @@ def _init(program: Program) -> Iterator[str]:
         yield f"bind {' '.join(program.bound)}"
     for option, (default, *_) in OPTIONS.items():
         if program.options[option] != default:
+            yield f"{option} {program.options[option]}"
+    for option in DEVICE_OPTIONS:
+        if option in program.options:
             yield f"{option} {program.options[option]}"
 
 

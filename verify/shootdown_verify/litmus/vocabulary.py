@@ -11,8 +11,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from shootdown_protocol.device_options import DEVICE_OPTIONS
 from shootdown_protocol.program import State, When
 from shootdown_verify.check.finding import CONDITION, Model
+from shootdown_verify.check.protocol import NAME as PROTOCOL
 
 FILE_CHARACTERS_MAX: Final = 1 << 16
 """Characters of a scenario file."""
@@ -39,8 +41,8 @@ MODELS: Final[dict[str, Model | None]] = {**{model.label: model for model in Mod
 """The weakest model that a caught run breaks; ``none`` where what is wrong is a place, a
 permission or a lack of progress."""
 
-CHECKS: Final = ("S1", "S2", "S3", "S4", "S5", CONDITION)
-"""What can find a violation: place, value, loss, return, progress; the scenario's condition."""
+CHECKS: Final = ("S1", "S2", "S3", "S4", "S5", PROTOCOL, CONDITION)
+"""What can find a violation: place, value, loss, return, progress, ATS; the condition."""
 
 STATES: Final = {
     "rw": State.RW,
@@ -67,7 +69,7 @@ OPTIONS: Final = {
     "mmap_lock": ("write", "read"),
 }
 """Options and their values, the default first."""
-INIT_WORDS: Final = ("same_table", "racy", "atc", "speculate", "bind", *OPTIONS)
+INIT_WORDS: Final = ("same_table", "racy", "atc", "speculate", "bind", *OPTIONS, *DEVICE_OPTIONS)
 """Words that begin a statement of the initial state, besides a location."""
 INSTRUCTIONS: Final = ("load", "store", "prefetch", "await", "sync", "delay")
 """Words that begin a cell, besides an operation."""

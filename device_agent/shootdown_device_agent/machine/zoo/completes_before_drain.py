@@ -11,9 +11,9 @@ class CompletesBeforeDrain(Device):
 
     async def serve_invalidate(self) -> None:
         """Take one invalidation; the last two steps are in the wrong order."""
-        request = await trap("", self.step_take_invalidate)
-        if self.config.iotlb:
-            await trap("iotlb_invalidate", self.step_iotlb_invalidate, request)
-        await trap("atc_invalidate", self.step_apply, request)
-        await trap("invalidate_completion", self.step_complete, request)
-        await trap("drain", self.step_drain, request)
+        requests = await trap("", self.step_take_invalidate)
+        for request in requests:
+            await self.invalidate(request)
+        await self.complete(requests)
+        for request in requests:
+            await trap("drain", self.step_drain, request)

@@ -24,9 +24,11 @@ class DrainWaitsForTranslation(Device):
         super().step_page_request(store, thread, intent)
         store.put(self._parked_cell(thread.key), thread.slot.sites[intent.location].vpn)
 
-    def step_response(self, store: Store, thread: DeviceThread, intent: Intent) -> str | Blocked:
+    def step_response(
+        self, store: Store, thread: DeviceThread, intent: Intent, asked: int = 1
+    ) -> str | Blocked:
         """Note that it is parked no more."""
-        answer = super().step_response(store, thread, intent)
+        answer = super().step_response(store, thread, intent, asked)
         if not isinstance(answer, Blocked):
             store.put(self._parked_cell(thread.key), None)
         return answer
