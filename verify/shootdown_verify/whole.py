@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from shootdown_daemon.machine import columns as cpu_columns
 from shootdown_daemon.machine import iommu
 from shootdown_daemon.machine.disciplines import Discipline
+from shootdown_daemon.machine.flush_queue import flush_queue_servers
 from shootdown_daemon.machine.kernel import (
     Kernel,
     KernelSlot,
@@ -103,6 +104,7 @@ class Whole:
                 thread = next(t for t in threads if t.number == index)
                 tasks.append(device_columns.column_task(device, thread))
         tasks.append(page_request_server(self.kslot))
+        tasks.extend(flush_queue_servers(self.kslot))
         for device in self.devices:
             tasks.append(device_columns.invalidation_server(device))
             tasks.append(cpu_columns.completion_server(device.number))

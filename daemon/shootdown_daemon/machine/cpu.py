@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from shootdown_daemon.machine import locks, page_alloc, page_table, returning
+from shootdown_daemon.machine import flush_queue, locks, page_alloc, page_table, returning
 from shootdown_daemon.machine.kernel import KernelSlot
 from shootdown_daemon.machine.phases import Binding, InvalidateRange, Phase
 from shootdown_engine.store import Store
@@ -108,6 +108,10 @@ class Cpu:
     async def queue_invalidate(self, span: InvalidateRange) -> None:
         """Notify all members and do not wait for their completions."""
         await self.kslot.kernel.driver.post(self, span)
+
+    async def queue_iova(self, span: InvalidateRange) -> None:
+        """``queue_iova()``: leave the notification to the slot's flush queue."""
+        await self._do("queue_iova", flush_queue.queue_iova, self.kslot.index, span)
 
     async def invalidate_range_start(self) -> None:
         """``mmu_notifier_invalidate_range_start()``."""

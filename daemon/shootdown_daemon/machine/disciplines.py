@@ -8,9 +8,12 @@ given as ``--discipline FILE.py:Class``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
-from shootdown_daemon.machine.phases import InvalidateRange, Phase
+from shootdown_daemon.machine.phases import Binding, InvalidateRange, Phase, bind, later_phase
+from shootdown_daemon.machine.profiles import PROFILES, times_of
+
+LAZY: Final = "lazy"
 
 
 class Notifier(Protocol):
@@ -22,6 +25,10 @@ class Notifier(Protocol):
 
     async def queue_invalidate(self, span: InvalidateRange) -> None:
         """Notify every device of the PASID and do not wait."""
+        ...
+
+    async def queue_iova(self, span: InvalidateRange) -> None:
+        """Leave it to the flush queue to notify every device of the PASID."""
         ...
 
 
@@ -103,6 +110,44 @@ class BeforeFree(Discipline):
         await cpu.arch_invalidate_secondary_tlbs(span)
 
 
+@dataclass(frozen=True)
+class Lazy(Discipline):
+    """``lazy``: the flush queue of dma-iommu, which no IOMMU has for SVA.
+
+    The data page is freed at once. The queue is flushed when it holds 256 entries or after 10 ms:
+    no scenario queues so many, and the timer is a task of its own that may go at any time, so
+    every order of the two is met.
+    """
+
+    async def before_free(self, cpu: Notifier, span: InvalidateRange) -> None:
+        """Queue the range, as ``queue_iova()`` does."""
+        await cpu.queue_iova(span)
+
+
+@dataclass(frozen=True)
+class Profile(Discipline):
+    """A version of Linux, which differs from operation to operation (`profiles`)."""
+
+    version: str
+
+    @property
+    def name(self) -> str:
+        """Name for reports."""
+        return self.version
+
+
+async def _notify(cpu: Notifier, span: InvalidateRange) -> None:
+    await cpu.arch_invalidate_secondary_tlbs(span)
+
+
+def bind_operation(discipline: Discipline, operation: str, phases: tuple[Phase, ...]) -> Binding:
+    """Which hooks of a discipline run at which phase of an operation."""
+    if not isinstance(discipline, Profile):
+        return bind(discipline, phases)
+    times = times_of(discipline.version, operation)
+    return {later_phase(phase, phases): (_notify,) for phase in times}
+
+
 DISCIPLINES: dict[str, Discipline] = {
     "none": NoNotification(),
     Phase.RANGE_START.value: RangeStart(),
@@ -112,5 +157,7 @@ DISCIPLINES: dict[str, Discipline] = {
     Phase.AFTER_UNLOCK.value: AfterUnlock(),
     Phase.RANGE_END.value: RangeEnd(),
     Phase.BEFORE_FREE.value: BeforeFree(),
+    LAZY: Lazy(),
+    **{version: Profile(version) for version in PROFILES},
 }
 """Shipped disciplines by the name that ``--discipline`` takes."""

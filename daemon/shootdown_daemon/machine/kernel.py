@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shootdown_daemon.machine import region
-from shootdown_daemon.machine.disciplines import DISCIPLINES, Discipline
+from shootdown_daemon.machine.disciplines import DISCIPLINES, Discipline, bind_operation
 from shootdown_daemon.machine.mutant import RIGHT, Mutant
 from shootdown_daemon.machine.page_alloc import check_poison, free_frame
 from shootdown_daemon.machine.page_table import Entry, TableBuilder, resident
-from shootdown_daemon.machine.phases import Binding, Phase, bind
+from shootdown_daemon.machine.phases import Binding, Phase
 from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.slot import Site, Slot
 from shootdown_engine.store import Store
@@ -70,7 +70,7 @@ class Kernel:
         if binding is None:
             bound = operation in self.program.bound
             discipline = self.discipline if bound else DISCIPLINES["clear_flush"]
-            binding = self._bindings[operation] = bind(discipline, phases)
+            binding = self._bindings[operation] = bind_operation(discipline, operation, phases)
         return binding
 
 

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from shootdown_daemon.machine import iommu
 from shootdown_daemon.machine.columns import column_task
 from shootdown_daemon.machine.disciplines import Discipline
+from shootdown_daemon.machine.flush_queue import flush_queue_servers
 from shootdown_daemon.machine.kernel import KernelSlot, prepare, settle
 from shootdown_daemon.machine.mutant import RIGHT, Mutant
 from shootdown_daemon.machine.page_requests import page_request_server
@@ -132,6 +133,8 @@ class LiveRun:
                     number = self.device_number(agent, device)
                     iommu.join(self.store, pasid, number, program.devices[device])
             self._park(kslot, page_request_server(kslot))
+            for server in flush_queue_servers(kslot):
+                self._park(kslot, server)
 
     # Who serves what
 

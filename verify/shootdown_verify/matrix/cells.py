@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final, NamedTuple
 
-from shootdown_daemon.machine.disciplines import DISCIPLINES
+from shootdown_daemon.machine.disciplines import DISCIPLINES, LAZY, bind_operation
 from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_verify.explore import Budget, Verdict, explore
 from shootdown_verify.litmus import Scenario, parse
@@ -157,13 +157,28 @@ def matrix(
     seconds: float = CLIENT_SECONDS,
     progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> list[Cell]:
-    """Fill every cell, on ``workers`` processes; ``progress`` is told cells done and in all."""
+    """Fill every cell, on ``workers`` processes; ``progress`` is told cells done and in all.
+
+    Disciplines that notify a row's operation at the same points are one to it, and are explored
+    once.
+    """
     jobs = [Job(row, discipline, seconds) for row in rows for discipline in disciplines]
+    twins: dict[tuple[Row, object], list[Job]] = {}
+    for job in jobs:
+        twins.setdefault((job.row, _points(job.row.operation, job.discipline)), []).append(job)
+    same = {alike[0]: alike for alike in twins.values()}
     cells: dict[Job, Cell] = {}
-    for job, cell in _filled(jobs, workers):
-        cells[job] = cell
+    for job, cell in _filled(list(same), workers):
+        cells.update({twin: replace(cell, discipline=twin.discipline) for twin in same[job]})
         progress(len(cells), len(jobs))
     return [cells[job] for job in jobs]
+
+
+def _points(operation: str, discipline: str) -> object:
+    """All that an operation sees of a discipline: where it notifies, and whether it waits."""
+    phases = OPERATIONS[operation].phases
+    bound = bind_operation(DISCIPLINES[discipline], operation, phases)
+    return discipline == LAZY, frozenset(bound)
 
 
 def _filled(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Cell]]:

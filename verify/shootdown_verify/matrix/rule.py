@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from shootdown_daemon.machine.disciplines import DISCIPLINES, bind_operation
 from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_daemon.machine.phases import Phase, later_phase
+from shootdown_daemon.machine.profiles import PROFILES
 
 SAFE: Final = "safe"
 BROKEN: Final = "broken"
@@ -30,6 +32,10 @@ POINTS: Final = {
 """Where each phase lies, in words."""
 
 
+RANKED: Final = frozenset({NO_NOTIFICATION, *Phase})
+"""Disciplines that name one point, so that one of them can be called the latest."""
+
+
 def bound_phase(operation: str, discipline: str) -> Phase | None:
     """The phase of an operation at which a shipped discipline notifies; None for none."""
     if discipline == NO_NOTIFICATION:
@@ -42,8 +48,31 @@ def latest_safe(operation: str, verdicts: Mapping[str, str]) -> str | None:
     if verdicts.get(NO_NOTIFICATION) == SAFE:
         return NO_NOTIFICATION
     phases = OPERATIONS[operation].phases
-    safe = [name for name, verdict in verdicts.items() if verdict == SAFE]
+    safe = _safe(verdicts)
     return max(safe, key=lambda name: _position(operation, name, phases), default=None)
+
+
+def _safe(verdicts: Mapping[str, str]) -> list[str]:
+    return [name for name, verdict in verdicts.items() if verdict == SAFE and name in RANKED]
+
+
+def kernel_points(operation: str, version: str) -> tuple[Phase, ...]:
+    """Where a version of Linux notifies for an operation, in the operation's own order."""
+    phases = OPERATIONS[operation].phases
+    bound = bind_operation(DISCIPLINES[version], operation, phases)
+    return tuple(phase for phase in phases if phase in bound)
+
+
+def _kernels(operation: str, verdicts: Mapping[str, str]) -> str:
+    """What the matrix says of the kernels that are among its columns."""
+    said = []
+    for version in PROFILES:
+        if version not in verdicts or verdicts[version] == INCONCLUSIVE:
+            continue
+        points = kernel_points(operation, version)
+        where = " and ".join(POINTS[point] for point in points) or "nobody"
+        said.append(f" {version} notifies {where}: {verdicts[version]}.")
+    return "".join(said)
 
 
 def _position(operation: str, discipline: str, phases: tuple[Phase, ...]) -> int:
@@ -65,12 +94,12 @@ def sentence(row: str, operation: str, verdicts: Mapping[str, str]) -> str:
         text = f"{row}: notify {_range_of(operation, verdicts, latest)}"
     if open_cells:
         text += f" (not decided: {', '.join(open_cells)})"
-    return text + "."
+    return f"{text}.{_kernels(operation, verdicts)}"
 
 
 def _range_of(operation: str, verdicts: Mapping[str, str], latest: str) -> str:
     phases = OPERATIONS[operation].phases
-    safe = [name for name, verdict in verdicts.items() if verdict == SAFE]
+    safe = _safe(verdicts)
     first = min(safe, key=lambda name: _position(operation, name, phases))
     last_phase = bound_phase(operation, latest)
     first_phase = bound_phase(operation, first)

@@ -1,0 +1,66 @@
+"""What kernels do: at which phase each operation notifies secondary TLBs, in two versions of Linux.
+
+A profile is a discipline that differs from operation to operation. Before v6.6 generic code called
+``mmu_notifier_invalidate_range()``: from the ``_notify`` flush helpers under the page table lock,
+from the gather's flush, and implicitly from ``invalidate_range_end()``. Since v6.6 the
+architecture's TLB flush calls it, so secondary TLBs are told where the CPUs' are flushed and
+nowhere else. Only tables may live here; `disciplines` makes disciplines of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from shootdown_daemon.machine.phases import Phase
+
+Times = tuple[Phase, ...]
+UNDER_LOCK: Final[Times] = (Phase.CLEAR_FLUSH,)
+"""A flush helper that clears the entry and flushes."""
+AT_END: Final[Times] = (Phase.RANGE_END,)
+LATE: Final[Times] = (Phase.OP_RETURN,)
+"""One flush for all that was changed, after ``invalidate_range_end()`` and before the return."""
+GATHERED: Final[Times] = (Phase.BEFORE_FREE,)
+"""``tlb_finish_mmu()``."""
+NEVER: Final[Times] = ()
+
+LINUX_6_1: Final[Mapping[str, Times]] = MappingProxyType(
+    {
+        "wp_page_copy": UNDER_LOCK,
+        "do_anonymous_page": NEVER,
+        "zap_pte_range": (Phase.CLEAR_FLUSH, Phase.RANGE_END),
+        "unmap_vmas": (Phase.RANGE_END, Phase.BEFORE_FREE),
+        "change_pte_range": AT_END,
+        "copy_pte_range": AT_END,
+        "replace_page": AT_END,
+    }
+)
+"""v6.1. The helpers that had notified under the lock skipped the implicit call at the end."""
+
+LINUX_6_18: Final[Mapping[str, Times]] = MappingProxyType(
+    {
+        "wp_page_copy": UNDER_LOCK,
+        "do_anonymous_page": NEVER,
+        "zap_pte_range": UNDER_LOCK,
+        "unmap_vmas": GATHERED,
+        "change_pte_range": LATE,
+        "copy_pte_range": LATE,
+        "replace_page": UNDER_LOCK,
+    }
+)
+"""v6.18 on x86. ``zap_pte_range`` is the forced flush, which happens under the lock."""
+
+PROFILES: Final[Mapping[str, Mapping[str, Times]]] = MappingProxyType(
+    {"linux-6.1": LINUX_6_1, "linux-6.18": LINUX_6_18}
+)
+"""Phases by operation, by version."""
+
+
+def times_of(version: str, operation: str) -> Times:
+    """Phases at which an operation notifies in a version, whether it has them or not.
+
+    An operation that a version's table does not have notifies under the lock, as the flush helper
+    does that it uses.
+    """
+    return PROFILES[version].get(operation, UNDER_LOCK)
