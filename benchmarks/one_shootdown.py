@@ -204,7 +204,8 @@ def _start(daemon: Daemon, config: DaemonConfig) -> _Still:
         history=str(config.logs),
     )
     discipline = DISCIPLINES[request.discipline]
-    run = _Still(config, daemon.segment, daemon.devices.router, request, discipline, RIGHT, 1, b"")
+    router = daemon.devices.router
+    run = _Still(config, daemon.segment, router, request, discipline, RIGHT, 1, b"", daemon.faults)
     daemon.start(run)
     return run
 

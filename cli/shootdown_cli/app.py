@@ -8,7 +8,7 @@ from typing import Annotated, get_args, get_origin
 
 import typer
 
-from shootdown_cli.commands import COMMANDS, Argument, Option
+from shootdown_cli.commands import COMMANDS, GROUPS, Argument, Option
 from shootdown_cli.exits import status_of
 
 
@@ -22,6 +22,11 @@ def make_app(commands: Iterable[Callable[..., int]] = COMMANDS) -> typer.Typer:
     )
     for command in commands:
         app.command(command.__name__)(_for_typer(command))
+    for name, (help_text, members) in GROUPS.items():
+        group = typer.Typer(name=name, no_args_is_help=True, help=help_text)
+        for command in members:
+            group.command(command.__name__.removeprefix(f"{name}_"))(_for_typer(command))
+        app.add_typer(group)
     return app
 
 
@@ -47,7 +52,28 @@ def _annotation(declared: object) -> object:
     assert get_origin(declared) is Annotated, f"{declared} declares neither argument nor option"
     kind, item = get_args(declared)
     if isinstance(item, Argument):
-        return Annotated[kind, typer.Argument(help=item.help)]
+        return Annotated[
+            kind, typer.Argument(help=item.help, autocompletion=_completion(item.complete))
+        ]
     assert isinstance(item, Option)
     flags = (item.flag,) if item.flag else ()
-    return Annotated[kind, typer.Option(*flags, min=item.least, help=item.help)]
+    return Annotated[
+        kind,
+        typer.Option(
+            *flags, min=item.least, help=item.help, autocompletion=_completion(item.complete)
+        ),
+    ]
+
+
+def _completion(name: str) -> Callable[[str], list[str]] | None:
+    """What completes a value, found in `shootdown_cli.faults` when a shell asks."""
+    if not name:
+        return None
+
+    def complete(incomplete: str) -> list[str]:
+        from shootdown_cli import faults
+
+        found: list[str] = getattr(faults, name)(incomplete)
+        return found
+
+    return complete

@@ -14,20 +14,23 @@ DISCIPLINE: Final = "clear_flush"
 
 
 class Argument(NamedTuple):
-    """A word that must be given, known by its place."""
+    """A word that must be given, known by its place; ``complete`` is as an option's."""
 
     help: str
+    complete: str = ""
 
 
 class Option(NamedTuple):
     """Given as ``--name VALUE``, a bool as ``--name``; ``flag`` is its name when not its own.
 
-    ``least`` is the smallest number allowed.
+    ``least`` is the smallest number allowed. ``complete`` names the function of
+    `shootdown_cli.faults` that completes a value for the shell.
     """
 
     help: str
     flag: str = ""
     least: int | None = None
+    complete: str = ""
 
 
 TestbedArgument = Annotated[str, Argument("A .toml file, or a shipped testbed's name.")]
@@ -64,6 +67,7 @@ MutantOption = Annotated[
 ]
 OnOption = Annotated[str | None, Option("A live testbed's name; default: the only one.", "--on")]
 JsonOption = Annotated[bool, Option("Print one JSON object.", "--json")]
+FaultOption = Annotated[str | None, Option("A fault plan: a .toml file, or a shipped plan's name.")]
 OutOption = Annotated[Path, Option("Where run directories are made.")]
 LogsOption = Annotated[Path, Option("Where its log goes.")]
 
@@ -81,6 +85,7 @@ def run(
     as_json: JsonOption = False,
     on: OnOption = None,
     device: DevicesOption = None,
+    fault: FaultOption = None,
 ) -> int:
     """Race a scenario on real processes and judge what they did."""
     from shootdown_cli.run import RunOptions
@@ -89,7 +94,17 @@ def run(
     devices = tuple(device or ())
     return work(
         RunOptions(
-            scenario, discipline, mutant, testbed, instances, seed, out, as_json, on, devices
+            scenario,
+            discipline,
+            mutant,
+            testbed,
+            instances,
+            seed,
+            out,
+            as_json,
+            on,
+            devices,
+            fault=fault,
         )
     )
 
@@ -105,6 +120,7 @@ def up(
     out: OutOption = Path("out"),
     as_json: JsonOption = False,
     device: DevicesOption = None,
+    fault: FaultOption = None,
 ) -> int:
     """Start a testbed that stays until `down`."""
     from shootdown_cli.up import Load
@@ -112,7 +128,7 @@ def up(
 
     devices = tuple(device or ())
     asked = Load(load, discipline, mutant, devices)
-    return work(testbed, name, asked, out, as_json=as_json)
+    return work(testbed, name, asked, out, fault, as_json=as_json)
 
 
 def status(on: OnOption = None, as_json: JsonOption = False) -> int:
@@ -279,6 +295,80 @@ def bugs(
     return work(bug, folder, out, verify=verify, as_json=as_json)
 
 
+def steps(
+    scenarios: Annotated[
+        list[str] | None, Argument("Files, or names of shipped scenarios; all of these if none.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """List the names of the steps at which faults may happen."""
+    from shootdown_cli.faults import steps as work
+
+    return work(scenarios or (), as_json=as_json)
+
+
+def heal(on: OnOption = None, as_json: JsonOption = False) -> int:
+    """Clear every fault of a live testbed, and let all that they hold go on at once."""
+    from shootdown_cli.faults import clear as work
+
+    return work(0, on, heal=True, as_json=as_json)
+
+
+def fault_add(
+    kind: Annotated[str, Argument("What happens: docs/faults.md has every kind.", "complete_kind")],
+    agent: Annotated[str, Option("N or a name, all, or random.")] = "",
+    thread: Annotated[str, Option("A CPU column, such as CPU0.")] = "",
+    at: Annotated[
+        str, Option("A step: `shootdown steps` lists them.", complete="complete_step")
+    ] = "",
+    ms: Annotated[int, Option("How long each application lasts.", least=0)] = 0,
+    jitter: Annotated[int, Option("Milliseconds by which it differs at most.", least=0)] = 0,
+    span: Annotated[str, Option("When it ends by itself: 5s, 500ms.", "--for")] = "",
+    prob: Annotated[float, Option("Probability at each occasion.")] = 1.0,
+    count: Annotated[int, Option("Most applications; 0: any number.", least=0)] = 0,
+    on: OnOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Add a fault to a live testbed."""
+    from shootdown_cli.faults import add as work
+    from shootdown_protocol.faults import Fault
+
+    fault = Fault(kind, agent, thread, at, ms, jitter, 0, prob, count)
+    return work(fault, span, on, as_json=as_json)
+
+
+def fault_at(
+    step: Annotated[
+        str, Argument("THREAD:STEP, such as CPU0:wp_page_copy.set_pte_at.", "complete_thread_step")
+    ],
+    what: Annotated[str, Argument("pause, die, crash_before or crash_after.")],
+    on: OnOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Let something happen once at a step of a thread."""
+    from shootdown_cli.faults import at as work
+
+    return work(step, what, on, as_json=as_json)
+
+
+def fault_list(on: OnOption = None, as_json: JsonOption = False) -> int:
+    """Show every fault of a live testbed with how often it was applied."""
+    from shootdown_cli.faults import show as work
+
+    return work(on, as_json=as_json)
+
+
+def fault_clear(
+    number: Annotated[int, Option("The fault to clear; all of them if not said.", least=0)] = 0,
+    on: OnOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Apply faults no more; what they hold goes on when its time is over."""
+    from shootdown_cli.faults import clear as work
+
+    return work(number, on, heal=False, as_json=as_json)
+
+
 COMMANDS = (
     run,
     explore,
@@ -293,5 +383,14 @@ COMMANDS = (
     daemon,
     agent,
     attach,
+    steps,
+    heal,
     doctor,
 )
+GROUPS = {
+    "fault": (
+        "Add, list and clear faults of a live testbed.",
+        (fault_add, fault_at, fault_list, fault_clear),
+    ),
+}
+"""Commands of two words by their first one, with its help; a function is called ``GROUP_WORD``."""

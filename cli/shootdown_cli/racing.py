@@ -18,6 +18,7 @@ from shootdown_cli.client import ControlClient
 from shootdown_cli.places import TestbedRecord
 from shootdown_cli.testbed import Processes
 from shootdown_protocol import messages
+from shootdown_protocol.faults import FaultStatus
 from shootdown_protocol.messages import PROTOCOL_VERSION, RunEnd
 
 POLL_S = 0.1
@@ -43,6 +44,7 @@ class Raced:
     last_words: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
+    faults: tuple[FaultStatus, ...] = ()
 
 
 class Interrupts:
@@ -156,6 +158,12 @@ class Race:
 def _take_end(raced: Raced, end: messages.RunEnded) -> None:
     raced.instances = end.instances
     raced.counters = end.counters
+    raced.faults = end.faults
+    raced.doubts += [
+        f"fault {each.number} was never applied: {each.fault}"
+        for each in end.faults
+        if not each.applied
+    ]
     if end.end in (RunEnd.AGENT_LOST, RunEnd.FAILED):
         raced.failed = end.why
     elif end.end is not RunEnd.DONE:

@@ -16,6 +16,7 @@ from shootdown_cli import places
 from shootdown_cli.classes import absolute, device_classes
 from shootdown_cli.client import ControlClient
 from shootdown_cli.exits import EXIT_FAILED, EXIT_OF
+from shootdown_cli.faults import fault_object, load_faults, say_idle
 from shootdown_cli.judging import Watch, judge
 from shootdown_cli.places import TestbedRecord
 from shootdown_cli.racing import Interrupts, ProgressLine, Race, Raced
@@ -25,6 +26,7 @@ from shootdown_daemon.shell.disciplines import load_discipline
 from shootdown_daemon.shell.mutants import load_mutant
 from shootdown_protocol import messages
 from shootdown_protocol.errors import ErrorCode, UsageError
+from shootdown_protocol.faults import Fault
 from shootdown_protocol.limits import INSTANCE_MAX
 from shootdown_protocol.messages import PROTOCOL_VERSION, ProcessRole
 from shootdown_verify.judge.run import RunVerdict
@@ -58,6 +60,7 @@ class RunOptions:
     on: str | None
     devices: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    fault: str | None = None
 
 
 def run(options: RunOptions) -> int:
@@ -67,6 +70,7 @@ def run(options: RunOptions) -> int:
     load_discipline(options.discipline)
     load_mutant(options.mutant)
     options = replace(options, classes=device_classes(options.devices, scenario.program))
+    plan = load_faults(options.fault, [scenario.program])
     own = None if options.on is not None else _own_testbed(options)
     record = None if options.on is None else places.find_testbed(options.on)
     for removed in places.sweep():
@@ -79,15 +83,16 @@ def run(options: RunOptions) -> int:
     began = time.monotonic()
     with Interrupts() as interrupts:
         if own is not None:
-            raced = _race_on_own(options, scenario, out, own, interrupts, line)
+            raced = _race_on_own(options, scenario, plan, out, own, interrupts, line)
         else:
             assert record is not None
-            raced = _race_on(options, scenario, out, record, interrupts, line)
+            raced = _race_on(options, scenario, plan, out, record, interrupts, line)
         line.show("judging")
         count = interrupts.count
         watch = Watch(line.show, lambda: interrupts.count > count)
         verdict = judge(scenario, options.discipline, out / "history", raced, watch)
         line.end()
+    say_idle(raced.faults)
     facts = RunFacts(
         command="run",
         scenario=scenario.name,
@@ -117,6 +122,7 @@ def _own_testbed(options: RunOptions) -> Testbed:
 def _race_on_own(
     options: RunOptions,
     scenario: Scenario,
+    plan: tuple[Fault, ...],
     out: Path,
     testbed: Testbed,
     interrupts: Interrupts,
@@ -134,7 +140,7 @@ def _race_on_own(
     try:
         record = processes.record
         with ControlClient(record.endpoint("control")) as client:
-            request = _request(client, options, scenario, out / "history")
+            request = _request(client, options, scenario, plan, out / "history")
             raced = Race(client, request, record, processes, interrupts, line.show).run()
             client.stop("the run is over")
     finally:
@@ -148,6 +154,7 @@ def _race_on_own(
 def _race_on(
     options: RunOptions,
     scenario: Scenario,
+    plan: tuple[Fault, ...],
     out: Path,
     record: TestbedRecord,
     interrupts: Interrupts,
@@ -158,12 +165,16 @@ def _race_on(
         processes = client.status().processes
         agents = {each.name: each.pid for each in processes if each.role is ProcessRole.AGENT}
         write_pids(out / "pids.json", processes[0].pid, agents)
-        request = _request(client, options, scenario, out / "history")
+        request = _request(client, options, scenario, plan, out / "history")
         return Race(client, request, record, None, interrupts, line.show).run()
 
 
 def _request(
-    client: ControlClient, options: RunOptions, scenario: Scenario, history: Path
+    client: ControlClient,
+    options: RunOptions,
+    scenario: Scenario,
+    plan: tuple[Fault, ...],
+    history: Path,
 ) -> messages.RunScenario:
     return messages.RunScenario(
         request=client.number(),
@@ -175,6 +186,7 @@ def _request(
         seed=options.seed,
         history=str(history.resolve()),
         device_classes=options.classes,
+        faults=plan,
     )
 
 
@@ -185,6 +197,7 @@ def _show(
     told["instances_per_s"] = round(verdict.instances / raced.elapsed_s) if raced.elapsed_s else 0
     told["daemon"] = raced.counters
     told["error"] = raced.failed or None
+    told["faults"] = [fault_object(each) for each in raced.faults]
     told["last_words"] = raced.last_words
     told["devices"] = list(options.devices)
     told["repeat"] = _again(options)
@@ -226,6 +239,9 @@ def _text(
             )
         if verdict.histogram:
             parts.append("\n" + render_histogram(scenario.name, verdict))
+        if raced.faults:
+            parts.append("\nfaults applied")
+            parts += [f"  {each.applied:>8,}  {each.fault}" for each in raced.faults]
         counters = verdict.counters.as_dict()
         parts.append("\n" + ", ".join(f"{name} {count:,}" for name, count in counters.items()))
         parts.append(f"\nrepeat  {_again(options)}\nfiles   {facts.out}")
@@ -240,4 +256,6 @@ def _again(options: RunOptions) -> str:
     words += ["--testbed", options.testbed] if options.on is None else ["--on", options.on]
     words += [word for device in options.devices for word in ("--device", device)]
     words += ["--instances", str(options.instances), "--seed", str(options.seed)]
+    if options.fault is not None:
+        words += ["--fault", options.fault]
     return shlex.join(words)

@@ -16,6 +16,7 @@ from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_verify.testbed import load_testbed
 
 if TYPE_CHECKING:
+    from shootdown_protocol.faults import Fault
     from shootdown_protocol.program import Program
 
 
@@ -29,7 +30,9 @@ class Load:
     devices: tuple[str, ...]
 
 
-def up(testbed_name: str, name: str, load: Load, out: Path, *, as_json: bool) -> int:
+def up(
+    testbed_name: str, name: str, load: Load, out: Path, fault: str | None, *, as_json: bool
+) -> int:
     """Start a testbed that outlives this command, and a load on it if asked for."""
     places.check_name(name)
     testbed = load_testbed(places.find_config("testbeds", testbed_name, ".toml"))
@@ -43,12 +46,14 @@ def up(testbed_name: str, name: str, load: Load, out: Path, *, as_json: bool) ->
         load_mutant(load.mutant)
     program = None if load.scenario is None else _program(load.scenario)
     classes = _classes(load, program)
+    faults = _faults(fault, program)
     for removed in places.sweep():
         print(f"removed what a dead testbed had left: {removed}", file=sys.stderr)
     directory = places.new_run_directory(out, name)
     processes = start(
         testbed, name, directory / "logs", pids_file=directory / "pids.json", stays=True
     )
+    _add_faults(processes, faults)
     if program is not None:
         _start_load(processes, program, load, classes)
     told = {
@@ -87,6 +92,30 @@ def _classes(load: Load, program: Program | None) -> tuple[str, ...]:
     from shootdown_cli.classes import device_classes
 
     return device_classes(load.devices, program)
+
+
+def _faults(plan: str | None, program: Program | None) -> tuple[Fault, ...]:
+    if plan is None:
+        return ()
+    from shootdown_cli.faults import load_faults, shipped_programs
+
+    return load_faults(plan, shipped_programs() if program is None else [program])
+
+
+def _add_faults(processes: Processes, faults: tuple[Fault, ...]) -> None:
+    if not faults:
+        return
+    from shootdown_cli.client import ControlClient
+    from shootdown_protocol import fault_messages, messages
+
+    with ControlClient(processes.record.endpoint("control")) as client:
+        for fault in faults:
+            request = fault_messages.AddFault(client.number(), messages.PROTOCOL_VERSION, fault)
+            answer = client.ask(request)
+            if isinstance(answer, messages.ErrorReply):
+                client.stop("its faults could not be added")
+                processes.end()
+                raise TestbedFailed(answer.why)
 
 
 def _start_load(

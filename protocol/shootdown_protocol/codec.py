@@ -12,13 +12,13 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from shootdown_protocol import limits
+from shootdown_protocol.control_message import ControlMessage
+from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from shootdown_protocol.messages import (
     ControlFromDaemon,
-    ControlMessage,
     ControlToDaemon,
     DeviceFromDaemon,
-    DeviceMessage,
     DeviceToDaemon,
     Event,
     LoadProgram,

@@ -22,6 +22,7 @@ import msgspec
 
 from shootdown_protocol import (
     board,
+    faults,
     history,
     history_file,
     layout,
@@ -199,7 +200,15 @@ def message_fields(plane: registry.Plane, elements: Sequence[type[msgspec.Struct
 
 def device_messages() -> str:
     """Messages of the device plane."""
-    elements = (m.BatchSlot, m.InvalidateRequest, m.ItagCompletion, m.PageRequest, m.PageResponse)
+    elements = (
+        m.BatchSlot,
+        m.InvalidateRequest,
+        m.ItagCompletion,
+        m.PageRequest,
+        m.PageResponse,
+        faults.FaultStatus,
+        faults.Fault,
+    )
     enums = (m.InvalidateFlag, m.PageResponseCode)
     return message_fields(registry.Plane.DEVICE, elements) + "".join(map(_enum, enums))
 

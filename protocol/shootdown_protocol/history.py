@@ -160,6 +160,20 @@ class Synced(Record, frozen=True, array_like=True, tag=10, gc=False):
     target: int
 
 
+class Injected(Record, frozen=True, array_like=True, tag=20, gc=False):
+    """One application of a fault of `faults.KINDS`: its kind, whom it met, and what was done.
+
+    ``number`` is the fault's in its testbed or plan, from 1. ``cut_off``: the instance cannot be
+    judged any more.
+    """
+
+    kind: str
+    target: str
+    number: int
+    detail: str
+    cut_off: bool = False
+
+
 AnyRecord = (
     Step
     | Access
@@ -172,6 +186,7 @@ AnyRecord = (
     | Fault
     | Ended
     | Synced
+    | Injected
 )
 
 

@@ -83,6 +83,11 @@ PID_MAX: Final = 1 << 22
 HEARTBEAT_MS_MAX: Final = 3_600_000
 """Longest heartbeat interval or limit, milliseconds."""
 
+FAULTS_MAX: Final = 64
+"""Faults of a testbed or a plan at a time."""
+FAULT_COUNT_MAX: Final = 1 << 32
+"""Most applications that a fault may be limited to."""
+
 SEQUENCE_GAPS_MAX: Final = 64
 """Gaps that a link remembers, to tell a late message from a repeated one."""
 SEGMENT_NAME_CHARACTERS_MAX: Final = 128

@@ -21,7 +21,19 @@ import msgspec
 from msgspec import Meta
 
 from shootdown_protocol import limits
+from shootdown_protocol.control_message import ControlMessage, ControlRequest
+from shootdown_protocol.device_message import DeviceElement, DeviceMessage
 from shootdown_protocol.errors import ErrorCode
+from shootdown_protocol.fault_messages import (
+    AddFault,
+    ClearFaults,
+    FaultList,
+    Faults,
+    FaultStatuses,
+    ListFaults,
+    Resend,
+    SetFaults,
+)
 from shootdown_protocol.fields import (
     AgentNumber,
     AtcEntries,
@@ -68,6 +80,10 @@ OWN_PROCESS: Final = "own_process"
 """Capability of an agent whose process is nothing else: it may be killed once the agent is lost."""
 DEVICE_CLASSES: Final = "device_classes"
 """Capability of an agent that loads the device classes which a program names."""
+FAULTS: Final = "faults"
+"""Capability of an agent that applies the faults of its devices when `SetFaults` says so."""
+RESENDS: Final = "resends"
+"""Capability of an agent that sends again what `Resend` asks for; another is lost with a gap."""
 
 
 class InvalidateFlag(IntFlag):
@@ -95,20 +111,6 @@ class PageResponseCode(IntEnum):
 
 
 # --- Device plane ------------------------------------------------------------------------------
-
-
-class DeviceMessage(
-    msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True
-):
-    """Base: ``sequence`` counts the messages of one direction of one link, from 0."""
-
-    sequence: SequenceNumber
-
-
-class DeviceElement(
-    msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True
-):
-    """Base of what a device message holds several of."""
 
 
 class Hello(DeviceMessage, frozen=True, tag=1):
@@ -375,18 +377,6 @@ class Goodbye(DeviceMessage, frozen=True, tag=29):
 # --- Control plane -----------------------------------------------------------------------------
 
 
-class ControlMessage(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields=True):
-    """Base: ``request`` is chosen by the asker and repeated in every answer."""
-
-    request: Number
-
-
-class ControlRequest(ControlMessage, frozen=True):
-    """Base of what asks: each says its version, for a control link has no greeting."""
-
-    protocol_version: Version
-
-
 class ProcessState(Enum):
     """What a process of a testbed is doing."""
 
@@ -410,6 +400,8 @@ class RunEnd(Enum):
     DONE = "done"
     ABORTED = "aborted"
     AGENT_LOST = "agent_lost"
+    QUARANTINED = "quarantined"
+    """A device that may hold translations has not answered: it is shut out, its frames are kept."""
     STOPPED = "stopped"
     FAILED = "failed"
     """The daemon met an error of its own; the text says which."""
@@ -454,7 +446,8 @@ class RunScenario(ControlRequest, frozen=True, tag="run"):
     a name, ``FILE.py:NAME``, or empty for the right kernel. Histories go to the folder
     ``history``. With a ``schedule`` one instance is replayed step by step.
     ``instances_per_batch`` 0 leaves it to the daemon. ``device_classes`` has one class for each of
-    the program's devices, or none: agents load them.
+    the program's devices, or none: agents load them. ``faults`` are added as it begins and cleared
+    as it ends.
     """
 
     program: Program
@@ -468,6 +461,7 @@ class RunScenario(ControlRequest, frozen=True, tag="run"):
     ] = ()
     device_classes: DeviceClasses = ()
     mutant: FilePath = ""
+    faults: Faults = ()
 
 
 class RunStarted(ControlMessage, frozen=True, tag="run_started"):
@@ -488,6 +482,7 @@ class RunEnded(ControlMessage, frozen=True, tag="run_ended"):
     """The histories are complete, or as complete as they will be.
 
     ``instances`` have drained; later records belong to instances that are not to be judged.
+    ``faults`` are those of the run, and of the testbed meanwhile.
     """
 
     run: Number
@@ -496,6 +491,7 @@ class RunEnded(ControlMessage, frozen=True, tag="run_ended"):
     instances: InstanceCount
     counters: Counters
     histories: Annotated[tuple[FilePath, ...], Meta(max_length=limits.PROCESSES_MAX)]
+    faults: FaultStatuses = ()
 
 
 class Abort(ControlRequest, frozen=True, tag="abort"):
@@ -543,6 +539,7 @@ DeviceToDaemon = (
     | InvalidateCompletion
     | PageRequests
     | HeartbeatReply
+    | Resend
     | Detach
     | DetachDone
     | ErrorReport
@@ -560,6 +557,8 @@ DeviceFromDaemon = (
     | GrantRest
     | Invalidate
     | PageResponses
+    | SetFaults
+    | Resend
     | Heartbeat
     | Detach
     | DetachDone
@@ -567,7 +566,9 @@ DeviceFromDaemon = (
     | Goodbye
 )
 """What the daemon may send on the device plane."""
-ControlToDaemon = Status | RunScenario | Abort | Stop
+ControlToDaemon = Status | RunScenario | Abort | AddFault | ListFaults | ClearFaults | Stop
 """What may be asked of the daemon on the control plane."""
-ControlFromDaemon = StatusReply | RunStarted | RunProgress | RunEnded | Stopping | ErrorReply
+ControlFromDaemon = (
+    StatusReply | RunStarted | RunProgress | RunEnded | FaultList | Stopping | ErrorReply
+)
 """What the daemon may send on the control plane."""

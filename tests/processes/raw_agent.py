@@ -12,7 +12,7 @@ import msgspec
 import zmq
 
 from shootdown_protocol import board, codec, messages
-from shootdown_protocol.messages import DeviceMessage
+from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.segment import Segment
 
 M = TypeVar("M", bound=DeviceMessage)

@@ -15,8 +15,8 @@ import zmq
 from shootdown_cli import places
 from shootdown_cli.places import TestbedRecord
 from shootdown_protocol import codec, messages
+from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.layout import Layout
-from shootdown_protocol.messages import DeviceMessage
 from shootdown_protocol.segment import Segment
 
 M = TypeVar("M", bound=DeviceMessage)

@@ -15,6 +15,7 @@ from shootdown_device_agent.machine.device import Device
 from shootdown_device_agent.shell.agent import Agent
 from shootdown_device_agent.shell.batches import AgentRun
 from shootdown_protocol import messages
+from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import ErrorCode
 from shootdown_protocol.layout import Layout
 from shootdown_protocol.plain_segment import PlainSegment
@@ -119,7 +120,7 @@ def after_a_loss(run: AgentRun) -> Agent:
     """An agent, but for its sockets, that has heard nothing yet and has a program loaded."""
     agent = Agent.__new__(Agent)
     agent.incoming, agent.log, agent.run = SequenceCheck(), Silent(), run
-    sent: list[messages.DeviceMessage] = []
+    sent: list[DeviceMessage] = []
     agent.send = sent.append  # type: ignore[method-assign,assignment]
     return agent
 

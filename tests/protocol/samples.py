@@ -6,8 +6,10 @@ protocol.
 
 from msgspec import Struct
 
+from shootdown_protocol import fault_messages as fm
 from shootdown_protocol import messages as m
 from shootdown_protocol.errors import ErrorCode
+from shootdown_protocol.faults import Fault, FaultStatus
 from shootdown_protocol.program import (
     Column,
     Instruction,
@@ -149,6 +151,15 @@ GOLDEN: tuple[tuple[Struct, str], ...] = (
     (m.Detach(8, (1,), "asked to"), "941a089101a861736b656420746f"),
     (m.DetachDone(8, (1,)), "931b089101"),
     (
+        fm.SetFaults(9, (FaultStatus(2, Fault("agent.stale", prob=0.5), 0, healed=False),)),
+        (
+            "9328099184a66e756d62657202a56661756c7489a46b696e64ab6167656e742e7374616c65a56167"
+            "656e74a0a6746872656164a0a26174a0a26d7300a96a69747465725f6d7300a6666f725f6d7300a4"
+            "70726f62cb3fe0000000000000a5636f756e7400a76170706c69656400a66865616c6564c2"
+        ),
+    ),
+    (fm.Resend(10, 7, 2), "94290a0702"),
+    (
         m.ErrorReport(10, ErrorCode.SEQUENCE_GAP, "saw 5; expected 4"),
         "941c0a79b173617720353b2065787065637465642034",
     ),
@@ -169,7 +180,7 @@ GOLDEN: tuple[tuple[Struct, str], ...] = (
             schedule=(m.ScheduledStep("CPU0", "wp_page_copy.set_pte_at"),),
         ),
         (
-            "8ca474797065a372756ea77265717565737402b070726f746f636f6c5f76657273696f6e01a77072"
+            "8da474797065a372756ea77265717565737402b070726f746f636f6c5f76657273696f6e01a77072"
             "6f6772616d8aa46e616d65a3636f77a773756d6d617279d93354686520646576696365206d757374"
             "206e6f742073656520746865206e65772042206265666f726520746865206e657720412ea36d6d73"
             "91a36d6d30a76465766963657392a444455630a444455632a96c6f636174696f6e739289a46e616d"
@@ -195,8 +206,7 @@ GOLDEN: tuple[tuple[Struct, str], ...] = (
             "6e7374616e636573cd4e20a47365656401a7686973746f7279ab6f75742f686973746f7279b3696e"
             "7374616e6365735f7065725f626174636800a87363686564756c659182a47461736ba443505530a4"
             "73746570b777705f706167655f636f70792e7365745f7074655f6174ae6465766963655f636c6173"
-            "73657390"
-            "a66d7574616e74a0"
+            "73657390a66d7574616e74a0a66661756c747390"
         ),
     ),
     (
@@ -257,10 +267,42 @@ GOLDEN: tuple[tuple[Struct, str], ...] = (
             ("out/history/daemon", "out/history/agent0"),
         ),
         (
-            "88a474797065a972756e5f656e646564a77265717565737402a372756e05a3656e64a4646f6e65a3"
+            "89a474797065a972756e5f656e646564a77265717565737402a372756e05a3656e64a4646f6e65a3"
             "776879a0a9696e7374616e636573cd4e20a8636f756e7465727381a577616c6b7304a9686973746f"
             "7269657392b26f75742f686973746f72792f6461656d6f6eb26f75742f686973746f72792f616765"
-            "6e7430"
+            "6e7430a66661756c747390"
+        ),
+    ),
+    (
+        fm.AddFault(5, 1, Fault("inv.drop", agent="all", count=3)),
+        (
+            "84a474797065a96164645f6661756c74a77265717565737405b070726f746f636f6c5f7665727369"
+            "6f6e01a56661756c7489a46b696e64a8696e762e64726f70a56167656e74a3616c6ca67468726561"
+            "64a0a26174a0a26d7300a96a69747465725f6d7300a6666f725f6d7300a470726f62cb3ff0000000"
+            "000000a5636f756e7403"
+        ),
+    ),
+    (
+        fm.ListFaults(6, 1),
+        (
+            "83a474797065ab6c6973745f6661756c7473a77265717565737406b070726f746f636f6c5f766572"
+            "73696f6e01"
+        ),
+    ),
+    (
+        fm.ClearFaults(7, 1, 0, heal=True),
+        (
+            "85a474797065ac636c6561725f6661756c7473a77265717565737407b070726f746f636f6c5f7665"
+            "7273696f6e01a66e756d62657200a46865616cc3"
+        ),
+    ),
+    (
+        fm.FaultList(5, (FaultStatus(1, Fault("inv.drop"), 3, healed=True),)),
+        (
+            "83a474797065aa6661756c745f6c697374a77265717565737405a66661756c74739184a66e756d62"
+            "657201a56661756c7489a46b696e64a8696e762e64726f70a56167656e74a0a6746872656164a0a2"
+            "6174a0a26d7300a96a69747465725f6d7300a6666f725f6d7300a470726f62cb3ff0000000000000"
+            "a5636f756e7400a76170706c69656403a66865616c6564c3"
         ),
     ),
     (m.Stopping(4), "82a474797065a873746f7070696e67a77265717565737404"),

@@ -51,7 +51,8 @@ def of_scalar(hint: TypeHint, meta: msgspec.Meta | None) -> st.SearchStrategy[An
     if hint is str:
         return st.text(max_size=20)
     if hint is float:
-        return st.floats(allow_nan=False)
+        low, high = (None, None) if meta is None else (meta.ge, meta.le)
+        return st.floats(low, high, allow_nan=False)
     return {bool: st.booleans(), type(None): st.none()}[hint]
 
 

@@ -10,11 +10,11 @@ from tests.protocol.strategies import of_struct
 from tests.protocol.wire import KINDS, decoders, encode
 
 from shootdown_protocol import codec
+from shootdown_protocol.control_message import ControlMessage
+from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import ErrorCode, LocalProtocolError
 from shootdown_protocol.limits import EVENT_BYTES_MAX
 from shootdown_protocol.messages import (
-    ControlMessage,
-    DeviceMessage,
     Event,
     Heartbeat,
 )

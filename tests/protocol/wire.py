@@ -5,10 +5,8 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from shootdown_protocol import codec
-from shootdown_protocol.messages import (
-    ControlMessage,
-    DeviceMessage,
-)
+from shootdown_protocol.control_message import ControlMessage
+from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.registry import MESSAGES, Direction, MessageKind, Plane
 from shootdown_protocol.sides import Bytes
 

@@ -8,16 +8,16 @@ are the last word of a key.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal
 
 from shootdown_protocol.board import AGENTS_MAX
 from shootdown_protocol.layout import FRAMES_MAX
 from shootdown_protocol.limits import ATC_ENTRIES_MAX, HEARTBEAT_MS_MAX, SLOTS_MAX
 from shootdown_verify.source import Source, SourceError, Span, nearest, one_of, quote
+from shootdown_verify.toml_text import read_text, read_toml, toml_word
 
 Transport = Literal["ipc", "tcp"]
 _TRANSPORTS: Final = ("ipc", "tcp")
@@ -105,21 +105,13 @@ def load_testbed(path: str | Path) -> Testbed:
 
     Raises `TestbedError` for anything wrong in it and `OSError` if it cannot be read.
     """
-    content = Path(path).read_bytes()
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        source = Source(str(path), content.decode(errors="replace"))
-        line = content[: error.start].count(b"\n") + 1
-        seen = f"byte {content[error.start]:#04x}"
-        raise TestbedError(source, Span(line, 1), seen=seen, expected="UTF-8 text") from error
-    return parse_testbed(text, path)
+    return parse_testbed(read_text(path, TestbedError), path)
 
 
 def parse_testbed(text: str, path: str | Path) -> Testbed:
     """Read the text of a testbed file; raises `TestbedError`, and nothing else."""
     source = Source(str(path), text)
-    values = _toml(source)
+    values = read_toml(source, TestbedError)
     for key, value in values.items():
         _check(source, key, value)
     if "agents" not in values:
@@ -128,24 +120,6 @@ def parse_testbed(text: str, path: str | Path) -> Testbed:
     testbed = Testbed(name=Path(path).stem, **values)
     _check_relations(source, testbed)
     return testbed
-
-
-def _toml(source: Source) -> dict[str, Any]:
-    """Read TOML; deep nesting overflows its reader, and a long number is refused by `int`."""
-    try:
-        return tomllib.loads(source.text)
-    except tomllib.TOMLDecodeError as error:
-        place = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
-        span = Span(int(place[1]), int(place[2])) if place else _last_line(source)
-        seen = str(error)[: place.start()] if place else re.sub(r" \(at .*\)$", "", str(error))
-        raise TestbedError(source, span, seen=seen, expected="TOML") from error
-    except (RecursionError, ValueError) as error:
-        seen = "something that no TOML reader takes"
-        raise TestbedError(source, Span(1, 1), seen=seen, expected="key = value") from error
-
-
-def _last_line(source: Source) -> Span:
-    return Span(source.text.count("\n") + 1, 1)
 
 
 def _check(source: Source, key: str, value: object) -> None:
@@ -164,7 +138,7 @@ def _check(source: Source, key: str, value: object) -> None:
         raise TestbedError(
             source,
             _place(source, key),
-            seen=f"{key} = {quote(_toml_word(value))}",
+            seen=f"{key} = {quote(toml_word(value))}",
             expected=expected,
             nearest=hint,
         )
@@ -178,12 +152,6 @@ def _what_is_right(key: str) -> tuple[str, Callable[[object], bool]]:
         return "true or false", lambda value: isinstance(value, bool)
     bounds = _BOUNDS[key]
     return str(bounds), bounds.takes
-
-
-def _toml_word(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return type(value).__name__ if isinstance(value, dict | list) else str(value)
 
 
 def _check_relations(source: Source, testbed: Testbed) -> None:

@@ -6,6 +6,8 @@ read-write semaphore has it: readers that do not meet in a cell are independent 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Blocked
 
@@ -71,3 +73,25 @@ def _readers(store: Store, cell: tuple[str | int, ...]) -> int:
     held = store.get(cell) or 0
     assert isinstance(held, int)
     return held
+
+
+def held_by(store: Store, slot: int, locks: Iterable[int], mms: int, owner: str) -> bool:
+    """Whether a task holds a page table lock, or ``mmap_lock`` for writing, of a slot."""
+    return any(store.get(("ptl", lock)) == owner for lock in locks) or any(
+        store.get(("mmap_lock", slot, mm)) == owner for mm in range(mms)
+    )
+
+
+def break_locks(
+    store: Store, slot: int, locks: Iterable[int], mms: int, owners: dict[str, int]
+) -> None:
+    """Free whatever dead tasks hold in a slot; ``owners`` has the CPU of each."""
+    for lock in locks:
+        if store.get(("ptl", lock)) in owners:
+            store.put(("ptl", lock), None)
+    for mm in range(mms):
+        if store.get(("mmap_lock", slot, mm)) in owners:
+            store.put(("mmap_lock", slot, mm), None)
+        for cpu in owners.values():
+            if store.get(("mmap_lock", slot, mm, cpu)) is not None:
+                store.put(("mmap_lock", slot, mm, cpu), None)

@@ -44,6 +44,19 @@ def alloc_page(
     return pfn
 
 
+def drain_pages(store: Store, slot: int, cpu: int) -> bool:
+    """``drain_pages()``: give a CPU's list back; what was freed last is then handed out first.
+
+    False when the list was empty already.
+    """
+    own = frames_in(store, ("pcp", slot, cpu))
+    if not own:
+        return False
+    store.put(("pcp", slot, cpu), None)
+    store.put(("buddy", slot), (*own, *frames_in(store, ("buddy", slot))))
+    return True
+
+
 def check_poison(store: Store, memory: PhysicalMemory, pfn: int) -> bool:
     """Whether a free frame's poison is whole; a stray write is reported."""
     generation = store.load(memory.generation_word(pfn))

@@ -12,10 +12,17 @@ from typing import TYPE_CHECKING
 import zmq
 
 from shootdown_daemon.shell.config import DaemonConfig
+from shootdown_daemon.shell.fault_set import status
 from shootdown_daemon.shell.links import AgentLink
 from shootdown_daemon.shell.log import ProcessLog
-from shootdown_protocol import codec, messages
-from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, ShootdownError
+from shootdown_protocol import codec, fault_messages, messages
+from shootdown_protocol.errors import (
+    ErrorCode,
+    RemoteProtocolError,
+    ShootdownError,
+    UsageError,
+)
+from shootdown_protocol.faults import FaultStatus
 from shootdown_protocol.messages import ProcessRole, ProcessState, RunEnd
 from shootdown_protocol.program import Program
 
@@ -73,6 +80,11 @@ class ControlPlane:
             self._answer(asker, self._status(daemon, request.request))
         elif isinstance(request, messages.RunScenario):
             self._start(daemon, asker, request)
+        elif isinstance(
+            request,
+            fault_messages.AddFault | fault_messages.ListFaults | fault_messages.ClearFaults,
+        ):
+            self._faults(daemon, asker, request)
         elif isinstance(request, messages.Abort):
             if daemon.run is None or daemon.run.number != request.run:
                 why = f"run {request.run} is not under way"
@@ -82,6 +94,26 @@ class ControlPlane:
         else:
             daemon.stop(request.reason or "it was asked to stop")
             self._answer(asker, messages.Stopping(request.request))
+
+    def _faults(
+        self,
+        daemon: Daemon,
+        asker: bytes,
+        request: fault_messages.AddFault | fault_messages.ListFaults | fault_messages.ClearFaults,
+    ) -> None:
+        if isinstance(request, fault_messages.AddFault):
+            try:
+                added = status(daemon.faults.add(request.fault))
+            except UsageError as error:
+                self._error(asker, request.request, error.code, str(error)[:2000])
+                return
+            told: tuple[FaultStatus, ...] = (added,)
+            self.event("fault_added", number=added.number, fault=str(request.fault))
+        elif isinstance(request, fault_messages.ClearFaults):
+            told = daemon.clear_faults(request.number, heal=request.heal)
+        else:
+            told = daemon.faults.statuses()
+        self._answer(asker, fault_messages.FaultList(request.request, told))
 
     def _start(self, daemon: Daemon, asker: bytes, request: messages.RunScenario) -> None:
         members = _own(daemon.agents())
@@ -119,6 +151,7 @@ class ControlPlane:
                 load_mutant(request.mutant),
                 self._runs,
                 asker,
+                daemon.faults,
             )
         except (ShootdownError, OSError) as error:
             code = error.code if isinstance(error, ShootdownError) else ErrorCode.HISTORY_REFUSED
@@ -175,6 +208,7 @@ class ControlPlane:
                     "cpu_ms": time.process_time_ns() // 1_000_000,
                 },
                 histories=tuple(run.histories),
+                faults=run.faults.statuses(),
             ),
         )
         self.event("run_ended", run=run.number, end=run.end.value)

@@ -99,6 +99,9 @@ class DevicePlane:
         lost, self.router.lost = self.router.lost, []
         return lost
 
+    def tell_faults(self) -> None:
+        """Tell every agent which faults it is to apply itself."""
+
     def goodbye(self, reason: str) -> None:
         """Tell every agent that the daemon ends."""
         for link in list(self.links()):

@@ -7,9 +7,11 @@ private cell to be put, and one to be *tried again* for a word that another proc
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from random import Random
 
 from shootdown_daemon.shell.chooser import Chooser
+from shootdown_daemon.shell.cpu_faults import GO, HELD, CpuFaults
 from shootdown_engine.runner import Runner
 from shootdown_engine.task import Task
 
@@ -20,11 +22,12 @@ LEARNING = 0.02
 class InstanceRun:
     """One instance: its tasks that can go, and how many of its columns have not ended."""
 
-    __slots__ = ("again", "began", "chooser", "listed", "ready", "unfinished")
+    __slots__ = ("again", "began", "chooser", "columns", "listed", "ready", "unfinished")
 
     def __init__(self, columns: list[Task], chooser: Chooser, began: int) -> None:
         """Start with every column ready, at a tick."""
         self.began = began
+        self.columns = tuple(columns)
         self.ready = columns
         self.again: list[Task] = []
         self.unfinished = len(columns)
@@ -36,8 +39,10 @@ class InFlight:
     """Makes steps of the instances in flight, chosen by seed."""
 
     def __init__(self, runner: Runner, random: Random) -> None:
-        """Start with nothing in flight."""
+        """Start with nothing in flight; ``faults`` is set while some are to be applied."""
         self.runner = runner
+        self.faults: CpuFaults | None = None
+        self.cut_off: Callable[[Task], None] = lambda _task: None
         self.clock = 0
         self.unfinished = 0
         self.steps_estimate = 48.0
@@ -59,6 +64,8 @@ class InFlight:
     def make_steps(self, count: int) -> int:
         """Make up to so many steps; fewer when nothing more can go now. Gives how many."""
         made = 0
+        if self.faults is not None:
+            self._release_held(self.faults)
         while made < count:
             if not self._listed and not self._next_tick():
                 break
@@ -76,6 +83,8 @@ class InFlight:
     def adopt(self, task: Task) -> None:
         """Make a task that nobody waits for ready in its slot's instance."""
         assert task.owner is not None
+        if task.ended:  # It was woken, or held, when its instance was cut off.
+            return
         run = self._runs.get(task.owner.index)
         if run is None:
             run = self._runs[task.owner.index] = InstanceRun(
@@ -98,12 +107,16 @@ class InFlight:
         task = run.chooser.choose(run.ready)
         made = 0
         for _ in range(run.chooser.burst):
+            if self.faults is not None and self._is_met(run, task):
+                break
             if not self.runner.step(task):
                 run.ready.remove(task)
                 if not self.runner.park(task):
                     run.again.append(task)
                 break
             made += 1
+            if self.faults is not None:
+                self.faults.after(task)
             self.clock += 1
             if not self._stays_ready(run, task):
                 break
@@ -111,6 +124,40 @@ class InFlight:
             self._unlist(position, run)
         self.wake()
         return made
+
+    def _release_held(self, faults: CpuFaults) -> None:
+        """Let tasks go that faults have held long enough; meanwhile time passes for devices, too.
+
+        A tick is a step, and so about as long as one: else what begins at a drawn tick would begin
+        before the hold, or after it, and never within.
+        """
+        for task in faults.release():
+            self.adopt(task)
+        ticks = faults.ticks_passed()
+        if faults.holds and not self._listed:
+            self.clock += ticks
+
+    def _is_met(self, run: InstanceRun, task: Task) -> bool:
+        """Whether a fault keeps a task from its step."""
+        assert self.faults is not None
+        met = self.faults.before(task)
+        if met == GO:
+            return False
+        run.ready.remove(task)
+        if met != HELD:
+            self.cut_off(task)
+        return True
+
+    def abandon(self, slot: int) -> None:
+        """Make no further step of an instance's columns; its servers go on."""
+        run = self._runs[slot]
+        for task in run.columns:
+            self.runner.forget(task)
+            task.close()
+        for tasks in (run.ready, run.again):
+            tasks[:] = [task for task in tasks if not task.ended]
+        run.unfinished = 0
+        self.unfinished -= 1
 
     def _stays_ready(self, run: InstanceRun, task: Task) -> bool:
         """Note a step; whether its task may go on at once."""

@@ -16,8 +16,9 @@ import msgspec
 import zmq
 
 from shootdown_protocol import codec
+from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import RemoteProtocolError
-from shootdown_protocol.messages import DeviceMessage, DeviceToDaemon
+from shootdown_protocol.messages import DeviceToDaemon
 from shootdown_protocol.sequence import SequenceCheck
 
 _NOBLOCK = int(zmq.NOBLOCK)

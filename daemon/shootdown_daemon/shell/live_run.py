@@ -12,13 +12,14 @@ from enum import Enum
 from random import Random
 from types import MappingProxyType
 
-from shootdown_daemon.machine import iommu
+from shootdown_daemon.machine import iommu, locks, resending
 from shootdown_daemon.machine.columns import column_task
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.flush_queue import flush_queue_servers
 from shootdown_daemon.machine.kernel import KernelSlot, prepare, settle
 from shootdown_daemon.machine.mutant import RIGHT, Mutant
 from shootdown_daemon.machine.page_requests import page_request_server
+from shootdown_daemon.shell.cpu_faults import CpuFaults, locks_of
 from shootdown_daemon.shell.instances import InFlight
 from shootdown_daemon.shell.physical import BANKS, RunMemory
 from shootdown_engine.channels import PageRequest
@@ -36,6 +37,8 @@ from shootdown_protocol.segment import Segment
 REMOTE_CHANNELS = frozenset(("invalidate", "page_response"))
 WINDOW_FACTOR = 1.2
 """Device columns begin within so many times an instance's expected length."""
+HELD_WINDOW_FACTOR = 0.6
+"""The same while faults hold threads: most of that length is a hold, and it is to be met."""
 
 
 class BankState(Enum):
@@ -104,6 +107,8 @@ class LiveRun:
         memory = RunMemory(segment, self.store, program, discipline, instances_per_batch, mutant)
         self.runner = Runner(self.store, now, fence, log, self._instance_of)
         self.flight = InFlight(self.runner, self.random)
+        self.flight.cut_off = self.cut_off
+        self.faults: CpuFaults | None = None
         self.banks = [
             Bank(memory.slots[index * memory.bank : (index + 1) * memory.bank])
             for index in range(BANKS)
@@ -207,7 +212,9 @@ class LiveRun:
         made = flight.make_steps(count)
         words = self.segment.words
         words[self._word(board.CLOCK)] = flight.clock
-        words[self._word(board.IDLE)] = not made
+        # Held by a fault is not idle: it waits for time to pass, and for no agent.
+        held = self.faults is not None and self.faults.holds
+        words[self._word(board.IDLE)] = not made and not held
         if running is not None and running.started == running.count and not flight.unfinished:
             running.state = BankState.DRAINING
         return made
@@ -224,14 +231,30 @@ class LiveRun:
 
     def device_window(self) -> int:
         """Ticks within which a device column begins after its instance."""
-        in_flight = min(self.window, self.banks[0].count)
-        life = self.flight.life_ticks or self.flight.steps_estimate * in_flight
-        return max(2, int(life * WINDOW_FACTOR))
+        held = 0 if self.faults is None else self.faults.hold_ticks
+        steps = self.flight.steps_estimate * min(self.window, self.banks[0].count)
+        life = self.flight.life_ticks or steps + held
+        return max(2, int(life * (HELD_WINDOW_FACTOR if held else WINDOW_FACTOR)))
 
     def stop(self) -> None:
         """Begin no other batch."""
         self.stopping = True
         self.segment.words[self._word(board.STOP)] = 1
+
+    def cut_off(self, task: Task) -> None:
+        """End a task's instance: it died, and what it held is broken so that others go on."""
+        assert task.owner is not None
+        kslot = self.slots[task.owner.index]
+        slot = kslot.slot
+        columns = [self.program.columns[index] for index in self._cpu_columns]
+        self.flight.abandon(kslot.index)
+        for column in columns:
+            resending.abandon(self.store, (kslot.index, column.name))
+        owners = {column.name: column.cpu for column in columns}
+        locks.break_locks(self.store, kslot.index, locks_of(kslot), len(slot.pasids), owners)
+        for index in self._cpu_columns:
+            self.store.store(slot.ended[index], slot.instance + 1)
+        self.runner.wake()
 
     # What comes from agents
 
@@ -297,6 +320,9 @@ class LiveRun:
 
     def _start(self, kslot: KernelSlot) -> None:
         columns = [column_task(kslot, index) for index in self._cpu_columns]
+        if self.faults is not None and self.faults.presses:
+            declared = (self.program.columns[index] for index in self._cpu_columns)
+            self.faults.start(kslot.index, [(column.name, column.cpu) for column in declared])
         hold = int(self.flight.steps_estimate * self.window)
         self.flight.start(kslot.index, columns, hold)
         self.segment.words[kslot.slot.started] = self.flight.clock + 1

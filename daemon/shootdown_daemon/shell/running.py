@@ -12,6 +12,8 @@ from pathlib import Path
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.mutant import Mutant
 from shootdown_daemon.shell.config import DaemonConfig
+from shootdown_daemon.shell.cpu_faults import CpuFaults
+from shootdown_daemon.shell.fault_set import FaultSet
 from shootdown_daemon.shell.gated_run import Divergence, GatedRun, device_of_task
 from shootdown_daemon.shell.links import AgentLink, DeviceRouter
 from shootdown_daemon.shell.live_run import Bank, BankState, LiveRun
@@ -48,8 +50,10 @@ class Running:
         mutant: Mutant,
         number: int,
         asker: bytes,
+        faults: FaultSet,
     ) -> None:
         """Lay out memory, open the history, send every agent the program."""
+        self.faults = faults
         self.config = config
         self.router = router
         self.request = request
@@ -95,6 +99,17 @@ class Running:
             self._open_history(self.folder)
         for link in self.links.values():
             self._load(link)
+        if not isinstance(self.live, GatedRun):
+            self._take_faults()
+
+    def _take_faults(self) -> None:
+        live = self.live
+        live.faults = CpuFaults(
+            self.faults, live.store, live.slots, time.monotonic, self._injected, self._flush
+        )
+        self.faults.random.seed(f"{self.request.seed}:faults")
+        for fault in self.request.faults:
+            self.faults.add(fault, of_run=True)
 
     @property
     def is_load(self) -> bool:
@@ -119,6 +134,8 @@ class Running:
             self._end_when_unloaded()
             return False
         made = 0
+        if self.live.faults is not None:
+            self.live.flight.faults = self.live.faults if self.live.faults.active else None
         with self._failing():
             for what, bank in self.live.advance():
                 self._tell(what, bank)
@@ -153,6 +170,12 @@ class Running:
         if self.end is RunEnd.DONE:
             self.end, self.why = end, why
         self.live.stop()
+
+    def heal(self) -> None:
+        """Let all that faults hold go on at once."""
+        if self.live.faults is not None:
+            for task in self.live.faults.release(heal=True):
+                self.live.flight.adopt(task)
 
     def agent_lost(self, name: str, why: str) -> None:
         """A member is gone: what it holds is unknown, so the run ends here."""
@@ -443,6 +466,14 @@ class Running:
                 self.end, self.why = RunEnd.AGENT_LOST, f"agent {link.name} is lost: {why}"
             waiting = []
         self.ended = not waiting
+
+    def _injected(self, instance: int, task: str, record: AnyRecord) -> None:
+        now = time.monotonic_ns()
+        self._record(now, now, instance, task, record)
+
+    def _flush(self) -> None:
+        if self.history is not None:
+            self.history.flush()
 
     def _record(self, begin: int, end: int, instance: int, task: str, record: AnyRecord) -> None:
         if self.history is None:

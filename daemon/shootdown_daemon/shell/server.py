@@ -19,9 +19,11 @@ import zmq
 from shootdown_daemon.shell.config import DaemonConfig
 from shootdown_daemon.shell.control import ControlPlane
 from shootdown_daemon.shell.device_plane import DevicePlane
+from shootdown_daemon.shell.fault_set import FaultSet, status
 from shootdown_daemon.shell.links import AgentLink
 from shootdown_daemon.shell.log import ProcessLog
 from shootdown_daemon.shell.new_segment import create_segment
+from shootdown_protocol.faults import FaultStatus
 from shootdown_protocol.messages import RunEnd
 from shootdown_protocol.segment import Segment
 
@@ -50,6 +52,7 @@ class Daemon:
         self.devices = DevicePlane(self.context, config, self.segment, self.log)
         self.control = ControlPlane(self.context, config, self.log)
         self.run: Running | None = None
+        self.faults = FaultSet(time.monotonic, self._names, self.devices.tell_faults)
         self.stopping = ""
         self._poller = zmq.Poller()
         self._poller.register(self.devices.router.socket, zmq.POLLIN)
@@ -87,6 +90,7 @@ class Daemon:
         now = time.monotonic()
         if now >= self._beat_s:
             self._beat_s = now + self.config.heartbeat_ms / 1000
+            self.faults.heal_due()
             self._beat(now)
         if self.run is not None:
             self._watch_run(self.run)
@@ -106,6 +110,16 @@ class Daemon:
         self.stopping = self.stopping or reason
         if self.run is not None:
             self.run.abort(RunEnd.STOPPED, reason)
+
+    def clear_faults(self, number: int, *, heal: bool) -> tuple[FaultStatus, ...]:
+        """Apply a fault (0: any) no more, and end what they do now if they are to heal."""
+        cleared = self.faults.clear(lambda fault: number in {0, fault.number})
+        if heal and self.run is not None:
+            self.run.heal()
+        return tuple(status(fault) for fault in cleared)
+
+    def _names(self) -> dict[int, str]:
+        return {link.number: link.name for link in self.agents()}
 
     def close(self) -> None:
         """Say goodbye, close sockets, remove the segment."""
@@ -139,6 +153,7 @@ class Daemon:
 
     def _watch_run(self, run: Running) -> None:
         if run.ended:
+            self.faults.clear(lambda fault: fault.of_run)
             self.control.run_ended(run)
             self.log.info("run_ended", end=run.end.value, why=run.why, instances=run.live.done)
             self.run = None

@@ -20,6 +20,7 @@ import zmq
 
 from shootdown_engine.channels import Completion, InvalidateRequest, PageRequest
 from shootdown_protocol import ats_range, codec, messages
+from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, ShootdownError, UsageError
 from shootdown_protocol.fence import full_fence
 from shootdown_protocol.history import AnyRecord, Stamped
@@ -215,7 +216,7 @@ class Agent:
 
     # Messages
 
-    def send(self, message: messages.DeviceMessage) -> None:
+    def send(self, message: DeviceMessage) -> None:
         """Number a message and send it."""
         numbered = msgspec.structs.replace(message, sequence=self.sent)
         self.sent += 1

@@ -108,7 +108,7 @@ class InstanceJudge:
         """
         seen = scan(records, self._roles)
         missing = len(seen.ended) < len(self.program.columns)
-        if missing and not complete:
+        if seen.cut_off or (missing and not complete):
             return _unfinished(seen)
         models = self._models(seen, records)
         findings = seen.findings

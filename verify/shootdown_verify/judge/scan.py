@@ -17,6 +17,7 @@ from shootdown_protocol.history import (
     Denied,
     Ended,
     Fault,
+    Injected,
     Invalidation,
     Kind,
     Resident,
@@ -82,6 +83,7 @@ class Scan:
     __slots__ = (
         "accesses",
         "counters",
+        "cut_off",
         "ended",
         "finals",
         "findings",
@@ -97,6 +99,7 @@ class Scan:
         """Begin with nothing read."""
         self.roles = roles
         self.counters = Counters()
+        self.cut_off = False
         self.findings: list[Finding] = []
         self.ended: set[int] = set()
         self.registers: dict[str, int | str] = {}
@@ -238,6 +241,10 @@ def _ended(scan: Scan, _index: int, _stamped: Stamped, ended: Ended) -> None:
     scan.ended.add(ended.column)
 
 
+def _injected(scan: Scan, _index: int, _stamped: Stamped, injected: Injected) -> None:
+    scan.cut_off |= injected.cut_off
+
+
 def _synced(scan: Scan, index: int, stamped: Stamped, synced: Synced) -> None:
     thread = scan.thread(stamped.task)
     thread.records.append(index)
@@ -256,4 +263,5 @@ _HANDLERS: Final[dict[type, Callable[[Scan, int, Stamped, Any], object]]] = {
     Fault: _fault,
     Ended: _ended,
     Synced: _synced,
+    Injected: _injected,
 }

@@ -13,6 +13,7 @@ from shootdown_protocol.history import (
     Access,
     Denied,
     Fault,
+    Injected,
     Invalidation,
     Kind,
     Resident,
@@ -39,7 +40,7 @@ _UNSAID: Final = frozenset(
 """Steps that wait, or that are said by what follows from them."""
 _CLEARING: Final = frozenset({"ptep_clear_flush", "ptep_get_and_clear", "ptep_modify_prot_start"})
 _PROTECTING: Final = frozenset({"ptep_set_wrprotect"})
-_CARRIERS: Final = (Access, Denied, Returned, Invalidation, Fault, Synced)
+_CARRIERS: Final = (Access, Denied, Returned, Invalidation, Fault, Synced, Injected)
 
 
 class Change(NamedTuple):
@@ -184,6 +185,9 @@ class _Teller:
     def synced(self, _index: int, stamped: Stamped, synced: Synced) -> Moment:
         return _moment(stamped, f"sync {self._program.columns[synced.target].name}", -1)
 
+    def injected(self, _index: int, stamped: Stamped, injected: Injected) -> Moment:
+        return _moment(stamped, f"~ {injected.kind}: {injected.detail}", -1)
+
     def _remap(self, location: int, now: str) -> Change:
         before = self._mapped.get(location, "")
         self._mapped[location] = now
@@ -253,4 +257,5 @@ _TELLERS: Final[dict[type, Any]] = {
     Invalidation: _Teller.invalidation,
     Fault: _Teller.fault,
     Synced: _Teller.synced,
+    Injected: _Teller.injected,
 }

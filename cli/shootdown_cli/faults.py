@@ -1,0 +1,220 @@
+"""``shootdown fault``, ``heal`` and ``steps``: faults of a live testbed, and what they may name."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from shootdown_cli import places
+from shootdown_cli.client import ControlClient
+from shootdown_cli.exits import EXIT_INCONCLUSIVE, EXIT_OK
+from shootdown_cli.testbed import TestbedFailed
+from shootdown_protocol import fault_messages, messages
+from shootdown_protocol.errors import ErrorCode, UsageError
+from shootdown_protocol.faults import KINDS, PAUSE_MS, Fault, FaultStatus
+from shootdown_protocol.messages import PROTOCOL_VERSION
+
+if TYPE_CHECKING:
+    from shootdown_protocol.program import Program
+    from shootdown_verify.fault_plan import Names
+
+Request = Callable[[int], messages.ControlToDaemon]
+"""Makes a request of its number."""
+
+ACTIONS = {
+    "pause": "cpu.preempt",
+    "die": "cpu.die",
+    "crash_before": "daemon.crash_before",
+    "crash_after": "daemon.crash_after",
+}
+"""What may happen at a step, by the word of ``fault at``, and the kind that it is."""
+
+
+def add(fault: Fault, span: str, on: str | None, *, as_json: bool) -> int:
+    """Add a fault to a live testbed."""
+    if span:
+        fault = msgspec.structs.replace(fault, for_ms=_span(span))
+    _check(fault)
+    told = _ask(on, lambda request: fault_messages.AddFault(request, PROTOCOL_VERSION, fault))
+    return _show("fault add", told, as_json=as_json)
+
+
+def at(spec: str, action: str, on: str | None, *, as_json: bool) -> int:
+    """Let something happen once at a step of a thread, ``CPU0:wp_page_copy.set_pte_at``."""
+    from shootdown_verify.source import nearest
+
+    if action not in ACTIONS:
+        hint = nearest(action, ACTIONS)
+        raise UsageError(
+            ErrorCode.USAGE,
+            seen=f"'{action}'",
+            expected=f"one of {', '.join(ACTIONS)}" + (f" (did you mean {hint}?)" * bool(hint)),
+            where="what happens there",
+        )
+    thread, colon, step = spec.rpartition(":")
+    if not colon:
+        raise UsageError(
+            ErrorCode.USAGE, seen=f"'{spec}'", expected="THREAD:STEP", where="fault at"
+        )
+    ms = PAUSE_MS if action == "pause" else 0
+    crash = action.startswith("crash")
+    fault = Fault(ACTIONS[action], thread="" if crash else thread, at=step, ms=ms, count=1)
+    return add(fault, "", on, as_json=as_json)
+
+
+def show(on: str | None, *, as_json: bool) -> int:
+    """Show every fault with how often it was applied."""
+    told = _ask(on, lambda request: fault_messages.ListFaults(request, PROTOCOL_VERSION))
+    return _show("fault list", told, as_json=as_json)
+
+
+def clear(number: int, on: str | None, *, heal: bool, as_json: bool) -> int:
+    """Apply faults no more; one that was never applied is an error, said aloud."""
+    told = _ask(
+        on,
+        lambda request: fault_messages.ClearFaults(request, PROTOCOL_VERSION, number, heal),
+    )
+    _show("heal" if heal else "fault clear", told, as_json=as_json)
+    return EXIT_INCONCLUSIVE if say_idle(told) else EXIT_OK
+
+
+def steps(scenarios: Sequence[str], *, as_json: bool) -> int:
+    """List the names of steps, those of all shipped scenarios if none is named."""
+    names = sorted(step_names(scenarios))
+    print(json.dumps({"command": "steps", "steps": names}) if as_json else "\n".join(names))
+    return EXIT_OK
+
+
+def step_names(scenarios: Sequence[str] = ()) -> frozenset[str]:
+    """Full names of the steps of some scenarios, or of all shipped ones."""
+    from shootdown_cli.scenarios import load_scenario
+    from shootdown_verify.step_names import steps_of
+
+    named = scenarios or [str(path) for path in shipped_scenarios()]
+    return steps_of(load_scenario(name).program for name in named)
+
+
+def complete_step(incomplete: str) -> list[str]:
+    """Names of steps that begin so, for a shell's completion."""
+    return sorted(name for name in step_names() if name.startswith(incomplete))
+
+
+def complete_thread_step(incomplete: str) -> list[str]:
+    """``THREAD:STEP``, completed after its colon."""
+    thread, colon, step = incomplete.rpartition(":")
+    if not colon:
+        return [f"{name}:" for name in _any_names().threads if name.startswith(incomplete)]
+    return [f"{thread}:{name}" for name in complete_step(step)]
+
+
+def complete_kind(incomplete: str) -> list[str]:
+    """Kinds of faults that begin so."""
+    return [name for name in KINDS if name.startswith(incomplete)]
+
+
+def shipped_scenarios() -> list[Path]:
+    """Every scenario that is shipped."""
+    return sorted((places.configs() / "scenarios").rglob("*.litmus"))
+
+
+def shipped_programs() -> list[Program]:
+    """Every scenario that is shipped, compiled."""
+    from shootdown_cli.scenarios import load_scenario
+
+    return [load_scenario(str(path)).program for path in shipped_scenarios()]
+
+
+def load_faults(plan: str | None, programs: Sequence[Program]) -> tuple[Fault, ...]:
+    """The faults of a plan by path or shipped name, checked against the programs that will run."""
+    if plan is None:
+        return ()
+    from shootdown_verify.fault_plan import load_plan
+
+    path = places.find_config("faults", plan, ".toml")
+    return load_plan(path, _names(programs)).faults
+
+
+def say_idle(faults: Sequence[FaultStatus]) -> list[str]:
+    """Say which faults were never applied; gives the sentences."""
+    said = [
+        f"fault {each.number} was never applied: {each.fault}"
+        for each in faults
+        if not each.applied
+    ]
+    for sentence in said:
+        print(f"shootdown: {sentence}", file=sys.stderr)
+    return said
+
+
+def _span(text: str) -> int:
+    from shootdown_verify.fault_plan import parse_span
+
+    span = parse_span(text)
+    if span is None:
+        raise UsageError(
+            ErrorCode.USAGE, seen=f"'{text}'", expected="a time, such as 500ms or 5s", where="--for"
+        )
+    return span
+
+
+def _check(fault: Fault) -> None:
+    from shootdown_verify.fault_plan import Names, check_fault
+
+    named = fault.at or fault.thread
+    check_fault(fault, _any_names() if named else Names((), ()))
+
+
+def _any_names() -> Names:
+    """Steps and columns of all shipped scenarios, for who does not say which one it is."""
+    return _names(shipped_programs())
+
+
+def _names(programs: Sequence[Program]) -> Names:
+    from shootdown_verify.fault_plan import Names
+    from shootdown_verify.step_names import steps_of
+
+    threads = {c.name for program in programs for c in program.columns if c.device < 0}
+    return Names(steps_of(programs), threads)
+
+
+def _ask(on: str | None, make: Request) -> tuple[FaultStatus, ...]:
+    record = places.find_testbed(on)
+    with ControlClient(record.endpoint("control")) as client:
+        answer = client.ask(make(client.number()))
+    if isinstance(answer, messages.ErrorReply):
+        raise UsageError(
+            ErrorCode.USAGE, seen="a refusal", expected=answer.why, where=f"testbed {record.name}"
+        )
+    if not isinstance(answer, fault_messages.FaultList):
+        message = f"saw {type(answer).__name__}; expected FaultList"
+        raise TestbedFailed(message)
+    return answer.faults
+
+
+def _show(command: str, faults: Sequence[FaultStatus], *, as_json: bool) -> int:
+    if as_json:
+        told = [fault_object(each) for each in faults]
+        print(json.dumps({"command": command, "faults": told}))
+        return EXIT_OK
+    for each in faults:
+        times = "time" if each.applied == 1 else "times"
+        over = ", healed" if each.healed else ""
+        print(f"{each.number:>4}  {each.fault}  applied {each.applied:,} {times}{over}")
+    if not faults:
+        print("no faults")
+    return EXIT_OK
+
+
+def fault_object(each: FaultStatus) -> dict[str, object]:
+    """A fault as ``--json`` tells of it."""
+    return {
+        "number": each.number,
+        **msgspec.to_builtins(each.fault),
+        "applied": each.applied,
+        "healed": each.healed,
+    }

@@ -1,0 +1,204 @@
+"""The faults of a testbed: which there are, whether one is applied now, how often each was.
+
+Whoever can apply a kind asks `FaultSet.take` at the moment at which it could. A fault ends by
+itself: after ``for_ms``, after ``count`` applications, or with the run that it came with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+
+import msgspec
+
+from shootdown_protocol.errors import ErrorCode, UsageError
+from shootdown_protocol.faults import (
+    ALL_AGENTS,
+    KINDS,
+    RANDOM_AGENT,
+    Fault,
+    FaultStatus,
+    lasting,
+    misfits,
+)
+from shootdown_protocol.limits import FAULTS_MAX
+
+AGENT_APPLIES = frozenset(
+    {
+        "completion.early",
+        "agent.restart",
+        "agent.restart_warm",
+        "agent.slow_walk",
+        "agent.stale",
+        "agent.hoard",
+    }
+)
+"""Kinds that happen inside a device, so that the agent applies them, and counts."""
+
+
+class LiveFault:
+    """One fault, its count, and when it heals (by the clock of its set, seconds)."""
+
+    __slots__ = ("agent", "applied", "fault", "heals_s", "number", "of_run")
+
+    def __init__(
+        self, number: int, fault: Fault, agent: str, heals_s: float, *, of_run: bool
+    ) -> None:
+        """Begin with no application; ``agent`` is the name of the one meant, or empty for all."""
+        self.number = number
+        self.fault = fault
+        self.agent = agent
+        self.heals_s = heals_s
+        self.of_run = of_run
+        self.applied = 0
+
+    @property
+    def spent(self) -> bool:
+        """Whether it has been applied as often as it may."""
+        return bool(self.fault.count) and self.applied >= self.fault.count
+
+    def lasts_s(self, random: Random) -> float:
+        """How long an application made now lasts."""
+        jitter = self.fault.jitter_ms
+        return max(0.0, self.fault.ms + (random.uniform(-jitter, jitter) if jitter else 0)) / 1000
+
+
+class FaultSet:
+    """Faults by number. ``changed`` is told when what agents must know has changed.
+
+    ``agents`` gives the names of the members by their numbers; ``now`` is a clock in seconds.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], float],
+        agents: Callable[[], dict[int, str]],
+        changed: Callable[[], None],
+    ) -> None:
+        """Begin with none."""
+        self.random = Random(0)
+        self.live: dict[str, list[LiveFault]] = {}
+        self.ended: list[LiveFault] = []
+        self._now = now
+        self._agents = agents
+        self._changed = changed
+        self._numbers = 0
+
+    @property
+    def present(self) -> list[LiveFault]:
+        """Faults that may still be applied, in their order."""
+        return sorted((f for faults in self.live.values() for f in faults), key=lambda f: f.number)
+
+    def add(self, fault: Fault, *, of_run: bool = False) -> LiveFault:
+        """Apply a fault from now on; `UsageError` when it makes no sense here."""
+        for misfit in misfits(fault):
+            raise UsageError(
+                ErrorCode.USAGE, seen=misfit.seen, expected=misfit.expected, where=misfit.where
+            )
+        if len(self.present) >= FAULTS_MAX:
+            raise UsageError(
+                ErrorCode.USAGE,
+                seen=f"{FAULTS_MAX} faults already",
+                expected="`fault clear` first",
+                where="faults",
+            )
+        fault = lasting(fault)
+        agent = self._agent(fault)
+        heals_s = self._now() + fault.for_ms / 1000 if fault.for_ms else float("inf")
+        self._numbers += 1
+        live = LiveFault(self._numbers, fault, agent, heals_s, of_run=of_run)
+        self.live.setdefault(fault.kind, []).append(live)
+        self._tell(fault.kind)
+        return live
+
+    def clear(self, which: Callable[[LiveFault], bool]) -> list[LiveFault]:
+        """Apply some faults no more; gives those that were present."""
+        gone = [fault for fault in self.present if which(fault)]
+        for fault in gone:
+            self._remove(fault)
+        return gone
+
+    def take(
+        self, kind: str, agent: str = "", thread: str = "", step: str = ""
+    ) -> LiveFault | None:
+        """The fault of a kind that is applied here and now, counted; None for none."""
+        for live in self.live.get(kind, ()):
+            fault = live.fault
+            if (
+                (live.agent and live.agent != agent)
+                or (fault.thread and fault.thread != thread)
+                or (fault.at and fault.at != step)
+            ):
+                continue
+            if self._now() >= live.heals_s:
+                self._remove(live)
+                return self.take(kind, agent, thread, step)
+            if fault.prob < 1.0 and self.random.random() >= fault.prob:
+                continue
+            live.applied += 1
+            if live.spent:
+                self._remove(live)
+            return live
+        return None
+
+    def heal_due(self) -> None:
+        """End the faults whose time is over, whether or not anybody has asked for them."""
+        now = self._now()
+        for fault in [f for f in self.present if now >= f.heals_s]:
+            self._remove(fault)
+
+    def counted(self, number: int, applied: int) -> None:
+        """Take in how often an agent has applied a fault, in all."""
+        for live in (*self.present, *self.ended):
+            if live.number == number:
+                live.applied = max(live.applied, applied)
+                if live.spent and live in self.live.get(live.fault.kind, ()):
+                    self._remove(live)
+
+    def for_agent(self, name: str) -> tuple[FaultStatus, ...]:
+        """What an agent is to apply itself."""
+        return tuple(
+            status(live)
+            for live in self.present
+            if live.fault.kind in AGENT_APPLIES and live.agent in {"", name}
+        )
+
+    def statuses(self) -> tuple[FaultStatus, ...]:
+        """Every fault, those that have ended too, as far back as a message can tell."""
+        present = self.present
+        ended = self.ended[-(FAULTS_MAX - len(present)) :] if len(present) < FAULTS_MAX else []
+        healed = [msgspec.structs.replace(status(live), healed=True) for live in ended]
+        return tuple(sorted([*healed, *map(status, present)], key=lambda each: each.number))
+
+    def _agent(self, fault: Fault) -> str:
+        agents = self._agents()
+        if fault.agent in {"", ALL_AGENTS}:
+            return ""
+        if fault.agent == RANDOM_AGENT:
+            return self.random.choice(sorted(agents.values())) if agents else ""
+        if fault.agent.isdigit():
+            return agents.get(int(fault.agent), f"agent{fault.agent}")
+        return fault.agent
+
+    def _remove(self, live: LiveFault) -> None:
+        self.live[live.fault.kind].remove(live)
+        if not self.live[live.fault.kind]:
+            del self.live[live.fault.kind]
+        self.ended.append(live)
+        del self.ended[:-FAULTS_MAX]
+        self._tell(live.fault.kind)
+
+    def _tell(self, kind: str) -> None:
+        assert kind in KINDS
+        if kind in AGENT_APPLIES:
+            self._changed()
+
+
+def status(live: LiveFault) -> FaultStatus:
+    """A fault as messages tell of it."""
+    return FaultStatus(live.number, live.fault, live.applied, healed=False)
+
+
+def numbers(faults: Iterable[LiveFault]) -> set[int]:
+    """Numbers of faults."""
+    return {fault.number for fault in faults}

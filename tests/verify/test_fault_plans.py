@@ -1,0 +1,99 @@
+"""Fault plans: what is right is read, and what is wrong is shown with its place."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shootdown_cli.faults import load_faults, shipped_programs
+from shootdown_protocol.errors import UsageError
+from shootdown_protocol.faults import Fault
+from shootdown_verify.fault_plan import (
+    FaultPlanError,
+    Names,
+    check_fault,
+    parse_plan,
+    parse_span,
+)
+
+STEPS = ("wp_page_copy.set_pte_at", "wp_page_copy.put_page")
+NAMES = Names(STEPS, ("CPU0", "CPU1"))
+
+
+def wrong(text: str) -> FaultPlanError:
+    """The error of a plan that is wrong."""
+    with pytest.raises(FaultPlanError) as caught:
+        parse_plan(text, "plan.toml", NAMES)
+    return caught.value
+
+
+def test_a_plan_is_read_key_by_key() -> None:
+    """Every key of a table is a parameter of its fault."""
+    plan = parse_plan(
+        '[[fault]]\nkind = "cpu.preempt"\nthread = "CPU0"\nat = "wp_page_copy.set_pte_at"\n'
+        'ms = 20\njitter = 5\nfor = "5s"\nprob = 0.5\ncount = 3\n',
+        "plan.toml",
+        NAMES,
+    )
+
+    fault = Fault("cpu.preempt", "", "CPU0", "wp_page_copy.set_pte_at", 20, 5, 5000, 0.5, 3)
+    assert plan.faults == (fault,)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "nearest"),
+    [
+        ('[[fault]]\nkind = "inv.dorp"\n', 2, "inv.drop"),
+        ('[[fault]]\nkind = "inv.drop"\nprop = 0.5\n', 3, "prob"),
+        ('[[fault]]\nkind = "cpu.preempt"\nat = "wp_page_copy.set_pte"\n', 3, STEPS[0]),
+        ('[[fault]]\nkind = "cpu.preempt"\nthread = "CPU9"\n', 3, "CPU0"),
+        ('[[faults]]\nkind = "inv.drop"\n', 1, "fault"),
+    ],
+)
+def test_a_wrong_word_is_given_the_nearest_right_one(text: str, line: int, nearest: str) -> None:
+    """Kinds, keys, steps and columns alike."""
+    error = wrong(text)
+
+    assert (error.line, error.nearest) == (line, nearest)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[[fault]]\nms = 5\n", "[[fault]]\nkind = 3\n", "fault = 1\n", "[[fault\n", "a = 1\n"],
+)
+def test_what_is_no_plan_is_refused(text: str) -> None:
+    """An error says what was expected."""
+    assert wrong(text).expected
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    """Nothing but the one error comes of a text."""
+    with contextlib.suppress(FaultPlanError):
+        assert parse_plan(text, "plan.toml", NAMES).faults
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"), [("500ms", 500), ("5s", 5000), ("2m", 120_000), ("5", None), ("0s", None)]
+)
+def test_a_time_has_a_unit(text: str, ms: int | None) -> None:
+    """A number without one is none."""
+    assert parse_span(text) == ms
+
+
+def test_a_fault_of_the_command_line_is_checked_alike() -> None:
+    """The error names the nearest right step."""
+    with pytest.raises(UsageError, match=r"did you mean wp_page_copy\.put_page"):
+        check_fault(Fault("cpu.preempt", at="wp_page_copy.putpage"), NAMES)
+
+
+def test_shipped_plans_are_right() -> None:
+    """Each can be given to a run."""
+    programs = shipped_programs()
+    plans = sorted((Path(__file__).parents[2] / "configs" / "faults").glob("*.toml"))
+
+    assert plans
+    for plan in plans:
+        assert load_faults(str(plan), programs)
