@@ -48,7 +48,7 @@ def test_a_plan_is_read_key_by_key() -> None:
         ('[[fault]]\nkind = "inv.dorp"\n', 2, "inv.drop"),
         ('[[fault]]\nkind = "inv.drop"\nprop = 0.5\n', 3, "prob"),
         ('[[fault]]\nkind = "cpu.preempt"\nat = "wp_page_copy.set_pte"\n', 3, STEPS[0]),
-        ('[[fault]]\nkind = "cpu.preempt"\nthread = "CPU9"\n', 3, "CPU0"),
+        ('[[fault]]\nkind = "cpu.preempt"\nthread = "cpu0"\n', 3, "CPU0"),
         ('[[faults]]\nkind = "inv.drop"\n', 1, "fault"),
     ],
 )
