@@ -4,6 +4,7 @@
 #   make test    every test
 #   make lint    every checker of style, types and imports
 #   make bench   the measurements, as ratios to a floor
+#   make image   a container image of the wheel, for docker-compose.yml
 #   make setup   .venv alone
 #   make lock    choose new versions of the tools and write them down
 #   make clean   remove all that these made
@@ -13,10 +14,13 @@ PYTEST_ARGS ?=
 
 BIN := .venv/bin
 READY := .venv/ready
+BASE ?= python:3.11-slim-bookworm
+IMAGE ?= shootdown
+IMAGE_PYTHON ?= 3.11
 SCENARIO := configs/scenarios/cow-two-pages.litmus
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench lock clean
+.PHONY: help setup demo test lint bench image lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -66,6 +70,16 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+# The wheels are fetched here, so that the image is built without a network. IMAGE_PYTHON is the
+# version of Python in BASE; BASE must have pip, too (.ci/engine makes one that can be used).
+image: setup
+	rm -rf build/image
+	$(BIN)/python -m hatchling build --target wheel --directory build/image
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --dest build/image \
+		--python-version $(IMAGE_PYTHON) --only-binary=:all: --constraint requirements-dev.lock \
+		build/image/*.whl
+	docker build --quiet --build-arg BASE=$(BASE) --tag $(IMAGE) .
 
 # Names and versions only: where packages come from is a matter of the machine.
 lock: setup

@@ -131,11 +131,15 @@ def up(
     return work(testbed, name, asked, out, fault, as_json=as_json)
 
 
-def status(on: OnOption = None, as_json: JsonOption = False) -> int:
+def status(
+    on: OnOption = None,
+    agent: Annotated[str, Option("Fail (exit status 4) unless this agent is a member.")] = "",
+    as_json: JsonOption = False,
+) -> int:
     """Show every process of a live testbed: pid, state, counters."""
     from shootdown_cli.staying import status as work
 
-    return work(on, as_json=as_json)
+    return work(on, agent, as_json=as_json)
 
 
 def down(on: OnOption = None) -> int:

@@ -88,6 +88,12 @@ class TestbedRecord:
     agents: int
     daemon: int = 0
     pids: dict[str, int] = field(default_factory=dict)
+    pid_namespace: int = 0
+
+    @property
+    def local_daemon(self) -> int:
+        """The daemon's pid if it means that process here too; 0 from another container's view."""
+        return self.daemon if self.pid_namespace == pid_namespace() else 0
 
     @property
     def path(self) -> Path:
@@ -105,6 +111,11 @@ class TestbedRecord:
         part.touch(mode=0o600)
         part.write_text(json.dumps(asdict(self)))
         part.replace(target)
+
+
+def pid_namespace() -> int:
+    """Which PID namespace this process is in: a pid means one process only within one."""
+    return Path("/proc/self/ns/pid").stat().st_ino
 
 
 def check_name(name: str) -> None:

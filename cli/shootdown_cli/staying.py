@@ -16,17 +16,22 @@ from shootdown_cli.client import ControlClient
 from shootdown_cli.exits import EXIT_FAILED, EXIT_OK
 from shootdown_cli.testbed import TestbedFailed
 from shootdown_protocol import messages
-from shootdown_protocol.messages import PROTOCOL_VERSION
+from shootdown_protocol.messages import PROTOCOL_VERSION, ProcessRole
 
 DOWN_S = 40.0
 """How long a testbed may take to end: the batch under way is finished first."""
 
 
-def status(on: str | None, *, as_json: bool) -> int:
-    """Show every process of a testbed."""
+def status(on: str | None, agent: str, *, as_json: bool) -> int:
+    """Show every process of a testbed; the testbed has failed when ``agent`` is no member."""
     record = places.find_testbed(on)
     with ControlClient(record.endpoint("control")) as client:
         reply = client.status()
+    members = [each.name for each in reply.processes if each.role is ProcessRole.AGENT]
+    if agent and agent not in members:
+        there = ", ".join(members) or "none"
+        message = f"{agent} is not among the agents of {record.name} ({there})"
+        raise TestbedFailed(message)
     if as_json:
         told = {"command": "status", **msgspec.to_builtins(reply)}
         told.pop("request")
@@ -44,14 +49,14 @@ def status(on: str | None, *, as_json: bool) -> int:
 def down(on: str | None) -> int:
     """End a testbed: ask, wait, kill a daemon that hangs, and remove what it leaves."""
     record = places.find_testbed(on)
-    pidfd = _open_process(record.daemon)
+    pidfd = _open_process(record.local_daemon)
     how = "is down"
     with ControlClient(record.endpoint("control")) as client:
         wait_s = DOWN_S if _is_asked(client) else 0.0
         if pidfd is not None and not select.select([pidfd], [], [], wait_s)[0]:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             how = f"is down: its daemon ({record.daemon}) hung and was killed"
-    deadline = time.monotonic() + 2.0
+    deadline = time.monotonic() + (2.0 if pidfd is not None else wait_s)
     while places.is_live(record.path) and time.monotonic() < deadline:
         time.sleep(0.01)
     if pidfd is not None:

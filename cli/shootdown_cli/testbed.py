@@ -150,6 +150,7 @@ def new_record(testbed: Testbed, name: str) -> TestbedRecord:
         segment=f"shootdown-{name}-{token[:8]}",
         token=token,
         agents=testbed.agents,
+        pid_namespace=places.pid_namespace(),
     )
     record.save()
     return record

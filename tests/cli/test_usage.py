@@ -60,7 +60,7 @@ WORDS = [
     (["run", "wrong.litmus"], "wrong.litmus:"),
     (["run", "binary.litmus"], "UTF-8"),
     (["run", "cow-two-pages", "--discipline", "rangeend"], "did you mean range_end?"),
-    (["run", "cow-two-pages", "--testbed", "nosuch"], "four-agents, one-agent"),
+    (["run", "cow-two-pages", "--testbed", "nosuch"], "four-agents, one-agent, two-agents"),
     (["run", "cow-two-pages", "--testbed", "wrong.toml"], "did you mean 'agents'?"),
     (["run", "cow-two-pages", "--testbed", "none.toml"], "'agents'"),
     (["run", "cow-two-pages", "--instances", "0"], "instances"),

@@ -148,10 +148,10 @@ def test_a_silent_daemon_is_given_up(ground: Ground, fake: RawDaemon) -> None:
 
 
 def test_a_refusal_later_on_ends_the_agent(ground: Ground, fake: RawDaemon) -> None:
-    """An agent that was taken out, and hears so, ends at once."""
+    """An agent that was taken out ends when it hears so, which no number in sequence tells it."""
     command = welcomed(ground, fake)
 
-    fake.send(messages.Refused(0, ErrorCode.NOT_WELCOMED, "you were lost"))
+    fake.send(messages.Refused(0, ErrorCode.NOT_WELCOMED, "you were lost"), sequence=0)
 
     ended = command.end()
     assert (ended.status, "you were lost" in ended.errors) == (4, True), str(ended)

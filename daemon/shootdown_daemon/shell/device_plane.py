@@ -123,8 +123,9 @@ class DevicePlane:
         taken = {link.number for link in self.links()}
         number = next(n for n in range(AGENTS_MAX) if n not in taken)
         own_process = pid > 0 and messages.OWN_PROCESS in hello.capabilities
-        pid = pid or hello.pid
-        link = AgentLink(identity, hello.name, number, pid, own_process=own_process)
+        link = AgentLink(
+            identity, hello.name, number, pid or hello.pid, pid, own_process=own_process
+        )
         link.capabilities = frozenset(hello.capabilities)
         link.serves = hello.serves
         self.joined.append(link)
@@ -147,7 +148,7 @@ class DevicePlane:
                 walk_by_level=config.walk_by_level,
             ),
         )
-        self.log.info("agent_joined", agent=hello.name, pid=pid, number=number)
+        self.log.info("agent_joined", agent=hello.name, pid=link.pid, number=number)
 
     def _why_not(self, identity: bytes, hello: messages.Hello) -> tuple[ErrorCode, str] | None:
         if hello.token != self.config.token:

@@ -19,6 +19,7 @@ from shootdown_protocol import codec
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import RemoteProtocolError
 from shootdown_protocol.messages import DeviceToDaemon
+from shootdown_protocol.peer import peer_process
 from shootdown_protocol.sequence import SequenceCheck
 
 _NOBLOCK = int(zmq.NOBLOCK)
@@ -41,9 +42,13 @@ class AgentLink:
     """
 
     def __init__(
-        self, identity: bytes, name: str, number: int, pid: int, *, own_process: bool
+        self, identity: bytes, name: str, number: int, pid: int, process: int, *, own_process: bool
     ) -> None:
-        """Welcome an agent; its process is watched if it runs on this host."""
+        """Welcome an agent that says it is ``pid``, and is known here to be ``process``, if at all.
+
+        Only the latter is watched: what an agent of another container or host calls its pid is
+        somebody else's here.
+        """
         self.identity = identity
         self.name = name
         self.number = number
@@ -59,7 +64,7 @@ class AgentLink:
         self.incoming = SequenceCheck()
         self.sent = 0
         self.queue: deque[bytes] = deque()
-        self.pidfd = _pidfd(pid)
+        self.pidfd = _pidfd(process) if process else None
 
     def has_ended(self) -> bool:
         """Whether the process is known to have ended."""
@@ -82,15 +87,14 @@ class AgentLink:
 def _pidfd(pid: int) -> int | None:
     try:
         return os.pidfd_open(pid)
-    except OSError:  # Another host's or container's process: heartbeats must do.
+    except OSError:  # It has ended: the silence will tell.
         return None
 
 
 def _peer_process(frame: zmq.Frame) -> int:
-    """Who sent a frame, by the credentials of its Unix socket: ``localhost:uid:gid:pid``."""
     try:
-        return int(str(frame["Peer-Address"]).split(":")[3])
-    except (zmq.ZMQError, IndexError, ValueError):
+        return peer_process(str(frame["Peer-Address"]))
+    except zmq.ZMQError:
         return 0
 
 

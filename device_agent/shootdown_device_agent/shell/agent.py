@@ -26,6 +26,7 @@ from shootdown_protocol.fence import full_fence
 from shootdown_protocol.history import AnyRecord, Stamped
 from shootdown_protocol.limits import PRGI_MAX
 from shootdown_protocol.memory import PAGE_SHIFT
+from shootdown_protocol.peer import peer_process
 from shootdown_protocol.segment import Segment
 from shootdown_protocol.sequence import Arrival, SequenceCheck
 
@@ -122,8 +123,6 @@ class Agent:
             raise AgentEnd("the daemon's process has ended", 4)
         self.welcome = self._greet()
         self.segment = Segment.attach(self.welcome.segment, self.welcome.segment_generation)
-        if self._daemon is None:
-            self._daemon = _watch_process(self.segment.daemon_pid)
 
     def serve(self) -> int:
         """Go round until the daemon ends or is lost; gives the exit status."""
@@ -243,12 +242,15 @@ class Agent:
             raise AgentEnd(why, 4)
         if not self.socket.poll(0):
             raise AgentEnd("the daemon's process has ended", 4)
-        answer = codec.decode_device_from_daemon(self.socket.recv())
+        frame = self.socket.recv(copy=False)
+        answer = codec.decode_device_from_daemon(frame.bytes)
         if isinstance(answer, messages.Refused):
             raise AgentEnd(f"refused: {answer.why}", 4, answer.code)
         if not isinstance(answer, messages.Welcome):
             raise AgentEnd(f"saw {type(answer).__name__}; expected Welcome", 4)
         self.incoming.accept(answer.sequence)
+        if self._daemon is None:
+            self._daemon = _watch_process(_sender(frame))
         self.log.info("welcomed", number=answer.agent, segment=answer.segment)
         return answer
 
@@ -285,6 +287,9 @@ class Agent:
             self.log.info("bad_message", why=str(error))
             self.send(messages.ErrorReport(0, error.code, str(error)[:2000]))
             return
+        if isinstance(message, messages.Refused):
+            # It has no place in the sequence: to the daemon this agent is nobody now.
+            raise AgentEnd(f"no member any more: {message.why}", 4)
         if self._in_sequence(message.sequence):
             self._obey(message)
 
@@ -315,8 +320,6 @@ class Agent:
             self._detach(message)
         elif isinstance(message, messages.Goodbye):
             raise AgentEnd(f"the daemon said goodbye: {message.reason}", 0)
-        elif isinstance(message, messages.Refused):
-            raise AgentEnd(f"no member any more: {message.why}", 4)
         elif isinstance(message, messages.ErrorReport):
             self.log.info("daemon_reports", code=message.code, why=message.why)
         elif run is None and isinstance(message, messages.UnloadProgram):
@@ -520,11 +523,19 @@ def _add_completion(
     completions.append(messages.ItagCompletion(device, message.itags, message.due))
 
 
+def _sender(frame: zmq.Frame) -> int:
+    """Pid of who sent a frame; 0 when it is another host's or container's."""
+    try:
+        return peer_process(str(frame["Peer-Address"]))
+    except zmq.ZMQError:
+        return 0
+
+
 def _watch_process(pid: int) -> int | None:
     """A file descriptor that tells of a process's end; None when it cannot be had."""
     try:
-        return os.pidfd_open(pid)
-    except OSError:  # None of this number; it may be another host's or container's.
+        return os.pidfd_open(pid) if pid else None
+    except OSError:  # It has ended, or the system has no such descriptors: silence will tell.
         return None
 
 
