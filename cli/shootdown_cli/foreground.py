@@ -44,7 +44,7 @@ def agent(name: str, on: str | None, logs: Path) -> int:
     """Run an agent until its daemon ends; Ctrl-C ends it at once."""
     record = places.find_testbed(on)
     log = Log(logs, name)
-    config = AgentConfig(record.endpoint("device"), name, record.token)
+    config = AgentConfig(record.endpoint("device"), name, record.token, daemon=record.local_daemon)
     signal.signal(signal.SIGTERM, _interrupted)
     status = EXIT_FAILED
     try:

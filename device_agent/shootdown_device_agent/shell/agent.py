@@ -249,9 +249,15 @@ class Agent:
         if not isinstance(answer, messages.Welcome):
             raise AgentEnd(f"saw {type(answer).__name__}; expected Welcome", 4)
         self.incoming.accept(answer.sequence)
+        daemon = self.config.daemon or _sender(frame)
         if self._daemon is None:
-            self._daemon = _watch_process(_sender(frame))
-        self.log.info("welcomed", number=answer.agent, segment=answer.segment)
+            self._daemon = _watch_process(daemon)
+        self.log.info(
+            "welcomed",
+            number=answer.agent,
+            segment=answer.segment,
+            daemon=daemon,
+        )
         return answer
 
     def _capabilities(self) -> tuple[str, ...]:
