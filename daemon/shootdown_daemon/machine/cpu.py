@@ -60,6 +60,16 @@ class Cpu:
         cpu.binding = self.kslot.kernel.binding(operation, phases)
         return cpu
 
+    async def call(
+        self, operation: tuple[str, tuple[Phase, ...]], run: Callable[[Cpu], Awaitable[None]]
+    ) -> None:
+        """Run an operation inside another one, or what a mutant has in its place."""
+        mutated = self.kslot.kernel.mutant.operation(operation[0])
+        if mutated is None:
+            await run(self.within(*operation))
+        else:
+            await mutated.run(self.within(mutated.name, mutated.phases))
+
     def at(self, location: int) -> Cpu:
         """The same CPU and operation at another location."""
         cpu = Cpu(self.kslot, self.task, self.cpu, location, from_buddy=self.from_buddy)

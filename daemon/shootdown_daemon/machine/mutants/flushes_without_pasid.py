@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from shootdown_daemon.machine import iommu
-from shootdown_daemon.machine.iommu import State
-from shootdown_daemon.machine.iommu_driver import IommuDriver, Waiter
+from shootdown_daemon.machine.iommu import State, Ticket
+from shootdown_daemon.machine.iommu_driver import IommuDriver
 from shootdown_daemon.machine.mutant import Mutant
 from shootdown_daemon.machine.phases import InvalidateRange
 from shootdown_engine.store import Store
@@ -17,18 +17,12 @@ NO_PASID = 0
 class FlushesWithoutPasid(IommuDriver):
     """Knows whom to tell, and names nothing that they hold."""
 
-    def step_send(
-        self, store: Store, span: InvalidateRange, instance: int, waiter: Waiter
-    ) -> bool | Blocked:
+    def send(
+        self, store: Store, span: InvalidateRange, instance: int, state: State
+    ) -> tuple[Ticket, ...] | Blocked:
         """Send requests without the PASID to the members of the PASID."""
-        untagged = span._replace(pasid=NO_PASID)
-        tickets = iommu.send_to(
-            store, iommu.members(store, span.pasid), untagged, instance, State.WAITED
-        )
-        if isinstance(tickets, Blocked):
-            return tickets
-        iommu.keep_tickets(store, waiter, tickets)
-        return bool(tickets)
+        members = iommu.members(store, span.pasid)
+        return iommu.send_to(store, members, span._replace(pasid=NO_PASID), instance, state)
 
 
 MUTANT = Mutant(

@@ -36,7 +36,7 @@ async def do_wp_page(cpu: Cpu, orig_pte: Pte) -> None:
         await cpu.spin_unlock()
         await wp_page_copy(cpu, pte)
     elif await cpu.wp_can_reuse_anon_folio(old):
-        await wp_page_reuse(cpu.within(*WP_PAGE_REUSE))
+        await cpu.call(WP_PAGE_REUSE, wp_page_reuse)
     else:
         await cpu.get_page(old)
         await cpu.spin_unlock()

@@ -13,6 +13,8 @@ from shootdown_device_agent.machine.zoo.completes_before_drain import CompletesB
 from shootdown_device_agent.machine.zoo.drain_waits_for_translation import DrainWaitsForTranslation
 from shootdown_device_agent.machine.zoo.ignores_invalidation import IgnoresInvalidation
 from shootdown_device_agent.machine.zoo.inserts_late import InsertsLate
+from shootdown_device_agent.machine.zoo.needs_two_invalidations import NeedsTwoInvalidations
+from shootdown_device_agent.machine.zoo.serves_read_only import ServesReadOnly
 
 ZOO: Final[dict[str, type[Device]]] = {
     "caches_not_present": CachesNotPresent,
@@ -20,4 +22,6 @@ ZOO: Final[dict[str, type[Device]]] = {
     "drain_waits_for_translation": DrainWaitsForTranslation,
     "ignores_invalidation": IgnoresInvalidation,
     "inserts_late": InsertsLate,
+    "needs_two_invalidations": NeedsTwoInvalidations,
+    "serves_read_only": ServesReadOnly,
 }

@@ -1,0 +1,27 @@
+"""A device behind an IOMMU TLB that answers a write from a read-only entry."""
+
+from __future__ import annotations
+
+from shootdown_device_agent.machine import atc
+from shootdown_device_agent.machine.atc import Cached
+from shootdown_device_agent.machine.device import Device
+from shootdown_engine.slot import Site
+from shootdown_engine.store import Store
+from shootdown_engine.walker import WalkFault
+
+
+class ServesReadOnly(Device):
+    """Never walks for a page that its IOTLB holds, whatever permission is asked for.
+
+    Right on architectures that invalidate when a permission grows, wrong on x86.
+    """
+
+    def step_walk(self, store: Store, site: Site, write: bool = False) -> Cached | WalkFault:
+        """Answer from the IOTLB, be it read-only; fill it by a walk when it holds nothing."""
+        held = self.iotlb.look_up(store, site.pasid, site.vpn)
+        if held is not None:
+            return held
+        directory = self.config.directory
+        return atc.translate_through_iotlb(
+            store, self.memory, directory, self.iotlb, site.pasid, site.va, write=write
+        )
