@@ -47,7 +47,7 @@ DeviceOption = Annotated[
     Option(
         "A device of your own, FILE.py:Class, or a faulty one: caches_not_present, "
         "completes_before_drain, drain_waits_for_translation, ignores_invalidation, "
-        "inserts_late; the right one if not said."
+        "inserts_late, needs_two_invalidations, serves_read_only; the right one if not said."
     ),
 ]
 DevicesOption = Annotated[
