@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import NamedTuple
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Final, NamedTuple
 
 from tests.explore.random_programs import (
     Program,
@@ -15,9 +16,13 @@ from tests.explore.random_programs import (
 from shootdown_verify.check.finding import Finding
 from shootdown_verify.explore.breadth_first import BreadthFirst
 from shootdown_verify.explore.dpor import ScheduleSearch
+from shootdown_verify.explore.reduction import ReducedSearch
 
 States = frozenset[tuple[Hashable, ...]]
+StateSearch = Callable[..., BreadthFirst]
 UNBOUNDED = 1 << 40
+UNTAUGHT: Final = partial(ReducedSearch, lessons=0)
+"""The reduced search without random runs before: it takes much on trust that turns out false."""
 
 
 class Seen(NamedTuple):
@@ -34,7 +39,7 @@ class Seen(NamedTuple):
         return self.quiet | self.stuck
 
 
-def search_states(program: Program, kind: type[BreadthFirst], *, prowler: bool = False) -> Seen:
+def search_states(program: Program, kind: StateSearch, *, prowler: bool = False) -> Seen:
     """Search to the end."""
     system = make_system(program, prowler=prowler)
     quiet: set[tuple[Hashable, ...]] = set()

@@ -1,68 +1,108 @@
-"""Partial-order reduction for breadth-first search: a step that concerns nobody is made alone.
+"""Partial-order reduction for breadth-first search: steps that concern nobody else come first.
 
-In a state, let the pending step of task t be enabled, and let nothing that the other tasks can do
-before t moves conflict with it: neither write what it reads nor touch what it writes. Then
-whatever they do before t moves could as well be done after it, so it is enough to look at the one
-successor by t: {t} is a persistent set. Every transition of every run still occurs with the same
-values read, so every finding in a step, every deadlock and every end is still found, though along
-another order.
+In a state, take some tasks, at least one of which can move, such that nothing that the others can
+do before any of them moves conflicts with a step that they are at: neither write what it reads (as
+a step made, or as a guard that was false) nor touch what it writes. Then whatever the others do
+before that could as well be done after it, so it is enough to look at the successors by these
+tasks: they are a persistent set. Every transition of every run still occurs with the same values
+read, so every finding in a step, every deadlock and every end is still found, though along another
+order. Most often a single task is such a set, and is followed for as long as it is one; else the
+smallest set that is found is expanded.
 
 What the others can do is not declared; it is what was *measured* so far of the nodes that can be
-reached from their present ones, over edges followed so far. A cell that t's step reads and all
-others can only be blocked by, as long as it holds what it holds now, is no conflict (`Memo.shut`:
-a guard that read this cell alone was false, and so is false again; nothing behind it can be
-reached): so an unlock, a response or the end that somebody awaits is made alone.
+reached from their present ones, over edges followed so far. A cell that a step of the set reads and
+all others can only be blocked by, as long as it holds what it holds now, is no conflict
+(`Memo.shut`: a guard that read this cell alone was false, and so is false again; nothing behind it
+can be reached): so an unlock, a response or the end that somebody awaits is made alone.
 
-Since that knowledge grows, a step is taken alone on trust, and noted. When nothing is left to
-expand, notes made before the last thing learnt are judged anew, and states whose note does not
-hold any more are expanded again. When all notes hold, they hold for good. Suppose not: from a
-state where t's step was taken alone, there is a run of others whose last step, by u, is the first
-that conflicts. All before it is independent of t's step, so it also happens after it, and then u
-makes or tries a step at the same node, and meets the same values up to the first cell in conflict,
-which it touches. This run begins further along a chain of steps taken alone, so the reduced search
-has seen it (by induction over length of run, then of chain): it has measured that u can come to
-this node and that the node touches that cell. Nor can the cell's value have shut u out, as u
-came there while the cell held it. So the note does not hold, a contradiction.
+Since that knowledge grows, a set is taken on trust, and noted. When nothing is left to expand,
+notes made before the last thing learnt are judged anew, and states whose note does not hold any
+more are expanded again. When all notes hold, they hold for good. Suppose not: from a state where a
+set was expanded, there is a run of others whose last step, by u, is the first that conflicts with a
+step of the set. If that one could be made, take it, else any step of the set: all steps of the run
+before u's are independent of it, and so is u's unless it is the one in conflict. So the run also
+happens after it, and then u makes or tries a step at the same node, and meets the same values up to
+the first cell in conflict, which it touches. This run begins further along a chain of steps of
+sets, so the reduced search has seen it (by induction over length of run, then of chain): it has
+measured that u can come to this node and that the node touches that cell. Nor can the cell's value
+have shut u out, as u came there while the cell held it. So the note does not hold, a contradiction.
 
-Chains of steps taken alone must end, or somebody could be put off for ever. Most tasks only move
-on; a step of one that can come back to a node, as servers do, is taken alone only if it leads to a
-state not met before, so the last edge of a cycle is never taken alone.
+Such chains must end, or somebody could be put off for ever. Most tasks only move on; a set needs a
+step of one of them, or one that leads to a state not met before: on a cycle there would be only
+the latter, each to a state that is expanded later.
+
+A first search, which knows nothing, soon comes to its end with nearly all taken on false trust.
+Unless it has found something, a few random runs teach what steps touch, and it begins again.
 """
 
 from __future__ import annotations
 
-from shootdown_verify.explore.breadth_first import BreadthFirst, Check
-from shootdown_verify.explore.system import System
-from shootdown_verify.explore.transition import Memo, Outcome, Transition
+import random
+from collections.abc import Sequence
+from typing import Final
 
-Note = tuple[int, Transition]
+from shootdown_verify.explore.breadth_first import BreadthFirst, Check
+from shootdown_verify.explore.conflicts import Crowd, is_alone
+from shootdown_verify.explore.system import System
+from shootdown_verify.explore.transition import Memo, Outcome
+
+LESSONS: Final = 8
+"""Random runs before a search begins again."""
+LESSON_STEPS: Final = 400
+"""Steps after which one of them is given up."""
+
+Memos = list[Memo | None]
+Note = tuple[int, int, bool]
+"""A state, the tasks that were taken on trust, a bit each, and whether they led to a new state."""
 
 
 class ReducedSearch(BreadthFirst):
-    """Breadth-first search in which steps that concern nobody are made first and alone.
+    """Breadth-first search in which steps that concern nobody else are made first.
 
-    Its runs are no shortest ones.
+    Its runs are no shortest ones. ``lessons`` are the random runs that teach it, 0 for none.
     """
 
-    def __init__(self, system: System, *, quiet: Check, stuck: Check, every: bool = False) -> None:
+    def __init__(
+        self,
+        system: System,
+        *,
+        quiet: Check,
+        stuck: Check,
+        every: bool = False,
+        lessons: int = LESSONS,
+    ) -> None:
         """Stand at the start, with nothing taken on trust."""
         super().__init__(system, quiet=quiet, stuck=stuck, every=every)
+        self._lessons = lessons
         self._notes: list[Note] = []
         self._doubtful: list[Note] = []
         self._knowledge = system.knowledge
         self._looping = self._loops()
-        self._touching: dict[tuple[Memo, int, int, bool], bool] = {}
-        self._touching_knowledge = -1
 
     def _descend(self) -> None:
         super()._descend()
-        if not self.frontier and not self.over:
-            self.frontier = self._broken()
+        if self.frontier or self.over:
+            return
+        self.frontier = self._broken()
+        if self.frontier and self._lessons and not self.violations:
+            self._begin_again()
+
+    def _begin_again(self) -> None:
+        """Learn from random runs, and forget what was searched without knowing that."""
+        learn(self.system, self._lessons)
+        self._lessons = 0
+        self._notes.clear()
+        self._knowledge = self.system.knowledge
+        self._looping = self._loops()
+        self.parent.clear()
+        self.parent[self.system.start] = -1
+        self.frontier = [self.system.start]
+        self.depth = 0
 
     def _expand(self, states: list[int]) -> None:
-        """Follow a chain from each state that has one; then expand all others in full."""
+        """Follow a chain from each state that has one; then expand a set of all others."""
         system = self.system
-        full: list[tuple[int, list[Outcome]]] = []
+        rest: list[tuple[int, Memos, list[Outcome]]] = []
         for state in states:
             memos = system.memos(state)
             outcomes = []
@@ -76,27 +116,60 @@ class ReducedSearch(BreadthFirst):
                     if not outcome:
                         continue
                 outcomes.append(outcome)
-                step = outcome[3]
-                if (
-                    step.watched == system.knowledge
-                    and (watch := step.watch) is not None
-                    and memos[watch.task] is watch
-                ):
-                    continue
-                if self._follow(state, memo, memos):
+                if is_alone(system, outcome[3], memos, state) and self._follow(state, memo, memos):
                     break
             else:
-                full.append((state, outcomes))
+                rest.append((state, memos, outcomes))
             if self.over:
                 return
-        self._expand_in_full(full)
+        self._expand_sets(rest)
 
-    def _expand_in_full(self, full: list[tuple[int, list[Outcome]]]) -> None:
+    def _follow(self, state: int, memo: Memo, memos: Memos) -> bool:
+        """Make a task's steps for as long as they concern nobody; the first is known not to.
+
+        False when there is none that may be made.
+        """
+        system, parent = self.system, self.parent
+        others = [other for other in memos if other is not memo]
+        tasks = 1 << memo.task
+        moved = False
+        while True:
+            outcome = memo.get(state & memo.mask)
+            if outcome is None:
+                outcome = system.perform(memo, state)
+            if not outcome:
+                break
+            keep, put, look, step = outcome
+            if moved and not is_alone(system, step, others, state):
+                break
+            successor = state & keep | put
+            known = successor in parent
+            if known and not self._may_go_on(memo.task):
+                break
+            moved = True
+            self._note((state, tasks, not known))
+            self.transitions += 1
+            if look is not None and self._look(state, look):
+                return True
+            if known:
+                return True
+            parent[successor] = state
+            state = successor
+            after = system.memo(step.after)
+            if after is None:
+                break
+            memo = after
+        if moved:
+            self._next.append(state)
+        return moved
+
+    def _expand_sets(self, rest: Sequence[tuple[int, Memos, list[Outcome]]]) -> None:
         parent, append = self.parent, self._next.append
         prowlers = len(self.system.specs) - self.system.prowlers_from
-        for state, outcomes in full:
-            self.transitions += len(outcomes)
-            for keep, put, look, _ in outcomes:
+        for state, memos, outcomes in rest:
+            moves = self._choose(state, memos, outcomes) if len(outcomes) > 1 else outcomes
+            self.transitions += len(moves)
+            for keep, put, look, _ in moves:
                 successor = state & keep | put
                 if successor not in parent:
                     parent[successor] = state
@@ -106,88 +179,30 @@ class ReducedSearch(BreadthFirst):
             if len(outcomes) <= prowlers and self._is_stuck(state):
                 return
 
-    def _follow(self, state: int, memo: Memo, memos: list[Memo | None]) -> bool:
-        """Make a task's steps for as long as they concern nobody; False when there is none."""
-        system, parent = self.system, self.parent
-        others = [other for other in memos if other is not None and other is not memo]
-        moved = False
-        while True:
-            outcome = memo.get(state & memo.mask)
-            if outcome is None:
-                outcome = system.perform(memo, state)
-            if not outcome:
-                break
-            keep, put, look, transition = outcome
-            successor = state & keep | put
-            known = successor in parent
-            if self._concerns(transition, others, state) or not self._may_go_on(memo, known=known):
-                break
-            moved = True
-            self._note(state, transition)
-            self.transitions += 1
-            if look is not None and self._look(state, look):
-                return True
-            if known:
-                return True
-            parent[successor] = state
-            state = successor
-            after = system.memo(transition.after)
-            if after is None:
-                break
-            memo = after
-        if moved:
-            self._next.append(state)
-        return moved
+    def _choose(self, state: int, memos: Memos, outcomes: list[Outcome]) -> list[Outcome]:
+        """The moves of a smallest set of tasks that concern nobody else; all if there is none."""
+        fresh = enough = 0
+        for keep, put, _, step in outcomes:
+            if state & keep | put not in self.parent:
+                fresh |= 1 << step.task
+            elif self._may_go_on(step.task):
+                enough |= 1 << step.task
+        tasks = Crowd(self.system, memos, state).smallest(fresh | enough)
+        if not tasks:
+            return outcomes
+        self._note((state, tasks, bool(fresh & tasks)))
+        return [outcome for outcome in outcomes if tasks >> outcome[3].task & 1]
 
-    def _may_go_on(self, memo: Memo, *, known: bool) -> bool:
-        """Whether a step may be made alone: one of a task that loops, only to new states."""
-        return not (known and memo.task in self._looping)
+    def _may_go_on(self, task: int) -> bool:
+        """Whether a task's step to a state met before leads on, as it can never come back."""
+        return task not in self._looping
 
-    def _concerns(self, transition: Transition, others: list[Memo], state: int) -> bool:
-        """Whether anything that the other tasks can do before it conflicts with a step."""
-        reads, writes = transition.reads, transition.writes
-        inert: set[Memo] | None = None
-        for other in others:
-            conflict = writes & (other.future_reads | other.future_writes) | (
-                reads & other.future_writes
-            )
-            if not (conflict and self._can_touch(other, conflict, transition, state)):
-                continue
-            if state & other.mask in other.blocked:
-                if inert is None:
-                    inert = inert_tasks(others, state, reads | writes)
-                if other in inert:
-                    continue
-            transition.watch = other
-            transition.watched = self.system.knowledge
-            return True
-        return False
+    # Notes
 
-    def _can_touch(self, memo: Memo, cells: int, transition: Transition, state: int) -> bool:
-        """Whether a task can come to touch one of some cells while all hold what they hold now."""
-        if cells & ~transition.reads:
-            return True  # Written without being read: what it holds now is not the step's matter.
-        knowledge = self.system.knowledge
-        if self._touching_knowledge != knowledge:
-            self._touching_knowledge = knowledge
-            self._touching.clear()
-        while cells:
-            number = (cells & -cells).bit_length() - 1
-            cells &= cells - 1
-            bits = state & self.system.cells.masks[number]
-            reading = bool(transition.writes >> number & 1)
-            key = memo, number, bits, reading
-            touching = self._touching.get(key)
-            if touching is None:
-                touching = self._touching[key] = reaches(memo, number, bits, reading=reading)
-            if touching:
-                return True
-        return False
-
-    def _note(self, state: int, transition: Transition) -> None:
+    def _note(self, note: Note) -> None:
         if self._knowledge != self.system.knowledge:
             self._doubt()
-        self._notes.append((state, transition))
+        self._notes.append(note)
 
     def _loops(self) -> set[int]:
         """Tasks that are known to come back to a node."""
@@ -201,69 +216,45 @@ class ReducedSearch(BreadthFirst):
 
     def _broken(self) -> list[int]:
         """States whose note does not hold by what is known now; all other notes do."""
-        system = self.system
-        if self._knowledge != system.knowledge:
-            self._doubt()
         new_loops = self._loops() - self._looping
         self._looping |= new_loops
-        if new_loops:
+        if new_loops or self._knowledge != self.system.knowledge:
             self._doubt()
-        others_of: dict[tuple[int, int], list[Memo]] = {}
         broken = []
-        for state, transition in self._doubtful:
-            key = state & system.nodes_mask, transition.task
-            others = others_of.get(key)
-            if others is None:
-                memos = system.memos(state)
-                others = [m for m in memos if m is not None and m.task != transition.task]
-                others_of[key] = others
-            if transition.task in new_loops or self._concerns(transition, others, state):
-                broken.append(state)
+        for note in self._doubtful:
+            if self._holds(note):
+                self._notes.append(note)
             else:
-                self._notes.append((state, transition))
+                broken.append(note[0])
         self._doubtful.clear()
         return broken
 
-
-def inert_tasks(others: list[Memo], state: int, held: int) -> set[Memo]:
-    """Blocked tasks that nobody lets go on, as long as the cells ``held`` are left alone.
-
-    What such a task's guard read is held, or nobody writes it who is not inert himself.
-    """
-    blocked = {
-        memo: reads & ~held
-        for memo in others
-        if (reads := memo.blocked.get(state & memo.mask)) is not None
-    }
-    moved = True
-    while moved:
-        written = 0
-        for memo in others:
-            if memo not in blocked:
-                written |= memo.future_writes
-        freed = [memo for memo, reads in blocked.items() if reads & written]
-        for memo in freed:
-            del blocked[memo]
-        moved = bool(freed)
-    return set(blocked)
+    def _holds(self, note: Note) -> bool:
+        """Whether a note holds by what is known now."""
+        state, tasks, fresh = note
+        memos = self.system.memos(state)
+        if not tasks & tasks - 1:
+            memo = memos[tasks.bit_length() - 1]
+            assert memo is not None
+            outcome = memo.get(state & memo.mask)
+            if not outcome or not (fresh or self._may_go_on(memo.task)):
+                return False
+            return is_alone(self.system, outcome[3], memos, state)
+        crowd = Crowd(self.system, memos, state)
+        able = crowd.able & tasks
+        movers = (task for task in range(len(memos)) if able >> task & 1)
+        if not able or not (fresh or any(map(self._may_go_on, movers))):
+            return False
+        return crowd.closed(tasks) == tasks
 
 
-def reaches(memo: Memo, number: int, bits: int, *, reading: bool) -> bool:
-    """Whether a task can come to write a cell (or, ``reading``, to touch it) that holds a value.
-
-    Nodes where the step is known to be blocked by that value are not passed.
-    """
-    seen = {memo}
-    waiting = [memo]
-    while waiting:
-        memo = waiting.pop()
-        if (number, bits) in memo.shut:
-            continue
-        touched = memo.writes | memo.reads if reading else memo.writes
-        if touched >> number & 1:
-            return True
-        for after in memo.after:
-            if after not in seen:
-                seen.add(after)
-                waiting.append(after)
-    return False
+def learn(system: System, runs: int) -> None:
+    """Make some random runs, for what they teach."""
+    rng = random.Random(0)
+    for _ in range(runs):
+        state = system.start
+        for _ in range(LESSON_STEPS):
+            able = system.enabled(state)
+            if not able or system.is_quiet(state):
+                break
+            state = rng.choice(able).apply(state)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from operator import getitem
 from struct import Struct
 from typing import Final
 
@@ -18,7 +19,7 @@ from shootdown_verify.check.finding import Finding
 from shootdown_verify.explore.automaton import ENDED, ROOT, Automaton, Node, TaskSpec
 from shootdown_verify.explore.cells import Cells
 from shootdown_verify.explore.store import ExploringStore
-from shootdown_verify.explore.transition import Hazards, Memo, Remembered, Transition
+from shootdown_verify.explore.transition import Hazards, Memo, Pending, Remembered, Transition
 from shootdown_verify.judge.outcome import DENIED
 from shootdown_verify.judge.scan import DEVICE_OPERATION
 
@@ -67,6 +68,7 @@ class System:
         self.start = sum(a.root.number << NODE_BITS * a.number for a in self.automata)
         self.quiet_mask, self.quiet_bits = self._quiet()
         self.knowledge = 0
+        self.reached: dict[tuple[Memo, int, int, bool], bool] = {}
         self.numbers = Struct(f"<{len(specs)}H").unpack
         self.nodes_bytes = NODE_BYTES * len(specs)
         self.tables: list[list[Memo | None]] = [[None] for _ in specs]
@@ -94,7 +96,7 @@ class System:
     def memos(self, state: int) -> list[Memo | None]:
         """What is remembered of every task's pending step; None where the task has ended."""
         numbers = self.numbers((state & self.nodes_mask).to_bytes(self.nodes_bytes, "little"))
-        return [memos[number] for memos, number in zip(self.tables, numbers, strict=True)]
+        return list(map(getitem, self.tables, numbers))
 
     def pending(self, state: int, task: int) -> Transition | None:
         """What a task's next step does in a state; None if it is blocked or the task has ended."""
@@ -153,11 +155,11 @@ class System:
                 message = f"{self.owner(node)} changed the store and then was blocked"
                 raise UnsoundStep(message)
             memo.table[state & memo.mask] = False
-            memo.blocked[state & memo.mask] = reads
+            memo.blocked[state & memo.mask] = Pending(memo.task, reads, 0)
             if len(self.store.reads) == 1:
                 number = reads.bit_length() - 1
                 memo.shut.add((number, state & self.cells.masks[number]))
-                self.knowledge += 1
+                self._learn(memo, more=False)
             return False
         transition = self._transition(memo, reads, result)
         look = transition.findings or self._may_overlap(transition, state)
@@ -227,7 +229,8 @@ class System:
         if following is not None and memo not in following.before:
             following.before.append(memo)
             memo.after.append(following)
-            self._foresee(memo, following.future_reads, following.future_writes)
+            self._foresee(memo, following.future_touches, following.future_writes)
+            self._learn(memo)
         findings = self._judged(automaton.spec.name, records)
         return Transition(node, after, (~keep, put), (reads, writes), records, findings)
 
@@ -292,19 +295,39 @@ class System:
             memo.reads |= reads
             memo.writes |= writes
             self.footprints += 1
-            self._foresee(memo, reads, writes)
+            self._foresee(memo, reads | writes, writes)
+            self._learn(memo)
 
-    def _foresee(self, memo: Memo, reads: int, writes: int) -> None:
+    def _foresee(self, memo: Memo, touches: int, writes: int) -> None:
         """Add to the future of a node and of all that lead to it."""
         waiting = [memo]
         while waiting:
             memo = waiting.pop()
-            more_reads = memo.future_reads | reads
+            more_touches = memo.future_touches | touches
             more_writes = memo.future_writes | writes
-            if more_reads != memo.future_reads or more_writes != memo.future_writes:
-                memo.future_reads, memo.future_writes = more_reads, more_writes
+            if more_touches != memo.future_touches or more_writes != memo.future_writes:
+                memo.future_touches, memo.future_writes = more_touches, more_writes
                 waiting.extend(memo.before)
-                self.knowledge += 1
+
+    def _learn(self, memo: Memo, *, more: bool = True) -> None:
+        """Note that something is known of a node: what was judged of those before it is void.
+
+        ``more``: it can do more than was known, so that what was taken on trust is in doubt.
+        """
+        self.reached.clear()
+        self.knowledge += more
+        seen = {memo}
+        waiting = [memo]
+        while waiting:
+            memo = waiting.pop()
+            for step in memo.judges:
+                step.foes.discard(memo)
+                step.friends.discard(memo)
+            memo.judges.clear()
+            for before in memo.before:
+                if before not in seen:
+                    seen.add(before)
+                    waiting.append(before)
 
     def _writes(self, memo: Memo, cell: Cell) -> int:
         number = self.cells.number(cell)

@@ -15,27 +15,31 @@ from shootdown_verify.check.finding import Finding
 from shootdown_verify.explore.automaton import Node
 
 
-class Transition:
-    """What a node's step does where it reads certain values.
+class Pending:
+    """A step that a task is at, for certain values: what it touches, made or only tried.
 
-    The next state is ``state & keep | put``. ``reads`` and ``writes`` are sets of cell numbers, a
-    bit each. ``watch`` is the node whose future was last seen to conflict with it, and
-    ``watched`` how much was known then.
+    ``reads`` and ``writes`` are sets of cell numbers, a bit each. ``foes`` are nodes of other tasks
+    whose futures were judged to conflict with it, ``friends`` those that do not.
     """
 
-    __slots__ = (
-        "after",
-        "findings",
-        "keep",
-        "node",
-        "put",
-        "reads",
-        "records",
-        "task",
-        "watch",
-        "watched",
-        "writes",
-    )
+    __slots__ = ("foes", "friends", "reads", "task", "writes")
+
+    def __init__(self, task: int, reads: int, writes: int) -> None:
+        """Keep what was measured; nobody is judged yet."""
+        self.task = task
+        self.reads = reads
+        self.writes = writes
+        self.foes: set[Memo] = set()
+        self.friends: set[Memo | None] = {None}
+
+
+class Transition(Pending):
+    """What a node's step does where it reads certain values.
+
+    The next state is ``state & keep | put``.
+    """
+
+    __slots__ = ("after", "findings", "keep", "node", "put", "records")
 
     def __init__(
         self,
@@ -47,15 +51,12 @@ class Transition:
         findings: tuple[Finding, ...],
     ) -> None:
         """Keep what was measured; ``bits`` are `keep` and `put`."""
+        super().__init__(node.task, *footprint)
         self.node = node
-        self.task = node.task
         self.after = after
         self.keep, self.put = bits
-        self.reads, self.writes = footprint
         self.records = records
         self.findings = findings
-        self.watch: Memo | None = None
-        self.watched = -1
 
     def conflicts(self, other: Transition) -> bool:
         """Whether the order of the two may matter: one writes what the other touches."""
@@ -77,18 +78,21 @@ class Memo:
 
     ``mask`` covers the fields of all cells ever read here, and ``table`` is keyed by a state's
     bits below it. ``reads`` and ``writes`` are unions over all outcomes met, blocked ones too;
-    ``future_reads`` and ``future_writes`` also over all nodes that follow. ``before`` and
+    ``future_touches`` and ``future_writes`` are the union of both, and of writes,
+    also over all nodes that follow. ``before`` and
     ``after`` are the nodes that this one follows and leads to. ``shut`` has cells, by number, with
-    the bits of values for which this step is known to be blocked whatever else holds.
+    the bits of values for which this step is known to be blocked whatever else holds. ``judges``
+    are the steps for which it was judged whether its future conflicts with them.
     """
 
     __slots__ = (
         "after",
         "before",
         "blocked",
-        "future_reads",
+        "future_touches",
         "future_writes",
         "get",
+        "judges",
         "mask",
         "node",
         "reads",
@@ -104,10 +108,11 @@ class Memo:
         self.task = node.task
         self.mask = 0
         self.reads = self.writes = 0
-        self.future_reads = self.future_writes = 0
+        self.future_touches = self.future_writes = 0
         self.before: list[Memo] = []
         self.after: list[Memo] = []
-        self.blocked: dict[int, int] = {}
+        self.judges: list[Pending] = []
+        self.blocked: dict[int, Pending] = {}
         self.shut: set[tuple[int, int]] = set()
         self.table: dict[int, Remembered] = {}
         self.get: Callable[[int], Remembered | None] = self.table.get
