@@ -57,6 +57,12 @@ class State(IntEnum):
     PINNED = 7
     """A private page, mapped writable, to which somebody else holds a reference (a pin): a write
     fault on it copies."""
+    FILE = 8
+    """A page of a shared file mapping, mapped writable and dirty; the file holds the same value."""
+    SWAPPED = 9
+    """A private page in a swap slot: nothing resident, a swap entry."""
+    KSM_TWIN = 10
+    """A private page, mapped writable, and a KSM page of the same content to merge it with."""
     HUGE = 20
     """A private 2 MiB page (THP), mapped writable by one PMD entry."""
     HUGE_COW = 21

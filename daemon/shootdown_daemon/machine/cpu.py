@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from shootdown_daemon.machine import flush_queue, locks, page_alloc, page_table, returning
+from shootdown_daemon.machine.cpu_folios import FolioCalls
 from shootdown_daemon.machine.kernel import KernelSlot
 from shootdown_daemon.machine.phases import Binding, InvalidateRange, Phase
 from shootdown_engine.store import Store
@@ -20,7 +21,7 @@ from shootdown_protocol.memory import PAGE_SIZE, Pte, make_pte, pte_pfn
 R = TypeVar("R")
 
 
-class Cpu:
+class Cpu(FolioCalls):
     """One task of the kernel at work on one location, inside one operation.
 
     ``task`` owns the locks taken, ``cpu`` numbers the free list, ``from_buddy`` makes allocations

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shootdown_daemon.machine import region
+from shootdown_daemon.machine import folio, region
 from shootdown_daemon.machine.disciplines import DISCIPLINES, Discipline, bind_operation
 from shootdown_daemon.machine.mutant import RIGHT, Mutant
 from shootdown_daemon.machine.page_alloc import check_poison, free_frame
@@ -20,6 +20,7 @@ from shootdown_protocol.board import READ, WRITE, pack_limit
 from shootdown_protocol.layout import OWNER_KERNEL, owner_of
 from shootdown_protocol.memory import (
     NONE,
+    PAGE_SHIFT,
     Pte,
     make_pte,
     make_table_entry,
@@ -27,9 +28,11 @@ from shootdown_protocol.memory import (
     pte_present,
 )
 from shootdown_protocol.program import HUGE_STATES, Op, Program, State, When
+from shootdown_protocol.swapops import SwapType, make_swap_pte
 from shootdown_protocol.words import data_word
 
-WRITABLE_STATES = (State.RW, State.PINNED)
+WRITABLE_STATES = (State.RW, State.PINNED, State.FILE, State.KSM_TWIN)
+KSM_STATES = (State.KSM_PAIR, State.KSM_TWIN)
 SPARE_FRAMES = 2
 """Frames of an arena beyond what its columns can need, at the far end of the buddy list."""
 
@@ -56,6 +59,7 @@ class Kernel:
         self.lets_faults_in = program.options.get("mmap_lock", "write") == "read"
         self.page_request_queue = int(program.options.get("page_request_queue", "0"))
         self.lock_per_mm = program.options.get("ptl", "split") == "mm"
+        self.backs_pages = folio.backing_needed(program) > 0
         self.spare_cpu = len(list_lengths(program)) - 1
         columns = {column.cpu for column in program.columns if column.device < 0}
         self.cpus = tuple(sorted(columns | {self.spare_cpu}))
@@ -131,7 +135,7 @@ def tables_needed(program: Program) -> int:
 
 def pages_mapped(program: Program) -> int:
     """Data frames that the initial state of one slot takes."""
-    frames = {State.NONE: 0, State.ZERO: 0, State.KSM_PAIR: 2}
+    frames = {State.NONE: 0, State.ZERO: 0, State.KSM_PAIR: 2, State.KSM_TWIN: 2, State.SWAPPED: 0}
     return sum(frames.get(place.state, 1) for place in program.locations)
 
 
@@ -156,8 +160,9 @@ def list_lengths(program: Program) -> tuple[int, ...]:
 
 
 def frames_needed(program: Program) -> int:
-    """Frames of one slot's arena: data, and the table pages that may come and go."""
-    needed = pages_mapped(program) + sum(list_lengths(program)) + SPARE_FRAMES
+    """Frames of one slot's arena: data, what lies behind it, and table pages that come and go."""
+    backing = folio.backing_needed(program)
+    needed = pages_mapped(program) + sum(list_lengths(program)) + backing + SPARE_FRAMES
     if region.has_regions(program):
         needed += region.tables_in_arena(program) + region.frames_of_huge_lists(program)
     return needed
@@ -172,6 +177,10 @@ def prepare(store: Store, kslot: KernelSlot, instance: int) -> None:
             store.put(("refs", pfn), None)
             free_frame(store, kernel.memory, pfn)
     free = iter(kslot.frames)
+    backing = folio.backing_needed(kernel.program)
+    if backing:
+        taken = tuple(next(free) for _ in range(backing))
+        folio.lay_out_backing(store, kernel.program, slot.index, kslot.frames, taken)
     for site in slot.sites:
         _prepare_location(store, kslot, site)
     for pasid_word, root in zip(kslot.pasid_words, kslot.roots, strict=True):
@@ -213,27 +222,42 @@ def _initial_pte(store: Store, kslot: KernelSlot, site: Site, free: Iterator[int
     if place.state is State.ZERO:
         zero = memory.zero_pfn
         return make_pte(zero, writable=False)
+    if place.state is State.SWAPPED:
+        frame = folio.frame_behind(store, place.state, kslot.index, site.index)
+        _fill(store, kslot, site, frame)
+        folio.swap_duplicate(store, frame)
+        return make_swap_pte(SwapType.SWAP, frame, writable=True)
     pfn = _initial_page(store, kslot, site, next(free))
+    if place.state is State.FILE:
+        _fill(store, kslot, site, folio.frame_behind(store, place.state, kslot.index, site.index))
+        folio.filemap_add_folio(store, kslot.index, site.index, pfn)
     if place.state in (State.COW, State.PINNED):
         store.put(("refs", pfn), 2)
     if place.state in (State.COW_SOLE, State.KSM_PAIR):
         store.put(("ksm", pfn), True)
-    if place.state is State.KSM_PAIR:
+    if place.state in KSM_STATES:
         kpage = _initial_page(store, kslot, site, next(free))
         store.put(("ksm", kpage), True)
         store.put(("kpage", kslot.index, site.index), kpage)
     generation = memory.generation(store, pfn)
-    return make_pte(pfn, writable=place.state in WRITABLE_STATES, generation=generation)
+    writable = place.state in WRITABLE_STATES
+    dirty = place.state is State.FILE
+    return make_pte(pfn, writable=writable, generation=generation, dirty=dirty)
 
 
 def _initial_page(store: Store, kslot: KernelSlot, site: Site, pfn: int) -> int:
-    place = kslot.kernel.program.locations[site.index]
     memory = kslot.kernel.memory
     store.store(memory.owner_word(pfn), owner_of(kslot.slot.instance, site.index))
     store.put(("refs", pfn), 1)
-    word = data_word(kslot.slot.instance, site.index, 0, 0, place.value)
-    store.store(memory.first_word(pfn) + site.word_offset, word)
+    _fill(store, kslot, site, pfn)
     return pfn
+
+
+def _fill(store: Store, kslot: KernelSlot, site: Site, pfn: int) -> None:
+    """Put a location's value into a frame, as version 0."""
+    value = kslot.kernel.program.locations[site.index].value
+    word = data_word(kslot.slot.instance, site.index, 0, 0, value)
+    store.store(kslot.kernel.memory.first_word(pfn) + site.word_offset, word)
 
 
 def _prepare_region(
@@ -322,8 +346,14 @@ def _prepare_huge_lists(store: Store, kslot: KernelSlot, free: Iterator[int]) ->
 def settle(store: Store, kslot: KernelSlot) -> None:
     """Report the final state of an instance: what every entry maps, and poison found broken."""
     memory = kslot.kernel.memory
+    copied = kslot.kernel.backs_pages
     for site, entry in zip(kslot.slot.sites, kslot.entries, strict=True):
         pte = entry.read(store)
+        if copied:
+            for frame in folio.copies(store, kslot.index, site.index, pte):
+                store.emit(
+                    resident(store, memory, kslot.slot, site, Pte(frame << PAGE_SHIFT), final=True)
+                )
         if pte_present(pte):
             store.emit(resident(store, memory, kslot.slot, site, pte, final=True))
     for pfn in kslot.frames:

@@ -15,6 +15,7 @@ from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Blocked
 from shootdown_protocol.history import Resident
 from shootdown_protocol.memory import (
+    DIRTY,
     ENTRIES_PER_TABLE,
     LEVELS,
     NONE,
@@ -25,9 +26,11 @@ from shootdown_protocol.memory import (
     pte_generation,
     pte_pfn,
     pte_present,
+    pte_same,
     pte_wrprotect,
     table_index,
 )
+from shootdown_protocol.swapops import is_swap_pte, pte_none
 
 
 class Entry:
@@ -136,13 +139,26 @@ def ptep_set_access_flags(
     entry: Entry,
     owner: str,
 ) -> None:
-    """``ptep_set_access_flags()``: add write permission to a present entry."""
+    """``ptep_set_access_flags()``: let stores through a present entry, which is then dirty."""
     assert holds_ptl(store, entry.lock, owner)
     word = entry.at(store)
-    pte = Pte(store.load(word) | RW)
+    pte = Pte(store.load(word) | RW | DIRTY)
     assert pte_present(pte)
     store.store(word, pte)
     store.emit(resident(store, memory, slot, site, pte, final=False))
+
+
+def set_pte_nonpresent(store: Store, entry: Entry, owner: str, pte: Pte) -> None:
+    """``set_pte_at()`` of an entry that maps nothing: a swap, migration or device entry."""
+    assert holds_ptl(store, entry.lock, owner)
+    assert pte_none(store.load(entry.at(store))), "a non-present entry is set over another"
+    assert is_swap_pte(pte)
+    store.store(entry.at(store), pte)
+
+
+def pte_differs(store: Store, entry: Entry, pte: Pte) -> Blocked | None:
+    """Guard: the entry says something else by now."""
+    return BLOCKED if pte_same(store.load(entry.at(store)), pte) else None
 
 
 def resident(

@@ -152,6 +152,8 @@ _HOLDS_AT_ONCE = {
     State.ZERO: {When.PRESENT},
     State.KSM_PAIR: {When.PRESENT},
     State.PINNED: {When.WRITABLE, When.PRESENT},
+    State.FILE: {When.WRITABLE, When.PRESENT},
+    State.KSM_TWIN: {When.WRITABLE, When.PRESENT},
 }
 _HELPS = {
     When.WRITABLE: {Op.RUN, Op.STORE},

@@ -22,8 +22,16 @@ from shootdown_verify.litmus.placement import Unplaced, place
 from shootdown_verify.litmus.scope import Scope
 from shootdown_verify.litmus.syntax import Cell, Translation
 from shootdown_verify.litmus.tokens import Token
-from shootdown_verify.litmus.vocabulary import FORK_OPERATION, OPTIONS, REPLACE_OPERATION
-from shootdown_verify.source import quote
+from shootdown_verify.litmus.vocabulary import (
+    FILE_OPERATIONS,
+    FORK_OPERATION,
+    OPTIONS,
+    PAGE_OPERATIONS,
+    STATES,
+    STATES_NEEDED,
+    WRITABLE,
+)
+from shootdown_verify.source import one_of, quote
 
 
 def compile_program(scope: Scope) -> Program:
@@ -144,10 +152,10 @@ def _warm(scope: Scope, locations: tuple[Location, ...]) -> tuple[Warm, ...]:
     for held in scope.tree.warm:
         device, index = scope.device_of(held.column), scope.location(held.location)
         location = locations[index]
-        if location.state is State.NONE:
+        if location.state in (State.NONE, State.SWAPPED):
             seen = f"a translation of {quote(location.name)}, which begins unmapped"
             raise scope.fault(held.location, seen, "a location that a device can hold")
-        if held.write and location.state not in (State.RW, State.PINNED):
+        if held.write and location.state not in WRITABLE:
             seen = f"permission to write {quote(location.name)}, which begins without"
             raise scope.fault(held.write, seen, "an rw location, or no 'write'")
         if (device, index) in warm:
@@ -242,6 +250,23 @@ def _check_cell(scope: Scope, cell: Cell, locations: tuple[Location, ...], *, is
     if verb.text == FORK_OPERATION and all(other.parent != index for other in locations):
         seen = f"a fork of {quote(cell.name.text)}, which has no child"
         raise scope.fault(cell.name, seen, f"a location 'child of {cell.name.text}'")
-    if verb.text == REPLACE_OPERATION and locations[index].state is not State.KSM_PAIR:
-        seen = f"{quote(cell.name.text)} with nothing to replace it"
-        raise scope.fault(cell.name, seen, "a location that begins ksm_pair")
+    _check_state(scope, verb, cell.name, locations[index].state)
+
+
+def _check_state(scope: Scope, verb: Token, name: Token, state: State) -> None:
+    """Refuse an operation on a location that it could do nothing with, or the wrong thing."""
+    needed = STATES_NEEDED.get(verb.text, ())
+    if needed and state not in [STATES[word] for word in needed]:
+        seen = f"{quote(name.text)}, which begins {_word(state)}"
+        raise scope.fault(name, seen, f"a location that begins {one_of(needed)}")
+    if state is State.FILE and verb.text not in FILE_OPERATIONS:
+        seen = f"{quote(name.text)}, a page of a file"
+        raise scope.fault(name, seen, f"a private page, or one of {one_of(FILE_OPERATIONS)}")
+    if state is State.COW and verb.text in PAGE_OPERATIONS:
+        seen = f"{quote(name.text)}, which a process outside maps too"
+        raise scope.fault(name, seen, "a page that the scenario maps alone, as rw or cow_sole")
+
+
+def _word(state: State) -> str:
+    """How a scenario says a state."""
+    return next((word for word, value in STATES.items() if value is state), "none")

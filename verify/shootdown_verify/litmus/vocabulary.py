@@ -33,8 +33,17 @@ DEFAULT_DEVICE: Final = "d0"
 
 FORK_OPERATION: Final = "copy_pte_range"
 """The operation that fills the children of its location."""
-REPLACE_OPERATION: Final = "replace_page"
-"""The operation that needs a page of the same content at hand."""
+STATES_NEEDED: Final = {
+    "replace_page": ("ksm_pair",),
+    "write_protect_page": ("ksm_twin",),
+    "page_vma_mkclean_one": ("file",),
+    "do_swap_page": ("swapped",),
+}
+"""Operations that mean something only for a location that begins in one of some states."""
+FILE_OPERATIONS: Final = ("page_vma_mkclean_one", "process_vm_readv", "try_to_unmap_one")
+"""Operations that know pages of files."""
+PAGE_OPERATIONS: Final = ("try_to_migrate_one", "try_to_unmap_one", "write_protect_page")
+"""Operations on a page wherever it is mapped: no process outside may map it."""
 
 
 MODELS: Final[dict[str, Model | None]] = {**{model.label: model for model in Model}, "none": None}
@@ -52,8 +61,13 @@ STATES: Final = {
     "zero": State.ZERO,
     "ksm_pair": State.KSM_PAIR,
     "pinned": State.PINNED,
+    "file": State.FILE,
+    "swapped": State.SWAPPED,
+    "ksm_twin": State.KSM_TWIN,
 }
 """States that a location with a value may begin in."""
+WRITABLE: Final = (State.RW, State.PINNED, State.FILE, State.KSM_TWIN)
+"""States in which the entry lets stores through."""
 WHENS: Final = {
     "writable": When.WRITABLE,
     "present": When.PRESENT,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from shootdown_verify.litmus.vocabulary import FORK_OPERATION
+from shootdown_verify.litmus.vocabulary import FORK_OPERATION, STATES, WRITABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,12 @@ ROWS: Final = (
     Row("copy_pte_range", ("rw",)),
     Row("copy_pte_range", ("rw",), copier=True),
     Row("replace_page", ("ksm_pair",)),
+    Row("write_protect_page", ("ksm_twin",)),
+    Row("write_protect_page", ("ksm_twin",), copier=True),
+    Row("try_to_migrate_one", ("rw",)),
+    Row("try_to_unmap_one", ("rw", "file")),
+    Row("do_swap_page", ("swapped",)),
+    Row("page_vma_mkclean_one", ("file",)),
 )
 """Every row, operations by the kernel functions that they mirror."""
 
@@ -161,8 +167,8 @@ def _text(row: Row, state: str, client: Client, name: str) -> str:
         init.append("K@child = child of A")
     if client.racy:
         init.append("racy A")
-    if state != "none":
-        warm = intent if state in ("rw", "pinned") else ""
+    if state not in ("none", "swapped"):
+        warm = intent if STATES[state] in WRITABLE else ""
         init.append(f"atc DEV0 A{warm}")
         if not client.racy:
             init.append(f"speculate DEV0 A{intent}")

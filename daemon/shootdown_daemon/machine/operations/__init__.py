@@ -12,8 +12,21 @@ from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.operations.anonymous import DO_ANONYMOUS_PAGE, run_do_anonymous_page
 from shootdown_daemon.machine.operations.cow import WP_PAGE_COPY, run_wp_page_copy
 from shootdown_daemon.machine.operations.fork import COPY_PTE_RANGE, run_copy_pte_range
-from shootdown_daemon.machine.operations.ksm import REPLACE_PAGE, run_replace_page
+from shootdown_daemon.machine.operations.gup import PROCESS_VM_READV, run_process_vm_readv
+from shootdown_daemon.machine.operations.ksm import (
+    REPLACE_PAGE,
+    WRITE_PROTECT_PAGE,
+    run_replace_page,
+    run_write_protect_page,
+)
+from shootdown_daemon.machine.operations.migrate import TRY_TO_MIGRATE_ONE, run_try_to_migrate_one
 from shootdown_daemon.machine.operations.mprotect import CHANGE_PTE_RANGE, run_change_pte_range
+from shootdown_daemon.machine.operations.page_writeback import (
+    PAGE_VMA_MKCLEAN_ONE,
+    run_page_vma_mkclean_one,
+)
+from shootdown_daemon.machine.operations.swap import DO_SWAP_PAGE, run_do_swap_page
+from shootdown_daemon.machine.operations.vmscan import TRY_TO_UNMAP_ONE, run_try_to_unmap_one
 from shootdown_daemon.machine.operations.zap import (
     UNMAP_VMAS,
     ZAP_PTE_RANGE,
@@ -41,6 +54,12 @@ OPERATIONS: dict[str, Operation] = {
         Operation(*CHANGE_PTE_RANGE, run_change_pte_range),
         Operation(*COPY_PTE_RANGE, run_copy_pte_range),
         Operation(*REPLACE_PAGE, run_replace_page),
+        Operation(*WRITE_PROTECT_PAGE, run_write_protect_page),
+        Operation(*TRY_TO_MIGRATE_ONE, run_try_to_migrate_one),
+        Operation(*TRY_TO_UNMAP_ONE, run_try_to_unmap_one),
+        Operation(*DO_SWAP_PAGE, run_do_swap_page),
+        Operation(*PAGE_VMA_MKCLEAN_ONE, run_page_vma_mkclean_one),
+        Operation(*PROCESS_VM_READV, run_process_vm_readv),
     )
 }
 """Every operation by its kernel function's name."""

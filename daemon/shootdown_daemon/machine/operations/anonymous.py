@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.phases import Phase
-from shootdown_protocol.memory import pte_present
+from shootdown_protocol.swapops import pte_none
 
 DO_ANONYMOUS_PAGE = ("do_anonymous_page", (Phase.OP_RETURN,))
 """Nothing was mapped, so nobody needs to be told: no earlier phase can be bound."""
@@ -18,7 +18,7 @@ async def do_anonymous_page(cpu: Cpu, *, write: bool = True) -> None:
     new = await _zeroed_page(cpu) if write else cpu.zero_pfn
     filled = await cpu.mk_pte(new, writable=write)
     pte = await cpu.pte_offset_map_lock()
-    if pte_present(pte):
+    if not pte_none(pte):
         await cpu.spin_unlock()
         await cpu.put_page(new)
         return
@@ -36,7 +36,7 @@ async def run_do_anonymous_page(cpu: Cpu) -> None:
     """The write fault of a first touch, from the fault's entry to its return."""
     await cpu.mmap_read_lock()
     pte = await cpu.ptep_get_lockless()
-    if not pte_present(pte) and await cpu.vma_lookup():
+    if pte_none(pte) and await cpu.vma_lookup():
         await do_anonymous_page(cpu)
     await cpu.phase(Phase.OP_RETURN)
     await cpu.mmap_read_unlock()

@@ -1,6 +1,6 @@
 """The page fault: ``handle_mm_fault()`` and the ways it goes.
 
-Left out: swap, file pages, NUMA hinting, userfaultfd, retry with the lock dropped.
+Left out: private file mappings, retry with the lock dropped.
 """
 
 from __future__ import annotations
@@ -10,9 +10,18 @@ from enum import StrEnum
 from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.operations.anonymous import DO_ANONYMOUS_PAGE, do_anonymous_page
 from shootdown_daemon.machine.operations.cow import WP_PAGE_COPY, do_wp_page
+from shootdown_daemon.machine.operations.filemap import (
+    DO_FAULT,
+    WP_PAGE_SHARED,
+    do_fault,
+    wp_page_shared,
+)
+from shootdown_daemon.machine.operations.swap import DO_SWAP_PAGE, do_swap_page
 from shootdown_daemon.machine.phases import Phase
 from shootdown_protocol.board import READ, WRITE
-from shootdown_protocol.memory import pte_present, pte_write
+from shootdown_protocol.memory import Pte, pte_present, pte_write
+from shootdown_protocol.program import State
+from shootdown_protocol.swapops import pte_none
 
 
 class FaultAnswer(StrEnum):
@@ -32,8 +41,26 @@ async def handle_mm_fault(cpu: Cpu, *, write: bool) -> FaultAnswer:
         return FaultAnswer.INVALID
     pte = await fault.ptep_get_lockless()
     if not pte_present(pte):
-        await do_anonymous_page(cpu.within(*DO_ANONYMOUS_PAGE), write=write)
+        await _fill(cpu, pte, write=write)
     elif write and not pte_write(pte):
-        await do_wp_page(cpu.within(*WP_PAGE_COPY), pte)
+        await _make_writable(cpu, pte)
     await fault.mmap_read_unlock()
     return FaultAnswer.SUCCESS
+
+
+async def _fill(cpu: Cpu, pte: Pte, *, write: bool) -> None:
+    """``do_pte_missing()``, or what a non-present entry stands for."""
+    if not pte_none(pte):
+        await do_swap_page(cpu.within(*DO_SWAP_PAGE), pte)
+    elif cpu.state is State.FILE:
+        await do_fault(cpu.within(*DO_FAULT), write=write)
+    else:
+        await do_anonymous_page(cpu.within(*DO_ANONYMOUS_PAGE), write=write)
+
+
+async def _make_writable(cpu: Cpu, pte: Pte) -> None:
+    """``do_wp_page()`` of a shared or of a private mapping."""
+    if cpu.state is State.FILE:
+        await wp_page_shared(cpu.within(*WP_PAGE_SHARED), pte)
+    else:
+        await do_wp_page(cpu.within(*WP_PAGE_COPY), pte)

@@ -1,0 +1,97 @@
+"""Reclaim of a page: ``shrink_folio_list()`` in mm/vmscan.c, ``try_to_unmap_one()`` in mm/rmap.c.
+
+Row 25 of the table. An anonymous page goes to a swap slot, a file's page to its block if it is
+dirty; then it is freed. Left out: large folios, the lists that pages age on, writeback that goes
+on after the lock is dropped, and that the CPUs' own flush may come as late as
+``try_to_unmap_flush()``.
+"""
+
+from __future__ import annotations
+
+from shootdown_daemon.machine.cpu import Cpu
+from shootdown_daemon.machine.phases import Phase
+from shootdown_protocol.memory import DIRTY, pte_pfn, pte_present
+from shootdown_protocol.program import State
+from shootdown_protocol.swapops import SwapType, make_swap_pte
+
+TRY_TO_UNMAP_ONE = (
+    "try_to_unmap_one",
+    (
+        Phase.RANGE_START,
+        Phase.BEFORE_CLEAR,
+        Phase.CLEAR_FLUSH,
+        Phase.AFTER_SET,
+        Phase.AFTER_UNLOCK,
+        Phase.RANGE_END,
+        Phase.BEFORE_FREE,
+        Phase.OP_RETURN,
+    ),
+)
+"""The page is written out between range_end and the free, so `Phase.BEFORE_FREE` is too late."""
+ISOLATED_AND_CACHED = 2
+"""References to an unmapped page that is being reclaimed: who isolated it, and its cache."""
+
+
+async def run_try_to_unmap_one(cpu: Cpu) -> None:
+    """Write a page out and free it, unless somebody takes hold of it meanwhile."""
+    pte = await cpu.folio_isolate_lru()
+    if pte_present(pte):
+        folio = pte_pfn(pte)
+        if cpu.state is State.FILE:
+            await _reclaim_file(cpu, folio)
+        else:
+            await _reclaim_anon(cpu, folio)
+    await cpu.phase(Phase.OP_RETURN)
+    await cpu.op_return()
+
+
+async def _reclaim_anon(cpu: Cpu, folio: int) -> None:
+    """``folio_alloc_swap()``, unmap, ``swap_writeout()``, ``__remove_mapping()``."""
+    slot = await cpu.folio_alloc_swap(folio)
+    for place in cpu.rmap():
+        await try_to_unmap_one(place, folio, slot)
+    await cpu.folio_copy("swap_writeout", slot, folio)
+    await _remove_and_free(cpu, folio, ("swap_cache", slot))
+
+
+async def _reclaim_file(cpu: Cpu, folio: int) -> None:
+    """Unmap, ``pageout()`` if it is dirty, ``__remove_mapping()``."""
+    for place in cpu.rmap():
+        await try_to_unmap_one(place, folio)
+    if await cpu.folio_test_clear_dirty(folio):
+        await cpu.folio_copy("pageout", await cpu.disk_block(), folio)
+    await _remove_and_free(cpu, folio, cpu.page_cache)
+
+
+async def _remove_and_free(
+    cpu: Cpu, folio: int, cache: tuple[str, int] | tuple[str, int, int]
+) -> None:
+    await cpu.remove_mapping(folio, cache, ISOLATED_AND_CACHED)
+    await cpu.folio_unlock(folio)
+    for place in cpu.rmap():
+        await place.phase(Phase.BEFORE_FREE)
+    await cpu.put_page(folio)
+
+
+async def try_to_unmap_one(cpu: Cpu, folio: int, slot: int | None = None) -> None:
+    """Take one mapping of a page away; what the entry knew of dirt goes to the page.
+
+    With ``slot`` the entry then names that swap slot; else it stays empty, and `Phase.AFTER_SET` is
+    announced where an entry would have been set.
+    """
+    await cpu.invalidate_range_start()
+    pte = await cpu.pte_offset_map_lock()
+    if pte_present(pte) and pte_pfn(pte) == folio:
+        pte = await cpu.ptep_clear_flush()
+        if slot is not None:
+            await cpu.swap_duplicate(slot)
+            await cpu.set_pte_nonpresent(make_swap_pte(SwapType.SWAP, slot, writable=True))
+        else:
+            await cpu.phase(Phase.AFTER_SET)
+            if pte & DIRTY:
+                await cpu.folio_mark_dirty(folio)
+        await cpu.put_page(folio)
+        await cpu.pte_unmap_unlock()
+    else:
+        await cpu.spin_unlock()
+    await cpu.invalidate_range_end()
