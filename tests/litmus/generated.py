@@ -9,9 +9,16 @@ from hypothesis import strategies as st
 from tests.litmus.texts import DISCIPLINES, FAULTY_DEVICES
 
 from shootdown_verify.litmus import CHECKS
-from shootdown_verify.litmus.vocabulary import MODELS, OPTIONS, STATES
+from shootdown_verify.litmus.vocabulary import (
+    FILE_OPERATIONS,
+    MODELS,
+    OPTIONS,
+    STATES,
+    UNMAPPED,
+)
 
 NAMES = ("A", "B", "C", "x", "y_1", "Zed")
+PRESENT = [state for state in STATES if state not in UNMAPPED]
 PLAIN_OPERATIONS = ("wp_page_copy", "zap_pte_range", "unmap_vmas", "change_pte_range")
 
 
@@ -79,7 +86,7 @@ def cell(draw: st.DrawFn, draft: Draft, columns: list[str], index: int) -> str:
     kinds = ["load", "store", "delay", "op" if is_cpu else "prefetch"]
     kinds += ["await", "sync"] if index else []
     kind = draw(st.sampled_from(kinds))
-    when = " when present" if state in STATES and draw(st.booleans()) else ""
+    when = " when present" if state in PRESENT and draw(st.booleans()) else ""
     match kind:
         case "load":
             register = f"r{len(draft.registers)}"
@@ -101,7 +108,7 @@ def cell(draw: st.DrawFn, draft: Draft, columns: list[str], index: int) -> str:
 
 def operation(draw: st.DrawFn, draft: Draft, name: str) -> str:
     """Write an operation that the location allows."""
-    able = [*PLAIN_OPERATIONS]
+    able = list(FILE_OPERATIONS if draft.states[name] == "file" else PLAIN_OPERATIONS)
     able += ["copy_pte_range"] if name in draft.parents.values() else []
     able += ["replace_page"] if draft.states[name] == "ksm_pair" else []
     verb = draw(st.sampled_from(able))
@@ -128,7 +135,7 @@ def translations(draw: st.DrawFn, draft: Draft, devices: list[str]) -> None:
     for name in some(draw, sorted(draft.states)) if devices else []:
         column = draw(st.sampled_from(devices))
         write = draw(st.sampled_from(("", " write")))
-        if draft.states[name] in STATES and (write == "" or draft.states[name] == "rw"):
+        if draft.states[name] in PRESENT and (write == "" or draft.states[name] == "rw"):
             draft.lines.append(f"atc {column} {name}{write};")
         times = draw(st.sampled_from(("", " times 1", " times 2", " times 7")))
         draft.lines.append(f"speculate {column} {name}{write}{times};")

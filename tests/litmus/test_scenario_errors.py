@@ -85,7 +85,7 @@ TABLE = [
     ("load A r0", "load ^D r0", "'D'", "(A or B)", ""),
     ("load A r0", "^zap_pte_range A", "'zap_pte_range' in a device's", "CPU columns", ""),
     (COW0, "^prefetch A     |", "a prefetch by a CPU", "DEV column", ""),
-    (COW0, "replace_page ^A |", "nothing to replace", "ksm_pair", ""),
+    (COW0, "replace_page ^A |", "which begins cow", "ksm_pair", ""),
     (COW0, "copy_pte_range ^A |", "which has no child", "child of A", ""),
     ("store A 1 when writable", "store A ^0", "'0'", "a value from 1 to 1023", ""),
     ("store A 1 when writable", "store B ^3", "3 in 'B' a second time", "no other", ""),

@@ -27,6 +27,10 @@ CLAIMS: dict[str, tuple[set[str], set[str], Model | None]] = {
     "mprotect-deferred": (EARLY, RIGHT | LATE, None),
     "fork-write-protect": (EARLY, RIGHT | LATE, None),
     "ksm-same-content": (EARLY | {"before_free"}, RIGHT | LATE - {"before_free"}, None),
+    "migration-copy": (EARLY | {"before_free"}, RIGHT | LATE - {"before_free"}, Model.REAL_TIME),
+    "reclaim-writeout": (EARLY | {"before_free"}, RIGHT | LATE - {"before_free"}, Model.REAL_TIME),
+    "ksm-write-protect": (EARLY | {"before_free"}, RIGHT | LATE - {"before_free"}, Model.REAL_TIME),
+    "writeback-clean": (EARLY | {"before_free"}, RIGHT | LATE - {"before_free"}, None),
     "first-touch": (set(), EARLY | RIGHT | LATE, None),
     # About devices: their CPU side is right.
     "late-insertion": (set(), RIGHT, Model.REAL_TIME),

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from shootdown_daemon.machine.operations import OPERATIONS as REGISTRY
 from shootdown_device_agent.machine.zoo import ZOO
 from shootdown_verify.litmus import Scenario, load, parse
 
-OPERATIONS = frozenset(
-    {
-        "change_pte_range",
-        "copy_pte_range",
-        "do_anonymous_page",
-        "replace_page",
-        "unmap_vmas",
-        "wp_page_copy",
-        "wp_page_reuse",
-        "zap_pte_range",
-    }
-)
+OPERATIONS = frozenset(REGISTRY)
 DISCIPLINES = (
     "none",
     "range_start",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 from tests.machine.machines import Bench
+from tests.machine.page_orders import PAGE_CASES
 
 from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_protocol.memory import pte_pfn
@@ -68,6 +69,7 @@ CASES = [
     ("change_pte_range", State.RW, CHANGE_PTE_RANGE),
     ("copy_pte_range", State.RW, COPY_PTE_RANGE),
     ("replace_page", State.KSM_PAIR, REPLACE_PAGE),
+    *PAGE_CASES,
 ]
 IDS = [f"{operation}-{state.name}" for operation, state, _ in CASES]
 

@@ -66,6 +66,8 @@ STATES: Final = {
     "ksm_twin": State.KSM_TWIN,
 }
 """States that a location with a value may begin in."""
+UNMAPPED: Final = ("swapped",)
+"""States that begin with an entry that maps nothing."""
 WRITABLE: Final = (State.RW, State.PINNED, State.FILE, State.KSM_TWIN)
 """States in which the entry lets stores through."""
 WHENS: Final = {

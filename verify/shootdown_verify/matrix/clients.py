@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from shootdown_verify.litmus.vocabulary import FORK_OPERATION, STATES, WRITABLE
+from shootdown_verify.litmus.vocabulary import FORK_OPERATION, STATES, UNMAPPED, WRITABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def _text(row: Row, state: str, client: Client, name: str) -> str:
         init.append("K@child = child of A")
     if client.racy:
         init.append("racy A")
-    if state not in ("none", "swapped"):
+    if state not in ("none", *UNMAPPED):
         warm = intent if STATES[state] in WRITABLE else ""
         init.append(f"atc DEV0 A{warm}")
         if not client.racy:

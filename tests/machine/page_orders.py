@@ -1,0 +1,56 @@
+"""Orders of the operations that look at pages through their holders: rows 23 to 43 of the table."""
+
+from __future__ import annotations
+
+from shootdown_protocol.program import State
+
+TRY_TO_MIGRATE_ONE = """
+folio_isolate_lru invalidate_range_start <range_start> pte_offset_map_lock <before_clear>
+ptep_clear_flush <clear_flush> set_pte_at <after_set> put_page pte_unmap_unlock <after_unlock>
+invalidate_range_end <range_end> folio_ref_freeze alloc_page folio_mc_copy pte_offset_map_lock
+get_page set_pte_at pte_unmap_unlock folio_unlock <before_free> put_page put_page <op_return>
+return end
+"""
+RECLAIM_TO_SWAP = """
+folio_isolate_lru folio_alloc_swap invalidate_range_start <range_start> pte_offset_map_lock
+<before_clear> ptep_clear_flush <clear_flush> swap_duplicate set_pte_at <after_set> put_page
+pte_unmap_unlock <after_unlock> invalidate_range_end <range_end> swap_writeout remove_mapping
+folio_unlock <before_free> put_page <op_return> return end
+"""
+RECLAIM_TO_FILE = """
+folio_isolate_lru invalidate_range_start <range_start> pte_offset_map_lock <before_clear>
+ptep_clear_flush <clear_flush> <after_set> folio_mark_dirty put_page pte_unmap_unlock
+<after_unlock> invalidate_range_end <range_end> folio_test_clear_dirty pageout remove_mapping
+folio_unlock <before_free> put_page <op_return> return end
+"""
+DO_SWAP_PAGE = """
+mmap_read_lock ptep_get_lockless vma_lookup swap_cache_get_folio alloc_page swap_read_folio
+pte_offset_map_lock swap_free set_pte_at pte_unmap_unlock <op_return> mmap_read_unlock return end
+"""
+WRITE_PROTECT_PAGE = """
+mmap_write_lock get_ksm_page folio_isolate_lru invalidate_range_start <range_start>
+pte_offset_map_lock <before_clear> ptep_clear_flush <clear_flush> folio_ref_freeze set_pte_at
+<after_set> pte_unmap_unlock <after_unlock> invalidate_range_end <range_end> pages_identical
+invalidate_range_start pte_offset_map_lock ptep_clear_flush arch_invalidate_secondary_tlbs
+wait_invalidate_completion set_pte_at pte_unmap_unlock invalidate_range_end put_page folio_unlock
+put_page <op_return> mmap_write_unlock return end
+"""
+PAGE_VMA_MKCLEAN_ONE = """
+filemap_get_folio folio_lock invalidate_range_start <range_start> pte_offset_map_lock
+<before_clear> ptep_clear_flush <clear_flush> set_pte_at <after_set> pte_unmap_unlock
+<after_unlock> invalidate_range_end <range_end> folio_mark_dirty folio_test_clear_dirty
+folio_unlock submit_bio put_page <op_return> return end
+"""
+PROCESS_VM_READV = """
+folio_isolate_lru copy_page_to_iter folio_unlock put_page <op_return> return end
+"""
+
+PAGE_CASES = [
+    ("try_to_migrate_one", State.RW, TRY_TO_MIGRATE_ONE),
+    ("try_to_unmap_one", State.RW, RECLAIM_TO_SWAP),
+    ("try_to_unmap_one", State.FILE, RECLAIM_TO_FILE),
+    ("do_swap_page", State.SWAPPED, DO_SWAP_PAGE),
+    ("write_protect_page", State.KSM_TWIN, WRITE_PROTECT_PAGE),
+    ("page_vma_mkclean_one", State.FILE, PAGE_VMA_MKCLEAN_ONE),
+    ("process_vm_readv", State.RO, PROCESS_VM_READV),
+]
