@@ -166,7 +166,7 @@ def _whole_shootdown(daemon: Daemon, run: _Still) -> Callable[[], None]:
 def _links_exchange(daemon: Daemon, _run: _Still) -> Callable[[], None]:
     router = daemon.devices.router
     poller = zmq.Poller()
-    poller.register(router.socket, zmq.POLLIN)
+    poller.register(router.sockets[0], zmq.POLLIN)
     request = messages.InvalidateRequest(0, 0, PASID, ats_range.encode(VA, PAGE_SIZE), 0, 0)
 
     def exchange() -> None:

@@ -39,6 +39,8 @@ class AttachOptions:
     on: str | None
     program: str
     name: str
+    messages: bool
+    key: str
     logs: Path
     as_json: bool
 
@@ -65,6 +67,7 @@ def attach(options: AttachOptions) -> int:
         record.token,
         make_device=make_device,
         serves=(options.device,),
+        shared_memory=not options.messages,
         leaves=lambda: leave.why,
     )
     log = Log(options.logs, name)

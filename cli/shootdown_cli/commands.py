@@ -187,6 +187,15 @@ def attach(
         ),
     ] = "",
     name: Annotated[str, Option("The agent's name; default: the device's and a number.")] = "",
+    messages: Annotated[
+        bool,
+        Option(
+            "Without shared memory: walks and accesses are messages to the daemon.", "--messages"
+        ),
+    ] = False,
+    key: Annotated[
+        str, Option("The key file of a testbed on another host (or this), instead of --on.")
+    ] = "",
     logs: LogsOption = Path("out/logs"),
     as_json: JsonOption = False,
 ) -> int:
@@ -194,7 +203,7 @@ def attach(
     from shootdown_cli.attach import AttachOptions
     from shootdown_cli.attach import attach as work
 
-    return work(AttachOptions(spec, device, on, program, name, logs, as_json))
+    return work(AttachOptions(spec, device, on, program, name, messages, key, logs, as_json))
 
 
 def doctor(as_json: JsonOption = False) -> int:

@@ -88,6 +88,8 @@ def take_effect(
     before the access, and so does a word that is not a version of the location. The report is of
     the logical word: an access through another address of it counts as one of the word's location.
     """
+    if memory.host is not None:
+        return memory.host.access(slot, intent, target)
     site = slot.sites[intent.location]
     intent = intent._replace(location=site.word)
     if not memory.exists(target.pfn):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from shootdown_engine.access import Intent
+from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.slot import Slot
 from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Blocked
+from shootdown_engine.walker import Translation, walk
 from shootdown_protocol.history import Denied, Ended, Synced
+from shootdown_protocol.program import Instruction, When
 
 
 def await_column(store: Store, slot: Slot, column: int) -> Blocked | None:
@@ -20,6 +23,19 @@ def sync_column(store: Store, slot: Slot, column: int) -> Blocked | None:
         return BLOCKED
     store.emit(Synced(column))
     return None
+
+
+def wait_until(
+    store: Store, memory: PhysicalMemory, directory: int, slot: Slot, line: Instruction
+) -> Blocked | None:
+    """Guard of a device instruction's ``when``; presence is what a walk says."""
+    site = slot.sites[line.location]
+    if line.when is When.RETURNED:
+        met = store.load(site.returned) >= site.returns
+    else:
+        found = walk(store, memory, directory, site.pasid, site.va)
+        met = isinstance(found, Translation) and (line.when is When.PRESENT or found.writable)
+    return None if met else BLOCKED
 
 
 def end_column(store: Store, slot: Slot, column: int) -> None:

@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Protocol
+
 from shootdown_engine.store import Store
 from shootdown_protocol.layout import FRAME_TABLE_STRIDE, PFN_BASE, Layout
 from shootdown_protocol.memory import GENERATION_MODULUS, WORDS_PER_FRAME, Pfn
+
+if TYPE_CHECKING:
+    from shootdown_engine.access import Intent, Target
+    from shootdown_engine.slot import Slot
+    from shootdown_engine.walker import Walked
+
+
+class Host(Protocol):
+    """Who walks and accesses for a device that has no memory of its own to do so."""
+
+    def walk(self, pasid: int, va: int, /) -> Walked:
+        """Translate one page."""
+        ...
+
+    def access(self, slot: Slot, intent: Intent, target: Target, /) -> int:
+        """Load or store through a translation; gives the value seen."""
+        ...
 
 
 class PhysicalMemory:
     """Word indexes of one segment's frames; holds numbers only, the words are the store's.
 
-    ``zero_pfn`` is the shared zero page, which is never freed.
+    ``zero_pfn`` is the shared zero page, which is never freed. With a ``host`` the words are
+    nobody's business here: walks and accesses are asked of it.
     """
 
-    __slots__ = ("_frame_table", "_inverse", "_mask", "_memory", "layout", "zero_pfn")
+    __slots__ = ("_frame_table", "_inverse", "_mask", "_memory", "host", "layout", "zero_pfn")
 
-    def __init__(self, layout: Layout, zero_pfn: Pfn) -> None:
+    def __init__(self, layout: Layout, zero_pfn: Pfn, host: Host | None = None) -> None:
         """Work out the constants of a layout."""
         self.layout = layout
         self.zero_pfn = zero_pfn
+        self.host = host
         self._inverse = pow(layout.scramble, -1, layout.frames) if layout.frames > 1 else 0
         self._mask = layout.frames - 1
         self._frame_table = layout.frame_table

@@ -108,6 +108,8 @@ def walk_level(store: Store, memory: PhysicalMemory, at: TableAt, va: int) -> Wa
 
 def walk(store: Store, memory: PhysicalMemory, directory: int, pasid: int, va: int) -> Walked:
     """Walk from the PASID table to the leaf within one step."""
+    if memory.host is not None:
+        return memory.host.walk(pasid, va)
     at = read_pasid_entry(store, memory, directory, pasid)
     while isinstance(at, TableAt):
         at = walk_level(store, memory, at, va)

@@ -29,6 +29,7 @@ from shootdown_protocol import (
     limits,
     program,
     registry,
+    remote_messages,
     words,
 )
 from shootdown_protocol import messages as m
@@ -208,6 +209,12 @@ def device_messages() -> str:
         m.PageResponse,
         faults.FaultStatus,
         faults.Fault,
+        remote_messages.TranslationRequest,
+        remote_messages.TranslationCompletion,
+        remote_messages.AccessRequest,
+        remote_messages.AccessAnswer,
+        remote_messages.ColumnWait,
+        remote_messages.ColumnEnd,
     )
     enums = (m.InvalidateFlag, m.PageResponseCode)
     return message_fields(registry.Plane.DEVICE, elements) + "".join(map(_enum, enums))

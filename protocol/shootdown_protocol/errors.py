@@ -53,6 +53,7 @@ class ErrorCode(IntEnum):
     DEVICE_BUSY = 148
     NOT_RUNNING = 149
     WRONG_CLASS = 150
+    NOT_GRANTED = 151
 
     SEGMENT_NAME = 201
     SEGMENT_EXISTS = 202
@@ -130,6 +131,7 @@ _DOCS: Final = {
     ErrorCode.DEVICE_BUSY: "Another attached agent serves this device.",
     ErrorCode.NOT_RUNNING: "The testbed runs no scenario whose devices could be served.",
     ErrorCode.WRONG_CLASS: "An agent cannot load the device class that it was told of.",
+    ErrorCode.NOT_GRANTED: "An agent without shared memory asked for what is not its own.",
     ErrorCode.SEGMENT_NAME: "Not a name that a shared-memory segment may have.",
     ErrorCode.SEGMENT_EXISTS: "A segment of this name exists already.",
     ErrorCode.SEGMENT_ABSENT: "No segment has this name.",

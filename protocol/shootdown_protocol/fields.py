@@ -29,6 +29,15 @@ PageAddress = Annotated[
 RangeWord = Annotated[
     int, Meta(ge=0, le=limits.RANGE_WORD_MAX, multiple_of=1 << 11, title="range word")
 ]
+RemoteTag = Annotated[int, Meta(ge=0, le=limits.REMOTE_TAG_MAX, title="tag of a request")]
+"""Chosen by the agent; it comes back in the answer."""
+PageNumber = Annotated[int, Meta(ge=0, le=limits.PAGE_NUMBER_MAX, title="page number")]
+PageShift = Annotated[int, Meta(ge=12, le=30, title="log2 of bytes")]
+Value = Annotated[int, Meta(ge=0, le=limits.VALUE_MAX, title="value")]
+ColumnNumber = Annotated[int, Meta(ge=0, le=limits.COLUMNS_MAX - 1, title="column")]
+LineNumber = Annotated[
+    int, Meta(ge=0, le=limits.INSTRUCTIONS_PER_COLUMN_MAX - 1, title="instruction of the column")
+]
 Prgi = Annotated[int, Meta(ge=0, le=limits.PRGI_MAX, title="PRGI")]
 InvalidateFlags = Annotated[int, Meta(ge=0, le=15, title="flags")]
 Instance = Annotated[int, Meta(ge=-1, le=limits.INSTANCE_MAX, title="instance, -1 for none")]

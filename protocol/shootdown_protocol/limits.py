@@ -29,6 +29,10 @@ PRGI_MAX: Final = (1 << 9) - 1
 """Largest page request group index (PCIe PRI: nine bits)."""
 PAGE_ADDRESS_MAX: Final = (1 << 63) - (1 << 12)
 """Largest page address, bytes: user half, bit 63 clear."""
+PAGE_NUMBER_MAX: Final = (1 << 34) - 1
+"""Largest page number that an entry has bits for."""
+VALUE_MAX: Final = (1 << 10) - 1
+"""Largest value of a scenario's word."""
 RANGE_WORD_MAX: Final = (1 << 63) - (1 << 11)
 """Largest encoded range: bit 63 clear, so every one of them has a size; see `ats_range`."""
 
@@ -36,6 +40,10 @@ INVALIDATIONS_PER_MESSAGE_MAX: Final = 1024
 """Requests in one `messages.Invalidate`, and completions in one answer."""
 PAGE_REQUESTS_PER_MESSAGE_MAX: Final = 512
 """Requests in one `messages.PageRequests`, and responses in one answer."""
+REMOTE_PER_MESSAGE_MAX: Final = 1024
+"""Requests in one message of an agent without shared memory, and answers in one message."""
+REMOTE_TAG_MAX: Final = (1 << 32) - 1
+"""Largest tag of a request that an agent without shared memory makes."""
 DEVICES_MAX: Final = 64
 """Devices of a testbed."""
 SLOTS_MAX: Final = 1 << 15

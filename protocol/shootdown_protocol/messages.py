@@ -71,6 +71,19 @@ from shootdown_protocol.fields import (
     Version,
 )
 from shootdown_protocol.program import Program
+from shootdown_protocol.remote_messages import (
+    AccessAnswers,
+    AccessGivenUp,
+    AccessRequests,
+    BatchDone,
+    BatchWarm,
+    ColumnsEnded,
+    ColumnWaits,
+    Proceed,
+    SlotsStarted,
+    TranslationCompletions,
+    TranslationRequests,
+)
 
 PROTOCOL_VERSION: Final = 1
 
@@ -132,7 +145,8 @@ class Hello(DeviceMessage, frozen=True, tag=1):
 class Welcome(DeviceMessage, frozen=True, tag=2):
     """The daemon's answer: what the agent is, which memory it maps, what its caches are like.
 
-    ``agent`` numbers its board words. ``segment`` is empty for an agent without shared memory.
+    ``agent`` numbers its board words. ``segment`` is empty for an agent without shared memory:
+    one that did not announce ``shared_memory``.
     ``heartbeat_ms`` is how often the daemon asks, ``heartbeat_limit_ms`` after how long without
     an answer each side takes the other for dead. ``iotlb``: the agent hosts an IOTLB;
     ``walk_by_level``: a table walk is one step a level.
@@ -535,6 +549,13 @@ class Event(msgspec.Struct, frozen=True, tag="event", tag_field="type", forbid_u
 DeviceToDaemon = (
     Hello
     | ProgramUnloaded
+    | BatchWarm
+    | BatchDone
+    | TranslationRequests
+    | AccessRequests
+    | ColumnWaits
+    | ColumnsEnded
+    | AccessGivenUp
     | Granted
     | InvalidateCompletion
     | PageRequests
@@ -553,6 +574,10 @@ DeviceFromDaemon = (
     | UnloadProgram
     | BatchBegin
     | BatchGo
+    | SlotsStarted
+    | TranslationCompletions
+    | AccessAnswers
+    | Proceed
     | Grant
     | GrantRest
     | Invalidate

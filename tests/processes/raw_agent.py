@@ -57,15 +57,18 @@ class RawAgent:
                 return message
         raise AssertionError(f"no {kind.__name__} within {ANSWER_MS} ms")
 
-    def hello(self, name: str = "raw", token: str | None = None) -> None:
-        """Say hello; the answer is to be heard."""
+    def hello(
+        self, name: str = "raw", token: str | None = None, serves: tuple[str, ...] = ()
+    ) -> None:
+        """Say hello; the answer is to be heard. One that serves a device has no shared memory."""
         hello = messages.Hello(
             0,
             messages.PROTOCOL_VERSION,
             self.token if token is None else token,
             name,
             os.getpid(),
-            (messages.SHARED_MEMORY,),
+            () if serves else (messages.SHARED_MEMORY,),
+            serves,
         )
         self.send(hello)
 

@@ -86,7 +86,7 @@ def test_after_a_loss_nothing_cached_is_kept() -> None:
     welcome = messages.Welcome(0, 1, 0, "", 0, 100, 200, 1, True, 0, False)
     segment = PlainSegment(Layout(64, 4096, 5))
     run = AgentRun(
-        segment,  # type: ignore[arg-type]  # the twin of one that is mapped
+        segment,
         load,
         welcome,
         (Device,),

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from shootdown_protocol import fault_messages as fm
 from shootdown_protocol import messages as m
+from shootdown_protocol import remote_messages as r
 from shootdown_protocol.errors import ErrorCode
 from shootdown_protocol.faults import Fault, FaultStatus
 from shootdown_protocol.program import (
@@ -113,6 +114,32 @@ GOLDEN: tuple[tuple[Struct, str], ...] = (
         "970702010301289294cd0100cd02009100911194cd0101cd02019200019112",
     ),
     (m.BatchGo(3, 3), "93080303"),
+    (r.BatchWarm(3, 3), "93090303"),
+    (r.BatchDone(4, 3), "930a0403"),
+    (r.SlotsStarted(4, 3, 120, (256, 257)), "950b04037892cd0100cd0101"),
+    (
+        r.TranslationRequests(5, (r.TranslationRequest(7, 0, 17, 0x7000_0000_0000, write=True),)),
+        "9320059195070011cf0000700000000000c3",
+    ),
+    (
+        r.TranslationCompletions(
+            6,
+            (
+                r.TranslationCompletion(7, 0x100ABC, 12, read=True, write=False),
+                r.TranslationCompletion(8, 0, 12, read=False, write=False),
+            ),
+        ),
+        "932106929507ce00100abc0cc3c29508000cc2c2",
+    ),
+    (
+        r.AccessRequests(6, (r.AccessRequest(9, 256, 2, 1, 0x100ABC, hit=True),)),
+        "932206919609cd01000201ce00100abcc3",
+    ),
+    (r.AccessAnswers(7, (r.AccessAnswer(9, made=True, value=1),)), "932307919309c301"),
+    (r.ColumnWaits(7, (r.ColumnWait(10, 256, 2, 0),)), "93240791940acd01000200"),
+    (r.Proceed(8, (10,)), "932508910a"),
+    (r.ColumnsEnded(8, (r.ColumnEnd(256, 2),)), "9326089192cd010002"),
+    (r.AccessGivenUp(9, 256, 2, 1, retried=False), "962709cd01000201c2"),
     (
         m.Grant(4, 0, "DEV0", "device.atc_lookup"),
         "950c0400a444455630b16465766963652e6174635f6c6f6f6b7570",

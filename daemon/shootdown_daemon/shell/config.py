@@ -7,6 +7,14 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
+class RemotePlane:
+    """Where agents of other hosts connect; without a CURVE secret key it is not encrypted."""
+
+    endpoint: str
+    secret_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonConfig:
     """One daemon's settings; units are the last word of a name.
 
@@ -33,6 +41,7 @@ class DaemonConfig:
     completion_timeout_ms: int = 5000
     drain_timeout_ms: int = 30_000
     owner: int | None = None
+    remote: RemotePlane | None = None
 
     @property
     def device_endpoint(self) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import zmq
 
 from shootdown_daemon.shell.config import DaemonConfig
-from shootdown_daemon.shell.links import AgentLink, DeviceRouter
+from shootdown_daemon.shell.links import AgentLink, DeviceRouter, Peer
 from shootdown_daemon.shell.log import ProcessLog
 from shootdown_protocol import messages
 from shootdown_protocol.board import AGENTS_MAX
@@ -34,11 +34,9 @@ class DevicePlane:
         log: ProcessLog,
     ) -> None:
         """Bind the socket."""
-        socket = context.socket(zmq.ROUTER)
-        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        socket.setsockopt(zmq.LINGER, 0)
-        socket.bind(config.device_endpoint)
-        self.router = DeviceRouter(socket)
+        local = _router(context)
+        local.bind(config.device_endpoint)
+        self.router = DeviceRouter(local, _open_remote(context, config))
         self.config = config
         self.segment = segment
         self.log = log
@@ -53,14 +51,14 @@ class DevicePlane:
 
     def handle(self, run: Running | None) -> None:
         """Take in every message that is there."""
-        for identity, message, pid in self.router.receive():
+        for peer, message, pid in self.router.receive():
             self.program = self.program if run is None else run.program
             if isinstance(message, RemoteProtocolError):
-                self._refuse(identity, message)
+                self._refuse(peer, message)
             elif isinstance(message, messages.Hello):
-                self._hello(identity, message, pid)
+                self._hello(peer, message, pid)
             else:
-                self._from_member(identity, message, run)
+                self._from_member(peer, message, run)
 
     def ask(self, now: float) -> None:
         """Ask every agent for a sign of life."""
@@ -111,26 +109,28 @@ class DevicePlane:
         """Close the socket, giving goodbyes a moment to leave."""
         for link in list(self.links()):
             link.close()
-        self.router.socket.close(linger=200)
+        for socket in self.router.sockets:
+            socket.close(linger=200)
 
-    def _hello(self, identity: bytes, hello: messages.Hello, pid: int) -> None:
-        refusal = self._why_not(identity, hello)
+    def _hello(self, peer: Peer, hello: messages.Hello, pid: int) -> None:
+        refusal = self._why_not(peer, hello)
         if refusal is not None:
             code, why = refusal
             self.log.error("agent_refused", agent=hello.name, pid=hello.pid, why=why)
-            self.router.send_raw(identity, messages.Refused(0, code, why))
+            self.router.send_raw(peer, messages.Refused(0, code, why))
             return
         taken = {link.number for link in self.links()}
         number = next(n for n in range(AGENTS_MAX) if n not in taken)
         own_process = pid > 0 and messages.OWN_PROCESS in hello.capabilities
-        link = AgentLink(
-            identity, hello.name, number, pid or hello.pid, pid, own_process=own_process
-        )
+        link = AgentLink(peer, hello.name, number, pid or hello.pid, pid, own_process=own_process)
+        confined = messages.SHARED_MEMORY not in hello.capabilities or not peer.is_local
         link.capabilities = frozenset(hello.capabilities)
+        if confined:
+            link.capabilities -= {messages.SHARED_MEMORY}
         link.serves = hello.serves
         self.joined.append(link)
         link.incoming.accept(hello.sequence)
-        self.router.links[identity] = link
+        self.router.links[peer] = link
         config = self.config
         self.router.send(
             link,
@@ -138,22 +138,22 @@ class DevicePlane:
                 sequence=0,
                 protocol_version=messages.PROTOCOL_VERSION,
                 agent=number,
-                segment=self.segment.name,
-                segment_generation=self.segment.generation,
+                segment="" if confined else self.segment.name,
+                segment_generation=0 if confined else self.segment.generation,
                 heartbeat_ms=config.heartbeat_ms,
                 heartbeat_limit_ms=config.heartbeat_limit_ms,
                 seed=self.seed,
-                iotlb=config.iotlb,
+                iotlb=config.iotlb and not confined,
                 atc_entries=config.atc_entries,
-                walk_by_level=config.walk_by_level,
+                walk_by_level=config.walk_by_level and not confined,
             ),
         )
         self.log.info("agent_joined", agent=hello.name, pid=link.pid, number=number)
 
-    def _why_not(self, identity: bytes, hello: messages.Hello) -> tuple[ErrorCode, str] | None:
+    def _why_not(self, peer: Peer, hello: messages.Hello) -> tuple[ErrorCode, str] | None:
         if hello.token != self.config.token:
             return ErrorCode.WRONG_TOKEN, "the token is not this testbed's"
-        if identity in self.router.links:
+        if peer in self.router.links:
             return ErrorCode.NAME_TAKEN, "this connection has said hello before"
         if any(link.name == hello.name for link in self.links()):
             return ErrorCode.NAME_TAKEN, f"an agent named {hello.name} is here already"
@@ -183,13 +183,13 @@ class DevicePlane:
         return None
 
     def _from_member(
-        self, identity: bytes, message: messages.DeviceToDaemon, run: Running | None
+        self, peer: Peer, message: messages.DeviceToDaemon, run: Running | None
     ) -> None:
-        link = self.router.links.get(identity)
+        link = self.router.links.get(peer)
         if link is None:
             why = f"{type(message).__name__} from a peer that was not welcomed"
             refused = messages.Refused(0, ErrorCode.NOT_WELCOMED, why)
-            self.router.send_raw(identity, refused)
+            self.router.send_raw(peer, refused)
             return
         link.asked_s = None
         arrival = link.incoming.accept(message.sequence)
@@ -221,10 +221,31 @@ class DevicePlane:
                 self.log.error("agent_broke_protocol", agent=link.name, why=error.why)
                 self.router.send(link, error)
 
-    def _refuse(self, identity: bytes, error: RemoteProtocolError) -> None:
-        link = self.router.links.get(identity)
+    def _refuse(self, peer: Peer, error: RemoteProtocolError) -> None:
+        link = self.router.links.get(peer)
         self.log.error("bad_message", agent=link.name if link else "unknown", why=str(error))
         if link is None:
-            self.router.send_raw(identity, messages.Refused(0, error.code, str(error)[:2000]))
+            self.router.send_raw(peer, messages.Refused(0, error.code, str(error)[:2000]))
         else:
             self.router.send(link, messages.ErrorReport(0, error.code, str(error)[:2000]))
+
+
+def _router(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
+    socket = context.socket(zmq.ROUTER)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    socket.setsockopt(zmq.LINGER, 0)
+    return socket
+
+
+def _open_remote(
+    context: zmq.Context[zmq.Socket[bytes]], config: DaemonConfig
+) -> zmq.Socket[bytes] | None:
+    """The socket for agents of other hosts, encrypted unless it was asked not to be."""
+    if config.remote is None:
+        return None
+    socket = _router(context)
+    if config.remote.secret_key:
+        socket.curve_server = True
+        socket.curve_secretkey = config.remote.secret_key.encode()
+    socket.bind(config.remote.endpoint)
+    return socket

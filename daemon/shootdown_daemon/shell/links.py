@@ -11,6 +11,7 @@ import signal
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import NamedTuple
 
 import msgspec
 import zmq
@@ -33,6 +34,14 @@ QUEUE_MESSAGES_MAX = 4096
 """Messages that wait for a peer whose pipe is full; past that the peer is lost."""
 
 
+class Peer(NamedTuple):
+    """Whom a message is from: the socket that it came by, and what that calls its sender."""
+
+    socket: zmq.Socket[bytes]
+    identity: bytes
+    is_local: bool
+
+
 class AgentLink:
     """One agent: who it is, what was sent and heard, and how it can be seen to die.
 
@@ -42,14 +51,14 @@ class AgentLink:
     """
 
     def __init__(
-        self, identity: bytes, name: str, number: int, pid: int, process: int, *, own_process: bool
+        self, peer: Peer, name: str, number: int, pid: int, process: int, *, own_process: bool
     ) -> None:
         """Welcome an agent that says it is ``pid``, and is known here to be ``process``, if at all.
 
         Only the latter is watched: what an agent of another container or host calls its pid is
         somebody else's here.
         """
-        self.identity = identity
+        self.peer = peer
         self.name = name
         self.number = number
         self.pid = pid
@@ -106,34 +115,34 @@ def is_readable(socket: zmq.Socket[bytes]) -> bool:
 
 
 class DeviceRouter:
-    """The daemon's end of the device plane."""
+    """The daemon's end of the device plane: a socket for this host, and maybe one for others."""
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        """Use a bound ROUTER with ``ROUTER_MANDATORY`` set."""
-        self.socket = socket
-        self.links: dict[bytes, AgentLink] = {}
+    def __init__(self, local: zmq.Socket[bytes], remote: zmq.Socket[bytes] | None = None) -> None:
+        """Use bound ROUTERs with ``ROUTER_MANDATORY`` set."""
+        self.sockets = (local,) if remote is None else (local, remote)
+        self.links: dict[Peer, AgentLink] = {}
         self.lost: list[tuple[AgentLink, str]] = []
 
-    def receive(self) -> Iterator[tuple[bytes, DeviceToDaemon | RemoteProtocolError, int]]:
-        """Every message that is there now, decoded, with its sender's identity.
+    def receive(self) -> Iterator[tuple[Peer, DeviceToDaemon | RemoteProtocolError, int]]:
+        """Every message that is there now, decoded, with its sender.
 
         The number is the process of a sender that is no agent (yet), as the system knows it; 0 when
         it does not, or when the sender is an agent.
         """
-        socket = self.socket
-        while is_readable(socket):
-            identity = socket.recv(_NOBLOCK)
-            if identity in self.links:
-                data, pid = socket.recv(_NOBLOCK), 0
-            else:
-                frame = socket.recv(_NOBLOCK, copy=False)
-                data, pid = frame.bytes, _peer_process(frame)
-            while socket.get(_MORE):
-                data += socket.recv(_NOBLOCK)
-            try:
-                yield identity, codec.decode_device_to_daemon(data), pid
-            except RemoteProtocolError as error:
-                yield identity, error, pid
+        for socket in self.sockets:
+            while is_readable(socket):
+                peer = Peer(socket, socket.recv(_NOBLOCK), socket is self.sockets[0])
+                if peer in self.links:
+                    data, pid = socket.recv(_NOBLOCK), 0
+                else:
+                    frame = socket.recv(_NOBLOCK, copy=False)
+                    data, pid = frame.bytes, _peer_process(frame)
+                while socket.get(_MORE):
+                    data += socket.recv(_NOBLOCK)
+                try:
+                    yield peer, codec.decode_device_to_daemon(data), pid
+                except RemoteProtocolError as error:
+                    yield peer, error, pid
 
     def send(self, link: AgentLink, message: DeviceMessage) -> None:
         """Number a message and send it, or queue it behind what waits already."""
@@ -142,19 +151,20 @@ class DeviceRouter:
         link.queue.append(codec.encode_device(numbered))
         self.flush(link)
 
-    def send_raw(self, identity: bytes, message: DeviceMessage) -> None:
+    def send_raw(self, peer: Peer, message: DeviceMessage) -> None:
         """Answer a peer that is no agent (yet); dropped if it cannot be sent now."""
         try:
-            self.socket.send_multipart([identity, codec.encode_device(message)], zmq.NOBLOCK)
+            peer.socket.send_multipart([peer.identity, codec.encode_device(message)], zmq.NOBLOCK)
         except zmq.ZMQError:
             return
 
     def flush(self, link: AgentLink) -> None:
         """Send what waits; a peer that is gone, or too far behind, is lost."""
+        socket, identity, _ = link.peer
         while link.queue:
             try:
-                self.socket.send(link.identity, _SEND_MORE)
-                self.socket.send(link.queue[0], _NOBLOCK)
+                socket.send(identity, _SEND_MORE)
+                socket.send(link.queue[0], _NOBLOCK)
             except zmq.Again:
                 if len(link.queue) > QUEUE_MESSAGES_MAX:
                     self.lose(link, f"{len(link.queue)} messages wait for it")
@@ -166,12 +176,12 @@ class DeviceRouter:
 
     def let_go(self, link: AgentLink) -> None:
         """Take an agent out that holds nothing and has been told that it may leave."""
-        if self.links.pop(link.identity, None) is not None:
+        if self.links.pop(link.peer, None) is not None:
             link.close()
 
     def lose(self, link: AgentLink, why: str, *, kill: bool = True) -> None:
         """Take an agent out; what it may still hold is the caller's matter."""
-        if self.links.pop(link.identity, None) is not None:
+        if self.links.pop(link.peer, None) is not None:
             if link.has_ended():
                 why = "its process has ended"
             link.queue.clear()

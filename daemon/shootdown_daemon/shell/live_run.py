@@ -131,6 +131,9 @@ class LiveRun:
         self.begun = 0
         self.done = 0
         self.stopping = False
+        self.notes_starts = False
+        self.just_started: list[int] = []
+        """Slots whose instances have begun, kept while ``notes_starts``."""
         self._clear_board()
         for kslot in memory.slots:
             for device, agent in enumerate(self.serving(kslot.index)):
@@ -164,6 +167,10 @@ class LiveRun:
         """The slot that a PASID belongs to."""
         index = self._slot_of_pasid.get(pasid)
         return None if index is None else self.slots[index]
+
+    def bank_of(self, slot: int) -> Bank:
+        """The bank that a slot lies in."""
+        return self.banks[slot // len(self.banks[0].slots)]
 
     # Batches
 
@@ -326,6 +333,8 @@ class LiveRun:
         hold = int(self.flight.steps_estimate * self.window)
         self.flight.start(kslot.index, columns, hold)
         self.segment.words[kslot.slot.started] = self.flight.clock + 1
+        if self.notes_starts:
+            self.just_started.append(kslot.index)
 
     def _settle(self, bank: Bank) -> None:
         for kslot in bank.used:

@@ -12,6 +12,7 @@ from pathlib import Path
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.mutant import Mutant
 from shootdown_daemon.shell.config import DaemonConfig
+from shootdown_daemon.shell.confined import ConfinedAgents, is_confined
 from shootdown_daemon.shell.cpu_faults import CpuFaults
 from shootdown_daemon.shell.fault_set import FaultSet
 from shootdown_daemon.shell.gated_run import Divergence, GatedRun, device_of_task
@@ -88,6 +89,7 @@ class Running:
         )
         if isinstance(self.live, GatedRun):
             self.live.follow(request.schedule)
+        self.confined = ConfinedAgents(self.live, self.links)
         self.end = RunEnd.DONE
         self.why = ""
         self.ended = False
@@ -144,6 +146,9 @@ class Running:
                 self.live.flight.try_again()
                 made = self.live.make_steps(steps)
         self._send_outbox()
+        if self.confined.links:
+            for link, message in self.confined.to_send():
+                self.router.send(link, message)
         if isinstance(self.live, GatedRun):
             self._send_grants(self.live)
         self._watch_limits()
@@ -182,6 +187,7 @@ class Running:
         gone = [number for number, link in self.links.items() if link.name == name]
         for number in gone:
             del self.links[number]
+            self.confined.lost(number)
         if gone and not (self.unloading_s and self.end is RunEnd.AGENT_LOST):
             self.fail(RunEnd.AGENT_LOST, f"agent {name} is lost: {why}")
 
@@ -212,6 +218,9 @@ class Running:
             yield from self._page_requests(link, message)
         elif isinstance(self.live, GatedRun) and isinstance(message, messages.Granted):
             self._take_granted(self.live, message)
+        elif is_confined(link):
+            with self._failing():
+                yield from self.confined.take(link, message)
 
     def _take_granted(self, live: GatedRun, message: messages.Granted) -> None:
         if not live.asked:
@@ -283,6 +292,7 @@ class Running:
             request = PageRequest(
                 device, asked.pasid, site.index, asked.write, asked.prgi, asked.last
             )
+            self.confined.note_request(link, kslot.index, request)
             self.live.page_request(kslot.index, request)
 
     def _serves(self, link: AgentLink, device: int, slot: int) -> bool:
@@ -312,6 +322,7 @@ class Running:
 
     def _load(self, link: AgentLink) -> None:
         path = "" if self.folder is None else str(self.folder / f"{link.name}.history")
+        path = "" if is_confined(link) else path
         if path:
             self.histories.append(path)
         link.loaded = True
@@ -343,6 +354,8 @@ class Running:
             if self.history is not None:
                 self.history.flush()
             return
+        if what == "begin":
+            self.confined.forget(bank)
         for link in list(self.links.values()):
             if what == "go":
                 self.router.send(link, messages.BatchGo(0, bank.batch))
@@ -398,9 +411,11 @@ class Running:
     def _response(
         self, device: int, channel: tuple[object, ...], answer: str
     ) -> messages.PageResponse:
-        _, _, slot, prgi = channel
+        _, number, slot, prgi = channel
+        assert isinstance(number, int)
         assert isinstance(slot, int)
         assert isinstance(prgi, int)
+        self.confined.note_response(number, slot, prgi, answer)
         return messages.PageResponse(
             device=device,
             pasid=self.live.slots[slot].slot.pasids[0],

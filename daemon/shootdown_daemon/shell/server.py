@@ -55,7 +55,8 @@ class Daemon:
         self.faults = FaultSet(time.monotonic, self._names, self.devices.tell_faults)
         self.stopping = ""
         self._poller = zmq.Poller()
-        self._poller.register(self.devices.router.socket, zmq.POLLIN)
+        for socket in self.devices.router.sockets:
+            self._poller.register(socket, zmq.POLLIN)
         self._poller.register(self.control.socket, zmq.POLLIN)
         self._owner = None if config.owner is None else os.pidfd_open(config.owner)
         self._beat_s = 0.0

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterator
 from functools import partial
 
-from shootdown_device_agent.machine import atc
 from shootdown_device_agent.machine.atc import Cached
 from shootdown_device_agent.machine.device import FAULTS_MAX, Device, DeviceThread
 from shootdown_engine.access import Intent
-from shootdown_engine.column import await_column, end_column, sync_column, tick
+from shootdown_engine.column import await_column, end_column, sync_column, tick, wait_until
 from shootdown_engine.slot import Slot
 from shootdown_engine.store import Store
 from shootdown_engine.task import Stage, Task
-from shootdown_engine.trap import BLOCKED, Blocked, Request, trap
+from shootdown_engine.trap import Request, trap
 from shootdown_protocol.history import Kind
 from shootdown_protocol.program import Instruction, Op, Program, Speculation, When
 
+PREFETCHER = "speculation"
+"""Beginning of the names of prefetchers; their number follows."""
 PAUSE = "pause"
 """Name of the step before which a prefetcher waits for a time of the agent's choosing."""
 
@@ -31,7 +32,7 @@ def device_threads(
         if column.device == device
     )
     prefetchers = tuple(
-        DeviceThread(slot, f"speculation{number}", len(program.columns) + number)
+        DeviceThread(slot, f"{PREFETCHER}{number}", len(program.columns) + number)
         for number, speculation in enumerate(program.speculation)
         if speculation.device == device
     )
@@ -40,7 +41,8 @@ def device_threads(
 
 def column_task(device: Device, thread: DeviceThread) -> Task:
     """The task of one device column."""
-    return Task(thread.name, *_stages(device, thread), partial(_end, thread), owner=thread.slot)
+    ending = partial(end_thread, thread)
+    return Task(thread.name, *_stages(device, thread), ending, owner=thread.slot)
 
 
 def speculation_task(device: Device, thread: DeviceThread, what: Speculation) -> Task:
@@ -57,7 +59,8 @@ def invalidation_server(device: Device) -> Task:
     return Task(f"{device.config.name}.invalidate", device.serve_invalidate, server=True)
 
 
-async def _end(thread: DeviceThread) -> None:
+async def end_thread(thread: DeviceThread) -> None:
+    """Say that a column has ended."""
     await trap("end", end_column, thread.slot, thread.number)
 
 
@@ -73,16 +76,18 @@ def _stages(device: Device, thread: DeviceThread) -> Iterator[Stage]:
     for line in thread.slot.program.columns[thread.number].instructions:
         if line.when is not When.NOW:
             yield partial(_wait, device, thread, line)
-        yield partial(_run, device, thread, line)
+        yield partial(run_instruction, device, thread, line)
 
 
 async def _wait(device: Device, thread: DeviceThread, line: Instruction) -> None:
-    await trap("when", wait_until, device, thread.slot, line)
+    directory = device.config.directory
+    await trap("when", wait_until, device.memory, directory, thread.slot, line)
 
 
-async def _run(
+async def run_instruction(
     device: Device, thread: DeviceThread, line: Instruction, faults: int = 0
 ) -> int | None:
+    """Carry out one instruction; an access that is to be attempted again gives its faults."""
     slot = thread.slot
     if line.op is Op.AWAIT:
         await trap("await", await_column, slot, line.target)
@@ -112,26 +117,19 @@ async def _access(
     return None
 
 
-def wait_until(store: Store, device: Device, slot: Slot, line: Instruction) -> Blocked | None:
-    """Guard of an instruction's ``when``; presence is what a walk says."""
-    site = slot.sites[line.location]
-    if line.when is When.RETURNED:
-        met = store.load(site.returned) >= site.returns
-    else:
-        directory = device.config.directory
-        answer = atc.translate(store, device.memory, directory, site.pasid, site.va)
-        met = isinstance(answer, Cached) and (line.when is When.PRESENT or answer.writable)
-    return None if met else BLOCKED
-
-
 def warm(store: Store, device: Device, program: Program, slot: Slot, number: int) -> int:
     """Fill a device's caches as the program's initial state says; gives how many translations."""
     filled = 0
     for declared in program.warm:
         if declared.device == number:
-            site = slot.sites[declared.location]
-            answer = device.step_walk(store, site)
-            assert isinstance(answer, Cached), f"{site.name} cannot be warm: {answer}"
-            device.insert(store, site.pasid, site.vpn, answer)
+            warm_one(store, device, slot, declared.location)
             filled += 1
     return filled
+
+
+def warm_one(store: Store, device: Device, slot: Slot, location: int) -> None:
+    """Fill a device's caches with the translation of one location, which must be mapped."""
+    site = slot.sites[location]
+    answer = device.step_walk(store, site)
+    assert isinstance(answer, Cached), f"{site.name} cannot be warm: {answer}"
+    device.insert(store, site.pasid, site.vpn, answer)

@@ -57,7 +57,8 @@ class AgentConfig:
     ``own_process``: its process is nothing else, so it may be killed once the agent is lost.
     ``daemon`` is the daemon's process on this host, 0 when that is not known for sure. ``serves``
     names the devices that it takes over, none for an agent of the testbed's own; it detaches once
-    ``leaves`` gives a reason.
+    ``leaves`` gives a reason. Without ``shared_memory`` it asks the daemon for every walk and every
+    access; ``server_key`` is the public CURVE key of a daemon that is on another host.
     """
 
     endpoint: str
@@ -67,6 +68,8 @@ class AgentConfig:
     own_process: bool = True
     daemon: int = 0
     serves: tuple[str, ...] = ()
+    shared_memory: bool = True
+    server_key: str = ""
     leaves: Callable[[], str] = lambda: ""
 
 
@@ -105,6 +108,10 @@ class Agent:
         self.socket.setsockopt(zmq.RECONNECT_IVL, 1)
         self.socket.setsockopt(zmq.LINGER, 200)
         self.socket.setsockopt(zmq.RCVTIMEO, IDLE_MS)
+        if config.server_key:
+            public, secret = zmq.curve_keypair()
+            self.socket.curve_publickey, self.socket.curve_secretkey = public, secret
+            self.socket.curve_serverkey = config.server_key.encode()
         self.socket.connect(config.endpoint)
         self.sent = 0
         self.incoming = SequenceCheck()
@@ -122,7 +129,10 @@ class Agent:
         if config.daemon and self._daemon is None:
             raise AgentEnd("the daemon's process has ended", 4)
         self.welcome = self._greet()
-        self.segment = Segment.attach(self.welcome.segment, self.welcome.segment_generation)
+        self.segment: Segment | None = None
+        if self.welcome.segment:
+            welcome = self.welcome
+            self.segment = Segment.attach(welcome.segment, welcome.segment_generation)
 
     def serve(self) -> int:
         """Go round until the daemon ends or is lost; gives the exit status."""
@@ -198,6 +208,8 @@ class Agent:
         made = run.make_steps(STEPS_A_ROUND)
         if run.store.outbox:
             self._send_outbox(run)
+        for message in run.outgoing():
+            self.send(message)
         if self._detaching is not None:
             self._finish_detach()
         return made
@@ -211,7 +223,8 @@ class Agent:
         if self._daemon is not None:
             os.close(self._daemon)
         self.run = None
-        self.segment.close()
+        if self.segment is not None:
+            self.segment.close()
 
     # Messages
 
@@ -265,7 +278,8 @@ class Agent:
         config = self.config
         own_process = (messages.OWN_PROCESS,) * config.own_process
         classes = (messages.DEVICE_CLASSES,) * (config.make_device is None)
-        return (messages.SHARED_MEMORY, *own_process, *classes)
+        shared_memory = (messages.SHARED_MEMORY,) * config.shared_memory
+        return (*shared_memory, *own_process, *classes)
 
     def _wait(self) -> None:
         """Sleep until a message comes, for `IDLE_MS` at most; others are the next round's."""
@@ -338,16 +352,19 @@ class Agent:
             self._responses(run, message)
         elif isinstance(message, messages.BatchBegin):
             run.begin_batch(message)
+        elif isinstance(message, messages.BatchGo):
+            run.go(message.batch)
         elif isinstance(message, messages.Grant):
             self._grant(run, message)
         elif isinstance(message, messages.GrantRest):
             run.grant_rest()
         elif isinstance(message, messages.UnloadProgram):
             self._unload()
+        else:
+            run.take(message)
 
     def _load(self, load: messages.LoadProgram) -> None:
         # Not needed to be ready: see `_use_spare_time`.
-        from shootdown_device_agent.shell.batches import AgentRun  # noqa: PLC0415
         from shootdown_protocol.history_file import HistoryWriter  # noqa: PLC0415
 
         if self.run is not None:
@@ -361,15 +378,7 @@ class Agent:
             self.run = None
             self.send(messages.ErrorReport(0, ErrorCode.WRONG_CLASS, str(error)[:2000]))
             return
-        self.run = AgentRun(
-            self.segment,
-            load,
-            self.welcome,
-            makers,
-            now=time.monotonic_ns,
-            fence=full_fence,
-            log=self._record,
-        )
+        self.run = self._new_run(load, makers)
         if self.history is not None:
             self.run.on_batch_end = self.history.flush
         self._free_prgis = {device: list(range(PRGI_MAX + 1)) for device in load.devices}
@@ -377,6 +386,16 @@ class Agent:
         self._groups.clear()
         self._open.clear()
         self.log.info("program_loaded", scenario=load.program.name)
+
+    def _new_run(self, load: messages.LoadProgram, makers: tuple[DeviceMaker, ...]) -> AgentRun:
+        now, welcome, log = time.monotonic_ns, self.welcome, self._record
+        if self.segment is None:
+            from shootdown_device_agent.shell.hosted import HostedRun  # noqa: PLC0415
+
+            return HostedRun(load, welcome, makers, now=now, fence=full_fence, log=log)
+        from shootdown_device_agent.shell.batches import AgentRun  # noqa: PLC0415
+
+        return AgentRun(self.segment, load, welcome, makers, now=now, fence=full_fence, log=log)
 
     def _makers(self, load: messages.LoadProgram) -> tuple[DeviceMaker, ...]:
         """The class of each device that is to be played."""

@@ -22,7 +22,7 @@ from shootdown_device_agent.machine.columns import (
     warm,
 )
 from shootdown_device_agent.machine.config import DeviceConfig
-from shootdown_device_agent.machine.device import Device
+from shootdown_device_agent.machine.device import Device, DeviceThread
 from shootdown_engine.channels import InvalidateRequest
 from shootdown_engine.live_store import LiveStore
 from shootdown_engine.memory import PhysicalMemory
@@ -33,8 +33,10 @@ from shootdown_engine.task import Task
 from shootdown_protocol import board, messages
 from shootdown_protocol import layout as at
 from shootdown_protocol.board import SlotLayout
+from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.history import AnyRecord, Invalidation
 from shootdown_protocol.memory import Pfn
+from shootdown_protocol.plain_segment import PlainSegment
 from shootdown_protocol.program import Program
 from shootdown_protocol.segment import Segment
 
@@ -60,6 +62,7 @@ class Batch:
         self.window = begin.window
         self.slots = slots
         self.next_slot = 0
+        self.warm = False
         self.unfinished = 0
 
 
@@ -68,7 +71,7 @@ class AgentRun:
 
     def __init__(
         self,
-        segment: Segment,
+        segment: Segment | PlainSegment,
         load: messages.LoadProgram,
         welcome: messages.Welcome,
         makers: tuple[DeviceMaker, ...],
@@ -83,10 +86,10 @@ class AgentRun:
         self.number = load.program_number
         self.agent = welcome.agent
         self.random = Random(f"{welcome.seed}:{self.number}:{welcome.agent}")
-        self.store = LiveStore(segment.words, REMOTE_CHANNELS)
+        self.store = self._new_store()
         self.store.foreign = range(segment.layout.words)
-        self.runner = Runner(self.store, now, fence, log, self._instance_of)
-        memory = PhysicalMemory(segment.layout, Pfn(segment.words[at.H_ZERO_PFN]))
+        self.runner = self._new_runner(now, fence, log)
+        memory = self._new_memory()
         self.devices = {
             number: make_device(self._config(number, welcome), memory)
             for number, make_device in zip(load.devices, makers, strict=True)
@@ -108,6 +111,17 @@ class AgentRun:
         self._ahead: set[str] = set()
         self.announced: list[Batch] = []
         self.running: Batch | None = None
+
+    # Over memory that is mapped; a run whose memory is elsewhere says otherwise
+
+    def _new_store(self) -> LiveStore:
+        return LiveStore(self.segment.words, REMOTE_CHANNELS)
+
+    def _new_runner(self, now: Callable[[], int], fence: Callable[[], None], log: Log) -> Runner:
+        return Runner(self.store, now, fence, log, self._instance_of)
+
+    def _new_memory(self) -> PhysicalMemory:
+        return PhysicalMemory(self.segment.layout, Pfn(self.segment.words[at.H_ZERO_PFN]))
 
     def _config(self, number: int, welcome: messages.Welcome) -> DeviceConfig:
         return DeviceConfig(
@@ -143,11 +157,15 @@ class AgentRun:
         return slot
 
     def _bind(self, slot: Slot, number: int) -> None:
+        warm(self.store, self._bind_threads(slot, number), self.program, slot, number)
+
+    def _bind_threads(self, slot: Slot, number: int) -> Device:
+        """Give a device a slot's PASIDs, with its caches empty."""
         device = self.devices[number]
         columns, prefetchers = device_threads(self.program, slot, number)
         device.bind(slot, columns + prefetchers)
         device.reset(self.store, slot)
-        warm(self.store, device, self.program, slot, number)
+        return device
 
     def _go(self) -> None:
         go = self.segment.words[self._board + board.GO]
@@ -236,14 +254,17 @@ class AgentRun:
                 ready[position] = last
             if task.ended:
                 self.runner.forget(task)
-                assert self.running is not None
-                self.running.unfinished -= 1
+                self._ended(task)
             elif not made and not self.runner.park(task):
                 self.again.append(task)
         if self.runner.woken:
             ready += self.runner.woken
             self.runner.woken.clear()
         return made
+
+    def _ended(self, _task: Task) -> None:
+        assert self.running is not None
+        self.running.unfinished -= 1
 
     def _hold(self, task: Task) -> bool:
         assert task.request is not None
@@ -271,12 +292,15 @@ class AgentRun:
     def _tasks(self, slot: Slot, number: int) -> list[Task]:
         device = self.devices[number]
         columns, prefetchers = device_threads(self.program, slot, number)
-        tasks = [column_task(device, thread) for thread in columns]
+        tasks = [self._column(thread, number) for thread in columns]
         for thread in prefetchers:
             what = self.program.speculation[thread.number - len(self.program.columns)]
             body = partial(run_prefetches, device, thread, what)
             tasks.append(Task(thread.name, body, owner=slot))
         return tasks
+
+    def _column(self, thread: DeviceThread, number: int) -> Task:
+        return column_task(self.devices[number], thread)
 
     def _delay(self, window: int) -> int:
         if self.random.random() < EAGER_SHARE:
@@ -324,6 +348,16 @@ class AgentRun:
         """Hand a page response to the thread that waits for it."""
         deliver(self.store, ("page_response", number, slot, prgi), answer)
         self._wake()
+
+    def go(self, batch: int) -> None:
+        """A batch may run: where memory is mapped, the board says so."""
+
+    def take(self, message: messages.DeviceFromDaemon) -> None:
+        """Take in what only an agent without shared memory is sent."""
+
+    def outgoing(self) -> list[DeviceMessage]:
+        """What only an agent without shared memory has to send."""
+        return []
 
     def _wake(self) -> None:
         self.runner.wake()
