@@ -317,8 +317,9 @@ class ConfinedAgents:
     def _say(self, link: AgentLink, word: int, batch: int) -> None:
         """Set a board word for an agent that cannot; no batch that is not announced yet."""
         if batch <= self.live.batches:
-            first = self.live.segment.layout.board
-            self.live.segment.words[first + board.agent_word(link.number, word)] = batch
+            words = self.live.segment.words
+            index = self.live.segment.layout.board + board.agent_word(link.number, word)
+            words[index] = max(words[index], batch)
 
     def _report(self, kslot: KernelSlot, task: str, began: int) -> None:
         """Record what a step has made, and wake who waits for what it changed."""

@@ -352,9 +352,12 @@ class HostedRun(AgentRun):
             super()._ended(task)
 
     def _say_warm(self) -> None:
+        """Say which batches are warm, in their order: a later number stands for all before it."""
         for batch in self.announced:
-            if batch.warm or any(self._unwarmed.get(slot.index) for slot, _ in batch.slots):
+            if batch.warm:
                 continue
+            if any(self._unwarmed.get(slot.index) for slot, _ in batch.slots):
+                return
             batch.warm = True
             self.to_send.append(remote.BatchWarm(0, batch.number))
 
