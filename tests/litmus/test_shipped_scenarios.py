@@ -36,6 +36,16 @@ CLAIMS: dict[str, tuple[set[str], set[str], Model | None]] = {
     "late-insertion": (set(), RIGHT, Model.REAL_TIME),
     "completion-before-drain": (set(), RIGHT, None),
     "drain-deadlock": (set(), RIGHT, None),
+    "completion-itag": (set(), RIGHT, None),
+    "completion-vector": (set(), RIGHT, None),
+    "duplicate-completion": (set(), RIGHT, None),
+    "global-invalidation": (set(), RIGHT, None),
+    "iotlb-before-atc": (set(), RIGHT, None),
+    "pasid-tags": (set(), RIGHT, None),
+    "range-invalidation": (set(), RIGHT, None),
+    "refused-page-request": (set(), RIGHT, None),
+    "success-is-no-permission": (set(), RIGHT, None),
+    "use-after-completion": (set(), RIGHT, None),
 }
 IDS = [path.stem for path in SCENARIOS]
 

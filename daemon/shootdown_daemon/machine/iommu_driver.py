@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 Waiter = tuple[int, str]
 """Slot and task of who waits for completions."""
 
-ADDRESS_END: Final = 1 << 64
+ADDRESS_END: Final = 1 << 63
+"""End of the half of addresses that a process has: bit 63 is never set."""
 _GLOBAL: Final = int(InvalidateFlag.GLOBAL)
 _SHIFTS: Final = {"page": PAGE_SHIFT, "pair": PAGE_SHIFT + 1, "table": PAGE_SHIFT + 9}
 """Log2 of the smallest block that is invalidated, by the option ``invalidate``."""

@@ -429,14 +429,8 @@ class Device:
                     self._cancel(store, thread, pasid, self.around(request, pasid))
 
     def step_apply(self, store: Store, request: InvalidateRequest) -> None:
-        """Drop matching entries, cancel translations under way, mark what must drain."""
-        first, last = pages_of(request)
-        for pasid in self.pasids(request):
-            self.atc.drop(store, pasid, self.pages.get(pasid, ()), first, last)
-            pages = self.around(request, pasid)
-            for thread in self.threads.get(pasid, ()):
-                self._cancel(store, thread, pasid, pages)
-                self._mark(store, thread, pasid, pages, request)
+        """Obey a request within one step, and say so."""
+        self.obey(store, request)
         self._report(store, "applied", request)
 
     def step_drain(self, store: Store, request: InvalidateRequest) -> Blocked | None:
@@ -457,6 +451,16 @@ class Device:
     def step_complete(self, store: Store, requests: tuple[InvalidateRequest, ...]) -> None:
         """Send one completion message, a bit of its vector for each request."""
         self.send_completion(store, sum(1 << request.itag for request in requests))
+
+    def obey(self, store: Store, request: InvalidateRequest) -> None:
+        """Drop matching entries, cancel translations under way, mark what must drain."""
+        first, last = pages_of(request)
+        for pasid in self.pasids(request):
+            self.atc.drop(store, pasid, self.pages.get(pasid, ()), first, last)
+            pages = self.around(request, pasid)
+            for thread in self.threads.get(pasid, ()):
+                self._cancel(store, thread, pasid, pages)
+                self._mark(store, thread, pasid, pages, request)
 
     def send_completion(self, store: Store, itags: int, count: int | None = None) -> None:
         """Send a completion; ``count`` is what it says that each ITag gets in all."""

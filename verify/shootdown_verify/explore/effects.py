@@ -53,11 +53,18 @@ class Effects:
         if cell in self._names:
             return self._names[cell][0]
         if isinstance(cell, tuple) and cell[0] in {"atc", "iotlb"}:
-            kind, device, pasid, vpn = cell
-            return f"{kind} {self._devices[device]} {self._pages[pasid, vpn]}"
+            return self._cached(cell)
         if isinstance(cell, tuple) and cell[0] == "channel":
             return f"the channel {cell[1]}"
         return ""
+
+    def _cached(self, cell: tuple[Hashable, ...]) -> str:
+        """A cell of a translation cache: whose, and which page; of a larger one its size too."""
+        kind, device, pasid, vpn, *larger = cell
+        assert isinstance(device, int)
+        page = self._pages.get((pasid, vpn), f"page {vpn:#x} of PASID {pasid:#x}")
+        size = f" of 2^{larger[0]} bytes" if larger else ""
+        return f"{kind} {self._devices[device]} {page}{size}"
 
     def _line(self, cell: Cell, old: Hashable, new: Hashable) -> str:
         if cell in self._names:

@@ -10,6 +10,5 @@ from shootdown_engine.store import Store
 class IgnoresInvalidation(Device):
     """Says that it has dropped what it keeps."""
 
-    def step_apply(self, store: Store, request: InvalidateRequest) -> None:
-        """Report, and nothing else."""
-        self._report(store, "applied", request)
+    def obey(self, store: Store, request: InvalidateRequest) -> None:
+        """Do nothing."""
