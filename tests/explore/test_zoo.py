@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from tests.explore.shipped import ALL, DEVICE_CLAIMS, LARGE
-from tests.litmus.texts import BUGS, read_file
+from tests.litmus.texts import BUGS
 
 from shootdown_cli import commands
+from shootdown_cli.bugs import load_bugs
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_device_agent.machine.zoo import ZOO
 from shootdown_verify.explore import Budget, Result, Strategy, Verdict, explore
@@ -29,8 +30,8 @@ def result_of(name: str, device: str, strategy: Strategy = Strategy.EXHAUSTIVE) 
 
 def test_every_faulty_device_has_a_scenario() -> None:
     """A device that no scenario claims to catch would test nothing."""
-    bugs = [read_file(path) for path in BUGS]
-    there = {e.subject for bug in bugs for e in bug.expectations if e.device and e.caught}
+    bugs = load_bugs(BUGS).values()
+    there = {claim.subject for bug in bugs for claim in bug.wrong if claim.device}
 
     assert {device for _, device, _ in DEVICE_CLAIMS} | there == set(ZOO)
 

@@ -22,7 +22,7 @@ DISCIPLINES = (
 FAULTY_DEVICES = frozenset(ZOO)
 
 SCENARIOS = sorted((Path(__file__).parents[2] / "configs" / "scenarios").glob("*.litmus"))
-BUGS = sorted((SCENARIOS[0].parent / "bugs").glob("*.litmus"))
+BUGS = SCENARIOS[0].parent / "bugs"
 
 MINIMAL = """\
 SHOOTDOWN small

@@ -60,6 +60,13 @@ pte_unmap_unlock <after_unlock> invalidate_range_end <range_end> put_page
 <op_return> mmap_read_unlock return end
 """
 
+IOMMU_SVA_BIND_DEVICE = "cache_tag_assign set_dev_pasid <op_return> return end"
+IOMMU_SVA_UNBIND_DEVICE = """
+pasid_clear_entry arch_invalidate_secondary_tlbs wait_invalidate_completion
+drain_pasid_prq iopf_queue_remove_device
+cache_tag_unassign <op_return> return end
+"""
+
 CASES = [
     ("wp_page_copy", State.COW, WP_PAGE_COPY),
     ("wp_page_copy", State.ZERO, ZERO_PAGE_WRITE),
@@ -70,6 +77,8 @@ CASES = [
     ("copy_pte_range", State.RW, COPY_PTE_RANGE),
     ("replace_page", State.KSM_PAIR, REPLACE_PAGE),
     *PAGE_CASES,
+    ("iommu_sva_bind_device", State.RW, IOMMU_SVA_BIND_DEVICE),
+    ("iommu_sva_unbind_device", State.RW, IOMMU_SVA_UNBIND_DEVICE),
 ]
 IDS = [f"{operation}-{state.name}" for operation, state, _ in CASES]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from shootdown_daemon.machine import columns as cpu_columns
-from shootdown_daemon.machine import iommu
+from shootdown_daemon.machine import iommu, pasid
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.flush_queue import flush_queue_servers
 from shootdown_daemon.machine.kernel import (
@@ -79,6 +79,8 @@ class Whole:
         self.devices = tuple(
             self._device(number, name, make_device) for number, name in enumerate(program.devices)
         )
+        if self.kernel.binds:
+            pasid.begin(self.store, self.kslot)
         self.prowlers: set[str] = set()
         self.tasks = self._tasks()
 
@@ -88,8 +90,8 @@ class Whole:
         device = make_device(config, self.memory)
         columns, prefetchers = device_columns.device_threads(self.program, self.slot, number)
         device.bind(self.slot, columns + prefetchers)
-        for pasid in self.slot.pasids:
-            iommu.join(self.store, pasid, number, name)
+        for bound in self.slot.pasids:
+            iommu.join(self.store, bound, number, name)
         device_columns.warm(self.store, device, self.program, self.slot, number)
         return device
 

@@ -127,6 +127,7 @@ class Cpu(FolioCalls):
     async def invalidate_range_start(self) -> None:
         """``mmu_notifier_invalidate_range_start()``."""
         await self._do("invalidate_range_start", _nothing)
+        await self.kslot.kernel.driver.range_start(self)
         await self.phase(Phase.RANGE_START)
 
     async def invalidate_range_end(self) -> None:

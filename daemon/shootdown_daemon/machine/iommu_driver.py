@@ -43,6 +43,9 @@ class IommuDriver:
         self.depth = int(option_of(options, "queue_depth"))
         self.unit = option_of(options, "invalidate")
 
+    async def range_start(self, cpu: Cpu) -> None:
+        """``invalidate_range_start()``: drivers that know page tables have nothing to do then."""
+
     async def invalidate(self, cpu: Cpu, span: InvalidateRange) -> None:
         """``mmu_notifier_arch_invalidate_secondary_tlbs()``: tell every member and wait."""
         waiter = (cpu.kslot.index, cpu.task)

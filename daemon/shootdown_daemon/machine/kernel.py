@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shootdown_daemon.machine import folio, region
+from shootdown_daemon.machine import folio, pasid, region
 from shootdown_daemon.machine.disciplines import DISCIPLINES, Discipline, bind_operation
 from shootdown_daemon.machine.mutant import RIGHT, Mutant
 from shootdown_daemon.machine.page_alloc import check_poison, free_frame
@@ -57,6 +57,7 @@ class Kernel:
         self.driver = mutant.driver(program.options)
         self.lifo = program.options.get("reuse", "lifo") == "lifo"
         self.lets_faults_in = program.options.get("mmap_lock", "write") == "read"
+        self.binds = pasid.binds(program)
         self.page_request_queue = int(program.options.get("page_request_queue", "0"))
         self.lock_per_mm = program.options.get("ptl", "split") == "mm"
         self.backs_pages = folio.backing_needed(program) > 0
@@ -94,8 +95,8 @@ class KernelSlot:
         self.index = slot.index
         self.roots = tuple(builder.new_table() for _ in slot.pasids)
         self.pasid_words = tuple(
-            builder.set_pasid(kernel.directory, pasid, root)
-            for pasid, root in zip(slot.pasids, self.roots, strict=True)
+            builder.set_pasid(kernel.directory, number, root)
+            for number, root in zip(slot.pasids, self.roots, strict=True)
         )
         self.entries: tuple[Entry, ...] = tuple(self._entry(builder, site) for site in slot.sites)
         self.frames = tuple(next(frames) for _ in range(frames_needed(kernel.program)))
@@ -185,6 +186,8 @@ def prepare(store: Store, kslot: KernelSlot, instance: int) -> None:
         _prepare_location(store, kslot, site)
     for pasid_word, root in zip(kslot.pasid_words, kslot.roots, strict=True):
         store.store(pasid_word, make_table_entry(root))
+    if kernel.binds:
+        pasid.begin(store, kslot)
     if kernel.regions:
         for members in kernel.regions:
             _prepare_region(store, kslot, members, free)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Hashable
 
+from shootdown_daemon.machine import pasid
 from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.kernel import KernelSlot
 from shootdown_daemon.machine.operations.fault import FaultAnswer, handle_mm_fault
@@ -46,7 +47,7 @@ def serve_page_request(kslot: KernelSlot) -> Coroutine[Request, object, None]:
             if answer is FaultAnswer.INVALID:
                 break
         asked = group[-1]
-        await trap("page_response", respond, kslot, asked, answer.value, location=asked.location)
+        await trap("page_response", resolved, kslot, asked, answer.value, location=asked.location)
 
     return body()
 
@@ -69,7 +70,22 @@ def take_page_request(store: Store, kslot: KernelSlot) -> Group | Blocked:
     if request is None:
         return BLOCKED
     assert isinstance(request, PageRequest)
+    if kslot.kernel.binds:
+        return _if_bound(store, kslot, request)
     return _grouped(store, kslot, request)
+
+
+def _if_bound(store: Store, kslot: KernelSlot, request: PageRequest) -> Group:
+    """Take a request in if its PASID is bound; else the IOMMU refuses it, or it is lost."""
+    mm = kslot.slot.sites[request.location].mm
+    taken = pasid.takes_requests(store, kslot, mm)
+    if taken:
+        group = _grouped(store, kslot, request)
+        pasid.note_busy(store, kslot.index, busy=bool(group))
+        return group
+    if taken is False:
+        respond(store, kslot, request, FaultAnswer.INVALID.value)
+    return ()
 
 
 def _grouped(store: Store, kslot: KernelSlot, request: PageRequest) -> Group:
@@ -97,6 +113,13 @@ def drop(store: Store, kslot: KernelSlot, request: PageRequest) -> None:
         respond(store, kslot, request, SUCCESS)
     else:
         store.put(_group_cell(kslot, request), DROPPED)
+
+
+def resolved(store: Store, kslot: KernelSlot, request: PageRequest, answer: str) -> None:
+    """Send the response of a group that was resolved."""
+    if kslot.kernel.binds:
+        pasid.note_busy(store, kslot.index, busy=False)
+    respond(store, kslot, request, answer)
 
 
 def respond(store: Store, kslot: KernelSlot, request: PageRequest, answer: str) -> None:

@@ -15,6 +15,11 @@ from shootdown_daemon.machine.mutants import (
     flushes_twice,
     flushes_upgrades,
     flushes_without_pasid,
+    publishes_late,
+    reads_recipients_early,
+    removes_queue_first,
+    unassigns_before_flush,
+    unbinds_without_devtlb,
 )
 
 MUTANTS: Final[dict[str, Mutant]] = {
@@ -26,6 +31,11 @@ MUTANTS: Final[dict[str, Mutant]] = {
         flushes_twice.MUTANT,
         flushes_upgrades.MUTANT,
         flushes_without_pasid.MUTANT,
+        publishes_late.MUTANT,
+        reads_recipients_early.MUTANT,
+        removes_queue_first.MUTANT,
+        unassigns_before_flush.MUTANT,
+        unbinds_without_devtlb.MUTANT,
     )
 }
 """Every shipped mutant."""

@@ -25,6 +25,12 @@ from shootdown_daemon.machine.operations.page_writeback import (
     PAGE_VMA_MKCLEAN_ONE,
     run_page_vma_mkclean_one,
 )
+from shootdown_daemon.machine.operations.sva import (
+    IOMMU_SVA_BIND_DEVICE,
+    IOMMU_SVA_UNBIND_DEVICE,
+    run_iommu_sva_bind_device,
+    run_iommu_sva_unbind_device,
+)
 from shootdown_daemon.machine.operations.swap import DO_SWAP_PAGE, run_do_swap_page
 from shootdown_daemon.machine.operations.vmscan import TRY_TO_UNMAP_ONE, run_try_to_unmap_one
 from shootdown_daemon.machine.operations.zap import (
@@ -60,6 +66,8 @@ OPERATIONS: dict[str, Operation] = {
         Operation(*DO_SWAP_PAGE, run_do_swap_page),
         Operation(*PAGE_VMA_MKCLEAN_ONE, run_page_vma_mkclean_one),
         Operation(*PROCESS_VM_READV, run_process_vm_readv),
+        Operation(*IOMMU_SVA_BIND_DEVICE, run_iommu_sva_bind_device),
+        Operation(*IOMMU_SVA_UNBIND_DEVICE, run_iommu_sva_unbind_device),
     )
 }
 """Every operation by its kernel function's name."""

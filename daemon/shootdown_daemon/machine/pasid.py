@@ -1,0 +1,115 @@
+"""Steps on who may use a PASID: its table entry, who is told of invalidations, its page requests.
+
+A program binds or unbinds address spaces if a column says so; one that is bound by a column begins
+without. In all others PASIDs are bound for good, and nothing here costs them anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Final
+
+from shootdown_daemon.machine import iommu
+from shootdown_engine.store import Store
+from shootdown_engine.trap import BLOCKED, Blocked
+from shootdown_protocol.memory import NONE, make_table_entry, pte_present
+from shootdown_protocol.program import Op, Program
+
+if TYPE_CHECKING:
+    from shootdown_daemon.machine.kernel import KernelSlot
+
+BIND: Final = "iommu_sva_bind_device"
+UNBIND: Final = "iommu_sva_unbind_device"
+
+
+def binds(program: Program) -> bool:
+    """Whether a column binds or unbinds an address space."""
+    return any(
+        line.operation in (BIND, UNBIND)
+        for column in program.columns
+        for line in column.instructions
+    )
+
+
+def unbound(program: Program) -> frozenset[int]:
+    """Address spaces that begin without a PASID: those that a column binds."""
+    return frozenset(
+        program.locations[line.location].mm
+        for column in program.columns
+        for line in column.instructions
+        if line.op is Op.RUN and line.operation == BIND
+    )
+
+
+def begin(store: Store, kslot: KernelSlot) -> None:
+    """Lay out who may use each PASID as an instance begins."""
+    without = unbound(kslot.kernel.program)
+    store.put(_queue_cell(kslot.index), None)
+    store.put(_busy_cell(kslot.index), None)
+    for mm, pasid in enumerate(kslot.slot.pasids):
+        cell = _attached_cell(pasid)
+        attached = store.get(cell) or iommu.members(store, pasid)
+        assert isinstance(attached, tuple)
+        store.put(cell, attached or None)
+        store.put(("members", pasid), None if mm in without else attached or None)
+        entry = NONE if mm in without else make_table_entry(kslot.roots[mm])
+        store.store(kslot.pasid_words[mm], entry)
+
+
+def cache_tag_assign(store: Store, pasid: int) -> None:
+    """``cache_tag_assign_domain()``: the devices are told of invalidations from now on."""
+    store.put(("members", pasid), store.get(_attached_cell(pasid)))
+
+
+def cache_tag_unassign(store: Store, pasid: int) -> None:
+    """``cache_tag_unassign_domain()``: they are told no more."""
+    store.put(("members", pasid), None)
+
+
+def set_dev_pasid(store: Store, word: int, root: int) -> None:
+    """``set_dev_pasid()``: enter the root, from when on devices translate."""
+    store.store(word, make_table_entry(root))
+
+
+def clear_entry(store: Store, word: int) -> None:
+    """``pasid_clear_entry()``: a walk that begins from now on finds nothing."""
+    store.store(word, NONE)
+
+
+def drain_prq(store: Store, slot: int) -> Blocked | None:
+    """``intel_iommu_drain_pasid_prq()``. Guard: no page request waits or is being resolved."""
+    if store.get(("channel", "page_request", slot)) or store.get(_busy_cell(slot)):
+        return BLOCKED
+    return None
+
+
+def remove_queue(store: Store, slot: int) -> None:
+    """``iopf_queue_remove_device()``: what is reported now has nowhere to go."""
+    store.put(_queue_cell(slot), "removed")
+
+
+def takes_requests(store: Store, kslot: KernelSlot, mm: int) -> bool | None:
+    """Whether a page request for an address space is taken in.
+
+    False: the IOMMU itself refuses it, for the PASID has no entry. None: it is lost.
+    """
+    if not pte_present(store.load(kslot.pasid_words[mm])):
+        return False
+    return None if store.get(_queue_cell(kslot.index)) else True
+
+
+def note_busy(store: Store, slot: int, *, busy: bool) -> None:
+    """Note that a page request is being resolved, or is no more."""
+    store.put(_busy_cell(slot), busy or None)
+
+
+def _attached_cell(pasid: int) -> tuple[Hashable, ...]:
+    return ("attached", pasid)
+
+
+def _queue_cell(slot: int) -> tuple[Hashable, ...]:
+    return ("iopf_queue", slot)
+
+
+def _busy_cell(slot: int) -> tuple[Hashable, ...]:
+    return ("iopf_busy", slot)
