@@ -42,6 +42,13 @@ def test_a_plan_is_read_key_by_key() -> None:
     assert plan.faults == (fault,)
 
 
+def test_a_word_that_no_message_could_carry_is_refused() -> None:
+    """What is too long is an error of the plan, at its table."""
+    error = wrong('# a plan\n[[fault]]\nkind = "' + "x" * 100 + '"\n')
+
+    assert (error.line, "length <= 64" in str(error)) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "nearest"),
     [

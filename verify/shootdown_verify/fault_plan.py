@@ -166,7 +166,12 @@ def _fault(source: Source, table: dict[str, Any], number: int) -> Fault:
             seen="a fault without a kind",
             expected="kind = ...",
         )
-    return msgspec.convert(fields, Fault)
+    try:
+        return msgspec.convert(fields, Fault)
+    except msgspec.ValidationError as error:  # Too long or too large for a message.
+        raise FaultPlanError(
+            source, _place(source, "", number), seen=str(error), expected="what a message can carry"
+        ) from None
 
 
 def _converted(key: str, value: object) -> object:
