@@ -209,6 +209,26 @@ def attach(
     return work(AttachOptions(spec, device, on, program, name, messages, key, logs, as_json))
 
 
+def conformance(
+    spec: Annotated[
+        str, Argument("FILE.py:Class, FILE.py, or a faulty device's name; nothing with --exec.")
+    ] = "",
+    program: Annotated[
+        str,
+        Option(
+            "A program that speaks the wire protocol: {endpoint}, {name} and {device} are filled "
+            "in, and stand in SHOOTDOWN_ENDPOINT, SHOOTDOWN_NAME, SHOOTDOWN_DEVICE.",
+            "--exec",
+        ),
+    ] = "",
+    as_json: JsonOption = False,
+) -> int:
+    """Drive a device agent through graded tests and say which it passes."""
+    from shootdown_cli.conformance.command import conformance as work
+
+    return work(spec, program, as_json=as_json)
+
+
 def doctor(as_json: JsonOption = False) -> int:
     """Say what this machine can and cannot do."""
     from shootdown_cli.doctor import doctor as work
@@ -399,6 +419,7 @@ COMMANDS = (
     daemon,
     agent,
     attach,
+    conformance,
     steps,
     heal,
     doctor,

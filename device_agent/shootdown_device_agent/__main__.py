@@ -1,0 +1,68 @@
+"""``python -m shootdown_device_agent SPEC ENDPOINT [--messages]``: one agent, and nothing else.
+
+What it serves is of class ``SPEC`` (``NAME``, ``FILE.py:Class`` or ``FILE.py``). The rest stands in
+the environment, where no other user reads it: ``SHOOTDOWN_TOKEN``, ``SHOOTDOWN_NAME`` and
+``SHOOTDOWN_DEVICE``. SIGTERM and SIGINT ask it to leave in order.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+from shootdown_device_agent.shell.agent import AgentConfig, serve
+from shootdown_device_agent.shell.classes import load_device
+from shootdown_protocol.errors import UsageError
+
+USAGE = 2
+
+
+class _Said:
+    """A log of one line: why it ended."""
+
+    def info(self, event: str, **fields: object) -> None:
+        """Print what ends an agent."""
+        if "why" in fields:
+            print(f"{event}: {fields['why']}", file=sys.stderr)
+
+    def flush(self) -> None:
+        """Do nothing: nothing waits."""
+
+
+def main(words: list[str]) -> int:
+    """Serve until the daemon ends or lets it go; gives the exit status."""
+    places = [word for word in words if word != "--messages"]
+    told = [os.environ.get(f"SHOOTDOWN_{key}", "") for key in ("TOKEN", "NAME", "DEVICE")]
+    if len(places) != 2 or not all(told):
+        print(__doc__, file=sys.stderr)
+        return USAGE
+    token, name, device = told
+    why = ""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        nonlocal why
+        why = f"signal {signal.Signals(number).name}"
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+    try:
+        make_device = load_device(places[0])
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    config = AgentConfig(
+        places[1],
+        name,
+        token,
+        make_device=make_device,
+        serves=(device,),
+        shared_memory="--messages" not in words,
+        leaves=lambda: why,
+    )
+    return serve(config, _Said(), lambda: None)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
