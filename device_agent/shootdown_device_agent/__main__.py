@@ -23,9 +23,9 @@ class _Said:
     """A log of one line: why it ended."""
 
     def info(self, event: str, **fields: object) -> None:
-        """Print what ends an agent."""
+        """Say what ends an agent."""
         if "why" in fields:
-            print(f"{event}: {fields['why']}", file=sys.stderr)
+            sys.stderr.write(f"{event}: {fields['why']}\n")
 
     def flush(self) -> None:
         """Do nothing: nothing waits."""
@@ -33,10 +33,10 @@ class _Said:
 
 def main(words: list[str]) -> int:
     """Serve until the daemon ends or lets it go; gives the exit status."""
-    places = [word for word in words if word != "--messages"]
+    spec, endpoint, *more = [*(word for word in words if word != "--messages"), "", ""]
     told = [os.environ.get(f"SHOOTDOWN_{key}", "") for key in ("TOKEN", "NAME", "DEVICE")]
-    if len(places) != 2 or not all(told):
-        print(__doc__, file=sys.stderr)
+    if not all((endpoint, *told)) or any(more):
+        sys.stderr.write(__doc__)
         return USAGE
     token, name, device = told
     why = ""
@@ -48,12 +48,12 @@ def main(words: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)
     try:
-        make_device = load_device(places[0])
+        make_device = load_device(spec)
     except UsageError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return USAGE
     config = AgentConfig(
-        places[1],
+        endpoint,
         name,
         token,
         make_device=make_device,

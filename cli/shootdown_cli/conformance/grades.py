@@ -1,4 +1,4 @@
-"""The graded tests: what an agent must do, each by a program of one column and what it then does."""
+"""The graded tests: each a program of one column, and what an agent must do with it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from shootdown_protocol import remote_messages as remote
 from shootdown_protocol.errors import ErrorCode
 from shootdown_protocol.messages import InvalidateFlag, PageResponseCode
 
-A, B, C = 0, 1, 3
-"""Locations of one aligned block of four pages."""
+A, B = 0, 1
+REFUSED = 2
+"""An instruction whose access the kernel refuses."""
 ITAG = 5
 _BEGINNINGS = (remote.TranslationRequest, remote.AccessRequest)
 Test = Callable[[Connection, int], None]
@@ -170,6 +171,9 @@ def page_requests(connection: Connection, number: int) -> None:
     session.access(0)
     asked = session.take(messages.PageRequest, "for a store to a page that is read-only")
     _expect(session, asked, B, write=True)
+    session.respond(asked, PageResponseCode.SUCCESS)
+    asked = session.take(messages.PageRequest, "after a SUCCESS that had changed nothing")
+    _expect(session, asked, B, write=True)
     session.read_only.clear()
     session.remap(B)
     session.respond(asked, PageResponseCode.SUCCESS)
@@ -177,8 +181,8 @@ def page_requests(connection: Connection, number: int) -> None:
     asked = session.take(messages.PageRequest, "for a page that is not mapped")
     session.respond(asked, PageResponseCode.INVALID)
     refused = session.take(remote.AccessGivenUp, "after the response INVALID")
-    if refused.retried or refused.line != 2:
-        raise Failed(f"it gave up instruction {refused.line} as {refused}; expected 2, not retried")
+    if refused.retried or refused.line != REFUSED:
+        raise Failed(f"it gave up {refused}; expected instruction {REFUSED}, not retried")
     session.finish()
 
 
@@ -198,11 +202,29 @@ def completions(connection: Connection, number: int) -> None:
     session.access(0)
     session.invalidate(A, itag=ITAG)
     got = session.all_of(messages.ItagCompletion)
-    vectors = [completion.itags for completion in got]
     due = (got[0].count or 8) if got else 1
-    if vectors != [1 << ITAG] * due:
-        seen = ", ".join(f"{vector:#x}" for vector in vectors) or "none"
-        raise Failed(f"completions of ITags {seen}; expected {1 << ITAG:#x}, {due} times")
+    if [(each.itags, each.count or 8) for each in got] != [(1 << ITAG, due)] * due:
+        seen = ", ".join(f"{each.itags:#x} count {each.count}" for each in got) or "none"
+        raise Failed(
+            f"completions of ITags {seen}; expected {1 << ITAG:#x} count {due}, {due} times"
+        )
+    session.proceed()
+    session.finish()
+
+
+def completion_vector(connection: Connection, number: int) -> None:
+    """Complete no request because another one that came with it is complete."""
+    session = Session(connection, number, (load(A), PAUSE), (place(0), place(1)), warm=(A, B))
+    session.holds.add(remote.AccessRequest)
+    session.begin()
+    access = session.access(0)
+    requests = session.request(B, itag=ITAG), session.request(A, itag=2)
+    connection.send(messages.Invalidate(0, requests))
+    early = [each for each in session.all_of(messages.ItagCompletion) if each.itags & 1 << 2]
+    if early:
+        raise Failed(f"it completed ITags {early[0].itags:#x} while an access held up ITag 2")
+    session.finish_access(access)
+    session.completed("after the access was over")
     session.proceed()
     session.finish()
 
@@ -302,6 +324,7 @@ TESTS: Final[dict[str, Test]] = {
         invalidate_during_page_request,
         page_requests,
         completions,
+        completion_vector,
         back_pressure,
         duplicate_messages,
         lost_messages,

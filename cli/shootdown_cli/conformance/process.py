@@ -27,9 +27,9 @@ HEARTBEAT_MS = 1000
 LIMIT_MS = 60_000
 HELLO_S = 10.0
 """How long a program may take to say hello."""
-QUIET_S = 0.06
+QUIET_S = 0.04
 """How long nothing comes until the agent is asked for a sign of life."""
-QUIET_BEATS = 4
+QUIET_BEATS = 3
 """Signs of life, with nothing else between them, after which nothing more is awaited."""
 SILENT_S = 10.0
 """How long an agent may give no sign of life at all."""

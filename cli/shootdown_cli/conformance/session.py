@@ -242,9 +242,16 @@ class Session:
         sequence: int | None = None,
     ) -> None:
         """Send one invalidate request for so many pages around a location."""
+        request = self.request(location, pages=pages, itag=itag, flags=flags)
+        self.connection.send(messages.Invalidate(0, (request,)), sequence)
+
+    def request(
+        self, location: int, *, pages: int = 1, itag: int = 0, flags: int = 0
+    ) -> messages.InvalidateRequest:
+        """An invalidate request for so many pages around a location."""
         place = self.program.locations[location]
         size = pages * PAGE_SIZE
-        request = messages.InvalidateRequest(
+        return messages.InvalidateRequest(
             device=0,
             itag=itag,
             pasid=self.pasids[place.mm],
@@ -252,7 +259,6 @@ class Session:
             flags=flags,
             instance=INSTANCE,
         )
-        self.connection.send(messages.Invalidate(0, (request,)), sequence)
 
     def completed(self, when: str) -> messages.ItagCompletion:
         """A completion, of whatever ITag."""
