@@ -5,6 +5,8 @@ Only numbers that stay the same while an instance runs may live here; both machi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from shootdown_protocol.board import (
     L_EPOCH,
     L_FLOOR,
@@ -15,7 +17,7 @@ from shootdown_protocol.board import (
     SlotLayout,
 )
 from shootdown_protocol.memory import PAGE_SHIFT
-from shootdown_protocol.program import Op, Program
+from shootdown_protocol.program import Instruction, Op, Program
 
 
 class Site:
@@ -71,12 +73,15 @@ class Site:
 
 def operations_on(program: Program, location: int) -> int:
     """How many operations the columns name on a location, on its parent, or on its alias."""
+    lines = [line for column in program.columns for line in column.instructions]
+    return operations_in(program, lines, location)
+
+
+def operations_in(program: Program, lines: Sequence[Instruction], location: int) -> int:
+    """How many of some instructions are such operations."""
     declared = program.locations[location]
-    return sum(
-        line.op is Op.RUN and line.location in (location, declared.parent, declared.alias)
-        for column in program.columns
-        for line in column.instructions
-    )
+    places = (location, declared.parent, declared.alias)
+    return sum(line.op is Op.RUN and line.location in places for line in lines)
 
 
 def leaf_shifts(_program: Program) -> tuple[int, ...]:

@@ -44,6 +44,34 @@ folio_unlock submit_bio put_page <op_return> return end
 PROCESS_VM_READV = """
 folio_isolate_lru copy_page_to_iter folio_unlock put_page <op_return> return end
 """
+CLEAR_REFS_WRITE = """
+mmap_write_lock invalidate_range_start <range_start> pte_offset_map_lock <before_clear>
+ptep_modify_prot_start <clear_flush> ptep_modify_prot_commit <after_set> pte_unmap_unlock
+<after_unlock> invalidate_range_end <range_end> <op_return> mmap_write_unlock return end
+"""
+PAGEMAP_SCAN_PMD_ENTRY = """
+mmap_read_lock invalidate_range_start <range_start> pte_offset_map_lock <before_clear>
+ptep_modify_prot_start <clear_flush> ptep_modify_prot_commit <after_set> pte_unmap_unlock
+<after_unlock> invalidate_range_end <range_end> <op_return> mmap_read_unlock return end
+"""
+UFFD_WP_RANGE = """
+mmap_read_lock inc_tlb_flush_pending invalidate_range_start <range_start> pte_offset_map_lock
+<before_clear> ptep_modify_prot_start <clear_flush> ptep_modify_prot_commit <after_set>
+pte_unmap_unlock <after_unlock> invalidate_range_end <range_end> <op_return> dec_tlb_flush_pending
+mmap_read_unlock return end
+"""
+WP_CLEAN_PRE_VMA = """
+invalidate_range_start <range_start> inc_tlb_flush_pending pte_offset_map_lock <before_clear>
+ptep_modify_prot_start <clear_flush> ptep_modify_prot_commit <after_set> pte_unmap_unlock
+<after_unlock> invalidate_range_end <range_end> dec_tlb_flush_pending <op_return> return end
+"""
+PIN_USER_PAGES = """
+gup_fast mmap_read_lock vma_lookup ptep_get_lockless pte_offset_map_lock wp_can_reuse_anon_folio
+get_page pte_unmap_unlock alloc_page copy_user_page invalidate_range_start pte_offset_map_lock
+ptep_clear_flush arch_invalidate_secondary_tlbs wait_invalidate_completion set_pte_at
+pte_unmap_unlock invalidate_range_end put_page mmap_read_unlock gup_fast put_page <op_return>
+return end
+"""
 
 PAGE_CASES = [
     ("try_to_migrate_one", State.RW, TRY_TO_MIGRATE_ONE),
@@ -53,4 +81,9 @@ PAGE_CASES = [
     ("write_protect_page", State.KSM_TWIN, WRITE_PROTECT_PAGE),
     ("page_vma_mkclean_one", State.FILE, PAGE_VMA_MKCLEAN_ONE),
     ("process_vm_readv", State.RO, PROCESS_VM_READV),
+    ("clear_refs_write", State.RW, CLEAR_REFS_WRITE),
+    ("pagemap_scan_pmd_entry", State.RW, PAGEMAP_SCAN_PMD_ENTRY),
+    ("uffd_wp_range", State.RW, UFFD_WP_RANGE),
+    ("wp_clean_pre_vma", State.FILE, WP_CLEAN_PRE_VMA),
+    ("pin_user_pages", State.COW, PIN_USER_PAGES),
 ]

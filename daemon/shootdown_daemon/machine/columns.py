@@ -17,6 +17,7 @@ from shootdown_daemon.machine.operations.fault import FaultAnswer, handle_mm_fau
 from shootdown_engine.access import Intent, Target, begin, take_effect
 from shootdown_engine.channels import Completion
 from shootdown_engine.column import await_column, deny, end_column, sync_column, tick
+from shootdown_engine.slot import operations_in
 from shootdown_engine.store import Store, receive
 from shootdown_engine.task import Stage, Task
 from shootdown_engine.trap import BLOCKED, Blocked, trap
@@ -40,9 +41,9 @@ async def _end(kslot: KernelSlot, index: int) -> None:
 
 
 def _stages(kslot: KernelSlot, column: Column) -> Iterator[Stage]:
-    for line in column.instructions:
+    for position, line in enumerate(column.instructions):
         if line.when is not When.NOW:
-            yield partial(_wait, kslot, column, line)
+            yield partial(_wait, kslot, column, position)
         yield partial(_run, kslot, column, line)
 
 
@@ -51,8 +52,11 @@ def _cpu(kslot: KernelSlot, column: Column, line: Instruction) -> Cpu:
     return Cpu(kslot, column.name, column.cpu, line.location, from_buddy=from_buddy)
 
 
-async def _wait(kslot: KernelSlot, column: Column, line: Instruction) -> None:
-    await trap("when", wait_until, _cpu(kslot, column, line), line.when)
+async def _wait(kslot: KernelSlot, column: Column, position: int) -> None:
+    line = column.instructions[position]
+    cpu = _cpu(kslot, column, line)
+    to_come = operations_in(kslot.kernel.program, column.instructions[position:], line.location)
+    await trap("when", wait_until, cpu, line.when, cpu.site.returns - to_come)
 
 
 async def _run(kslot: KernelSlot, column: Column, line: Instruction, faults: int = 0) -> int | None:
@@ -111,12 +115,12 @@ def give_up(store: Store, intent: Intent) -> None:
     store.emit(Fault(intent.location, write, "retried", exhausted=True))
 
 
-def wait_until(store: Store, cpu: Cpu, when: When) -> Blocked | None:
-    """Guard of an instruction's ``when``."""
+def wait_until(store: Store, cpu: Cpu, when: When, returns: int) -> Blocked | None:
+    """Guard of an instruction's ``when``; ``returns`` are the operations that are to return."""
     if when is When.FREED:
         met = store.get(("freed", cpu.kslot.index)) is not None
     elif when is When.RETURNED:
-        met = store.load(cpu.site.returned) >= cpu.site.returns
+        met = store.load(cpu.site.returned) >= returns
     else:
         pte = cpu.entry.read(store)
         met = pte_present(pte) and (when is When.PRESENT or pte_write(pte))

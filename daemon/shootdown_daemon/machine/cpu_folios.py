@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from shootdown_daemon.machine import folio, page_alloc, page_table
-from shootdown_daemon.machine.phases import Phase
+from shootdown_daemon.machine import folio, locks, page_alloc, page_table
+from shootdown_daemon.machine.phases import InvalidateRange, Phase
 from shootdown_engine.trap import Blocked
 from shootdown_protocol.memory import Pte
 from shootdown_protocol.program import State
@@ -45,6 +45,15 @@ class FolioCalls:
             """Announce a phase."""
             ...
 
+        @property
+        def span(self) -> InvalidateRange:
+            """The page of this location, as a range to invalidate."""
+            ...
+
+        async def arch_invalidate_secondary_tlbs(self, span: InvalidateRange) -> None:
+            """Notify all members and wait."""
+            ...
+
         def at(self, location: int) -> Cpu:
             """The same CPU at another location."""
             ...
@@ -65,6 +74,33 @@ class FolioCalls:
         family.sort(key=lambda place: place != self.site.index)
         return tuple(self.at(place) for place in family)
 
+    # Flushes that come later
+
+    @property
+    def defers_flushes(self) -> bool:
+        """Whether an operation of the scenario says that its flush is pending."""
+        return self.kslot.kernel.defers_flushes
+
+    def inc_tlb_flush_pending(self) -> Awaitable[None]:
+        """``inc_tlb_flush_pending()``."""
+        return self._do(
+            "inc_tlb_flush_pending", locks.add_pending, self.kslot.index, self.site.mm, 1
+        )
+
+    def dec_tlb_flush_pending(self) -> Awaitable[None]:
+        """``dec_tlb_flush_pending()``."""
+        return self._do(
+            "dec_tlb_flush_pending", locks.add_pending, self.kslot.index, self.site.mm, -1
+        )
+
+    def mm_tlb_flush_pending(self) -> Awaitable[bool]:
+        """``mm_tlb_flush_pending()``: whether entries were changed and their flush is to come."""
+        return self._do("mm_tlb_flush_pending", locks.is_pending, self.kslot.index, self.site.mm)
+
+    async def flush_tlb_page(self) -> None:
+        """``flush_tlb_page()`` by somebody who needs another's pending flush now."""
+        await self.arch_invalidate_secondary_tlbs(self.span)
+
     # Isolation
 
     def folio_isolate_lru(self) -> Awaitable[Pte]:
@@ -72,6 +108,10 @@ class FolioCalls:
         return self._do(
             "folio_isolate_lru", folio.folio_isolate_lru, self.memory, self.entry, self.task
         )
+
+    def gup_fast(self) -> Awaitable[Pte]:
+        """``gup_fast()``: hold the page to write to it; gives the entry, or none."""
+        return self._do("gup_fast", folio.gup_fast, self.entry)
 
     def folio_lock(self, pfn: int) -> Awaitable[None]:
         """``folio_lock()``."""

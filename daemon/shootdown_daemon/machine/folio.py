@@ -92,6 +92,18 @@ def folio_isolate_lru(
     return pte
 
 
+def gup_fast(store: Store, entry: Entry) -> Pte:
+    """``gup_fast_pte_range()``: hold a page that may be written, seen twice at the same entry.
+
+    Gives the entry, or none where a fault is needed first.
+    """
+    pte = entry.read(store)
+    if not pte_present(pte) or not pte_write(pte):
+        return NONE
+    _add_reference(store, pte_pfn(pte))
+    return pte
+
+
 def folio_lock(store: Store, pfn: int, owner: str) -> Blocked | None:
     """``folio_lock()``."""
     if store.get(("folio_lock", pfn)) is not None:

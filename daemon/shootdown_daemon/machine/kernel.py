@@ -60,6 +60,7 @@ class Kernel:
         self.binds = pasid.binds(program)
         self.page_request_queue = int(program.options.get("page_request_queue", "0"))
         self.lock_per_mm = program.options.get("ptl", "split") == "mm"
+        self.defers_flushes = "uffd_wp_range" in operations_of(program)
         self.backs_pages = folio.backing_needed(program) > 0
         self.spare_cpu = len(list_lengths(program)) - 1
         columns = {column.cpu for column in program.columns if column.device < 0}
@@ -77,6 +78,12 @@ class Kernel:
             discipline = self.discipline if bound else DISCIPLINES["clear_flush"]
             binding = self._bindings[operation] = bind_operation(discipline, operation, phases)
         return binding
+
+
+def operations_of(program: Program) -> set[str]:
+    """Names of the operations in a program's columns."""
+    lines = (line for column in program.columns for line in column.instructions)
+    return {line.operation for line in lines if line.op is Op.RUN}
 
 
 class KernelSlot:

@@ -69,6 +69,19 @@ def mmap_write_unlock(store: Store, slot: int, mm: int, owner: str) -> None:
     store.put(cell, None)
 
 
+def add_pending(store: Store, slot: int, mm: int, more: int) -> None:
+    """``inc_tlb_flush_pending()`` and ``dec_tlb_flush_pending()``: not a lock, but beside it."""
+    cell = ("tlb_flush_pending", slot, mm)
+    pending = _readers(store, cell) + more
+    assert pending >= 0, "dec_tlb_flush_pending without an inc"
+    store.put(cell, pending or None)
+
+
+def is_pending(store: Store, slot: int, mm: int) -> bool:
+    """``mm_tlb_flush_pending()``."""
+    return bool(_readers(store, ("tlb_flush_pending", slot, mm)))
+
+
 def _readers(store: Store, cell: tuple[str | int, ...]) -> int:
     held = store.get(cell) or 0
     assert isinstance(held, int)

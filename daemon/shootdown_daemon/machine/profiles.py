@@ -34,6 +34,14 @@ LINUX_6_1: Final[Mapping[str, Times]] = MappingProxyType(
         "change_pte_range": AT_END,
         "copy_pte_range": AT_END,
         "replace_page": AT_END,
+        "write_protect_page": AT_END,
+        "page_vma_mkclean_one": AT_END,
+        "clear_refs_write": AT_END,
+        "uffd_wp_range": AT_END,
+        "wp_clean_pre_vma": AT_END,
+        "do_swap_page": NEVER,
+        "pin_user_pages": NEVER,
+        "process_vm_readv": NEVER,
     }
 )
 """v6.1. The helpers that had notified under the lock skipped the implicit call at the end."""
@@ -47,6 +55,13 @@ LINUX_6_18: Final[Mapping[str, Times]] = MappingProxyType(
         "change_pte_range": LATE,
         "copy_pte_range": LATE,
         "replace_page": UNDER_LOCK,
+        "clear_refs_write": LATE,
+        "pagemap_scan_pmd_entry": (Phase.AFTER_SET,),
+        "uffd_wp_range": LATE,
+        "wp_clean_pre_vma": (Phase.AFTER_UNLOCK,),
+        "do_swap_page": NEVER,
+        "pin_user_pages": NEVER,
+        "process_vm_readv": NEVER,
     }
 )
 """v6.18 on x86. ``zap_pte_range`` is the forced flush, which happens under the lock."""

@@ -38,9 +38,15 @@ STATES_NEEDED: Final = {
     "write_protect_page": ("ksm_twin",),
     "page_vma_mkclean_one": ("file",),
     "do_swap_page": ("swapped",),
+    "wp_clean_pre_vma": ("file",),
 }
 """Operations that mean something only for a location that begins in one of some states."""
-FILE_OPERATIONS: Final = ("page_vma_mkclean_one", "process_vm_readv", "try_to_unmap_one")
+FILE_OPERATIONS: Final = (
+    "page_vma_mkclean_one",
+    "process_vm_readv",
+    "try_to_unmap_one",
+    "wp_clean_pre_vma",
+)
 """Operations that know pages of files."""
 PAGE_OPERATIONS: Final = ("try_to_migrate_one", "try_to_unmap_one", "write_protect_page")
 """Operations on a page wherever it is mapped: no process outside may map it."""

@@ -40,11 +40,14 @@ ROWS: Final = (
     Row("copy_pte_range", ("rw",), copier=True),
     Row("replace_page", ("ksm_pair",)),
     Row("write_protect_page", ("ksm_twin",)),
-    Row("write_protect_page", ("ksm_twin",), copier=True),
     Row("try_to_migrate_one", ("rw",)),
     Row("try_to_unmap_one", ("rw", "file")),
     Row("do_swap_page", ("swapped",)),
     Row("page_vma_mkclean_one", ("file",)),
+    Row("clear_refs_write", ("rw",)),
+    Row("pagemap_scan_pmd_entry", ("pinned",)),
+    Row("uffd_wp_range", ("pinned",)),
+    Row("wp_clean_pre_vma", ("file",)),
 )
 """Every row, operations by the kernel functions that they mirror."""
 
@@ -113,6 +116,13 @@ CLIENTS: Final = (
         (),
         ("store A 2", "store A 3 when returned"),
         (),
+        writes=True,
+    ),
+    Client(
+        "snapshot",
+        "A reader copies the page once the operation has returned; a device stores.",
+        ("process_vm_readv A when returned",),
+        ("store A 2", "store A 3"),
         writes=True,
     ),
     Client(

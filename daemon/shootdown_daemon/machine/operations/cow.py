@@ -31,6 +31,8 @@ async def do_wp_page(cpu: Cpu, orig_pte: Pte) -> None:
     if not pte_same(pte, orig_pte):  # Another CPU was here first.
         await cpu.spin_unlock()
         return
+    if cpu.defers_flushes and await cpu.mm_tlb_flush_pending():
+        await cpu.flush_tlb_page()
     old = pte_pfn(pte)
     if old == cpu.zero_pfn:
         await cpu.spin_unlock()

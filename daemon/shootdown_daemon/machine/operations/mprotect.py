@@ -34,6 +34,15 @@ async def run_change_pte_range(cpu: Cpu) -> None:
     if not cpu.lets_faults_in:
         await cpu.vm_flags_reset(READ)
     await cpu.invalidate_range_start()
+    await wrprotect_pte(cpu)
+    await cpu.invalidate_range_end()
+    await cpu.phase(Phase.OP_RETURN)
+    await cpu.mmap_change_unlock()
+    await cpu.op_return(permissions=None if cpu.lets_faults_in else READ)
+
+
+async def wrprotect_pte(cpu: Cpu) -> None:
+    """Take write permission from a present entry, under the page table lock."""
     pte = await cpu.pte_offset_map_lock()
     if pte_present(pte):
         old = await cpu.ptep_modify_prot_start()
@@ -41,7 +50,3 @@ async def run_change_pte_range(cpu: Cpu) -> None:
         await cpu.pte_unmap_unlock()
     else:
         await cpu.spin_unlock()
-    await cpu.invalidate_range_end()
-    await cpu.phase(Phase.OP_RETURN)
-    await cpu.mmap_change_unlock()
-    await cpu.op_return(permissions=None if cpu.lets_faults_in else READ)
