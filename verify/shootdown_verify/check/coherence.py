@@ -1,18 +1,23 @@
 """Coherence: each thread meets the versions of each word in their order (sequential per word).
 
-Exact, since every pair of accesses to a word by one thread is looked at and the order of versions
-is given: a cycle through one word and program order always contains such a pair.
+Exact, since the order of versions is given: a cycle through one word and program order always
+contains two accesses of one thread to it that go back, and so does a step from the newest that the
+thread had come to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from shootdown_verify.check.events import Execution
 from shootdown_verify.check.finding import Model
 from shootdown_verify.check.graph import Cycle, Edge, Relation, path_back
 
 MODEL = Model.COHERENCE
+
+_PAIRS_OF: Final = 64
+"""Accesses of one thread to one word of which every pair is looked at for the shortest cycle."""
 
 
 def find(execution: Execution) -> Cycle | None:
@@ -21,15 +26,30 @@ def find(execution: Execution) -> Cycle | None:
 
 
 def _steps_back(execution: Execution) -> Iterator[Cycle]:
+    newest: dict[tuple[str, int], int] = {}
+    broken: dict[tuple[str, int], tuple[int, int]] = {}
+    met: dict[tuple[str, int], list[int]] = {}
     for numbers in execution.threads.values():
-        for place, earlier in enumerate(numbers):
-            for word, _ in execution.events[earlier].places:
-                for later in numbers[place + 1 :]:
-                    if _is_step_back(execution, earlier, later, word):
-                        order = Edge(earlier, later, Relation.PROGRAM_ORDER)
-                        yield (order, *path_back(execution, later, earlier, word))
+        for number in numbers:
+            thread, _, places, _ = execution.events[number]
+            for word, _ in places:
+                key = thread, word
+                met.setdefault(key, []).append(number)
+                before = newest.setdefault(key, number)
+                if execution.rank(number, word) >= execution.rank(before, word):
+                    newest[key] = number
+                else:
+                    broken.setdefault(key, (before, number))
+    for (thread, word), pair in broken.items():
+        members = met[thread, word]
+        pairs = _pairs(members) if len(members) <= _PAIRS_OF else iter((pair,))
+        for earlier, later in pairs:
+            if execution.rank(later, word) < execution.rank(earlier, word):
+                order = Edge(earlier, later, Relation.PROGRAM_ORDER)
+                yield (order, *path_back(execution, later, earlier, word))
 
 
-def _is_step_back(execution: Execution, earlier: int, later: int, word: int) -> bool:
-    touches = any(place.word == word for place in execution.events[later].places)
-    return touches and execution.rank(later, word) < execution.rank(earlier, word)
+def _pairs(members: list[int]) -> Iterator[tuple[int, int]]:
+    for place, earlier in enumerate(members):
+        for later in members[place + 1 :]:
+            yield earlier, later

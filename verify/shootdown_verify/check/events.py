@@ -12,6 +12,7 @@ are wrong by S1 or S4, that touch a racy location, or that met an epoch that has
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -23,6 +24,8 @@ LOAD: Final = int(Kind.LOAD)
 STORE: Final = int(Kind.STORE)
 SYNC: Final = 2
 """Not an access: the moment at which a column has seen another's end."""
+FENCE: Final = 3
+"""A full fence: orders everything before it and after it in its thread."""
 
 _OWN: Final = ORDER_MASK + 1
 """Added to a child's own positions, so that they follow those of its parent."""
@@ -54,7 +57,10 @@ class InWord(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One access, or one `SYNC`. A load lies in one word, a store perhaps in its children's too."""
+    """One access, fence or `SYNC`. A load lies in one word, a store perhaps in its children's too.
+
+    ``target`` is the thread that a `SYNC` waited for.
+    """
 
     thread: str
     kind: int
@@ -62,27 +68,49 @@ class Event(NamedTuple):
     target: str = ""
 
 
+Span = tuple[float, float]
+"""Begin and end in one unit; what has no begin began at -inf, what has no end ends at +inf."""
+
+
+class Stores(NamedTuple):
+    """A word's stores in coherence order: their positions, and their numbers."""
+
+    positions: list[int]
+    numbers: list[int]
+
+
+NO_STORES: Final = Stores([], [])
+
+
 class Execution:
     """Events in program order by thread, and the stores of every word in coherence order.
 
-    ``spans`` has the begin and end of every event, in one unit, or is empty where no clock ran.
+    ``spans`` has the begin and end of every event, or is empty where no clock ran.
     """
 
-    def __init__(self, events: Sequence[Event], spans: Sequence[tuple[int, int]] = ()) -> None:
+    __slots__ = ("events", "readers", "spans", "stores", "threads", "words")
+
+    def __init__(self, events: Sequence[Event], spans: Sequence[Span] = ()) -> None:
         """Sort the stores of each word by position."""
         assert not spans or len(spans) == len(events)
         self.events = events
         self.spans = spans
         self.threads: dict[str, list[int]] = {}
-        self.stores: dict[int, list[int]] = {}
-        self.loads: dict[int, list[int]] = {}
-        for number, event in enumerate(events):
-            self.threads.setdefault(event.thread, []).append(number)
-            for place in event.places:
-                of_kind = self.stores if event.kind == STORE else self.loads
-                of_kind.setdefault(place.word, []).append(number)
-        for word, numbers in self.stores.items():
-            numbers.sort(key=lambda number, word=word: self.position(number, word))  # type: ignore[misc]
+        self.words: dict[int, list[int]] = {}
+        self.stores: dict[int, Stores] = {}
+        self.readers: dict[InWord, list[int]] = {}
+        written: dict[int, list[tuple[int, int]]] = {}
+        for number, (thread, kind, places, _) in enumerate(events):
+            self.threads.setdefault(thread, []).append(number)
+            for place in places:
+                self.words.setdefault(place.word, []).append(number)
+                if kind == STORE:
+                    written.setdefault(place.word, []).append((place.position, number))
+                else:
+                    self.readers.setdefault(place, []).append(number)
+        for word, stores in written.items():
+            stores.sort()
+            self.stores[word] = Stores([p for p, _ in stores], [number for _, number in stores])
 
     def position(self, number: int, word: int) -> int:
         """Where an event lies in a word that it belongs to."""
@@ -92,10 +120,20 @@ class Execution:
         """Position, with a load after the store that it met: who must come first has the less."""
         return 2 * self.position(number, word) + (self.events[number].kind == LOAD)
 
+    def writer(self, place: InWord) -> int | None:
+        """The store that made a version; None for the initial one, and one that is not here."""
+        positions, numbers = self.stores.get(place.word, NO_STORES)
+        at = bisect_left(positions, place.position)
+        return numbers[at] if at < len(positions) and positions[at] == place.position else None
 
-def build_execution(
-    shape: Shape, program: Program, spans: Sequence[tuple[int, int]] = ()
-) -> Execution:
+    def restricted(self, numbers: Iterable[int]) -> tuple[Execution, list[int]]:
+        """Some of the events by themselves, and which they were."""
+        kept = sorted(numbers)
+        spans = [self.spans[number] for number in kept] if self.spans else ()
+        return Execution([self.events[number] for number in kept], spans), kept
+
+
+def build_execution(shape: Shape, program: Program, spans: Sequence[Span] = ()) -> Execution:
     """Place every entry of a shape in its words; ``spans`` go with the entries in their order."""
     entries = [(thread, entry) for thread, thread_entries in shape for entry in thread_entries]
     ceilings = _ceilings(entry for _, entry in entries)

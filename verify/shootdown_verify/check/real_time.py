@@ -6,16 +6,17 @@ begin and its end, so accesses that overlap are not ordered. Without a clock it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
 
-from shootdown_verify.check.events import SYNC, Execution
+from shootdown_verify.check import sc
+from shootdown_verify.check.events import FENCE, SYNC, Execution
 from shootdown_verify.check.finding import Model
 from shootdown_verify.check.graph import (
     Cycle,
-    Edge,
+    Graph,
+    Listed,
     Relation,
-    communication,
-    program_order,
+    Suffix,
     shortest_cycle,
 )
 
@@ -24,16 +25,21 @@ MODEL = Model.REAL_TIME
 
 def find(execution: Execution) -> Cycle | None:
     """A cycle through the order in which accesses ended and began, or None."""
-    return shortest_cycle(
-        [*_ended_before(execution), *program_order(execution), *communication(execution)]
-    )
+    return shortest_cycle(execution, relations)
 
 
-def _ended_before(execution: Execution) -> Iterator[Edge]:
-    accesses = [
-        number for number in range(len(execution.spans)) if execution.events[number].kind != SYNC
-    ]
-    for earlier in accesses:
-        for later in accesses:
-            if execution.spans[earlier][1] < execution.spans[later][0]:
-                yield Edge(earlier, later, Relation.REAL_TIME)
+def relations(execution: Execution) -> Graph:
+    """Those of SC, and each access before all that began after its end."""
+    graph = sc.relations(execution)
+    if not execution.spans:
+        return graph
+    spans = execution.spans
+    accesses = [n for n, event in enumerate(execution.events) if event.kind not in {SYNC, FENCE}]
+    accesses.sort(key=lambda number: spans[number][0])
+    begins = [spans[number][0] for number in accesses]
+    for number in accesses:
+        start = bisect_right(begins, spans[number][1])
+        if start < len(accesses):
+            later = Suffix(Relation.REAL_TIME, accesses, start, Listed.LOOSE)
+            graph.following[number].append(later)
+    return graph

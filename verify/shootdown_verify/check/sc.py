@@ -8,11 +8,25 @@ from __future__ import annotations
 
 from shootdown_verify.check.events import Execution
 from shootdown_verify.check.finding import Model
-from shootdown_verify.check.graph import Cycle, communication, program_order, shortest_cycle
+from shootdown_verify.check.graph import (
+    Cycle,
+    Graph,
+    add_communication,
+    add_program_order,
+    shortest_cycle,
+)
 
 MODEL = Model.SC
 
 
 def find(execution: Execution) -> Cycle | None:
     """A cycle that rules out every order of all accesses, or None."""
-    return shortest_cycle([*program_order(execution), *communication(execution)])
+    return shortest_cycle(execution, relations)
+
+
+def relations(execution: Execution) -> Graph:
+    """What an order of all accesses has to obey."""
+    graph = Graph(len(execution.events))
+    add_program_order(graph, execution)
+    add_communication(graph, execution)
+    return graph
