@@ -314,6 +314,26 @@ def explain(
     return work(file, as_json=as_json)
 
 
+def check(
+    histories: Annotated[
+        list[str], Argument("Run directories, history files, replay files or JSON Lines.")
+    ],
+    form: Annotated[str, Option("shootdown or jsonl; by content if not said.", "--format")] = "",
+    skip_bad: Annotated[
+        bool, Option("Count bad lines instead of refusing the file.", "--skip-bad")
+    ] = False,
+    scenario: Annotated[
+        str, Option("What ran, where no scenario lies beside a history of ours.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> int:
+    """Judge recorded histories: which memory model broke, where, and why."""
+    from shootdown_cli.check import CheckOptions
+    from shootdown_cli.check import check as work
+
+    return work(histories, CheckOptions(form, skip_bad, scenario, as_json))
+
+
 def bugs(
     bug: Annotated[str, Argument("A bug's id, to explain it; all are listed if not said.")] = "",
     verify: Annotated[
@@ -413,6 +433,7 @@ COMMANDS = (
     replay,
     step,
     explain,
+    check,
     up,
     status,
     down,

@@ -258,6 +258,11 @@ class History:
             self.end = HistoryEnd(records, _torn_bytes(file))
 
 
+def is_history(head: bytes) -> bool:
+    """Whether a file that begins so was written by a `HistoryWriter`."""
+    return head[:8] == MAGIC.to_bytes(8, "little")
+
+
 def read_history(path: Path) -> History:
     """The records of a file, in the order in which they were appended."""
     return History(path)

@@ -143,7 +143,7 @@ class _Clocks:
         own = self._names[thread]
         clock = self._now[own]
         clock[own] += 1
-        if kind == LOAD:
+        if kind == LOAD and places:
             store = execution.writer(places[0])
             if store is not None and execution.events[store].thread != thread:
                 self._join(clock, self._kept[store])

@@ -1,0 +1,120 @@
+"""An order of all events that is as near to a sequentially consistent one as a greedy run comes.
+
+Nothing is decided here: a good order makes windows small, and where no coherence order was
+recorded it suggests one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from shootdown_verify.check.events import LOAD, STORE
+from shootdown_verify.foreign.columns import Columns, Numbers
+
+
+def greedy(columns: Columns, writer: Numbers, rank: Numbers | None = None) -> Numbers:
+    """Run the threads: a load waits for its version, a store for the readers of the one before.
+
+    ``rank`` is the place of each store in its location's order, counted from 1, where it is known.
+    """
+    return np.array(_Run(columns, writer, rank).run(), dtype=np.int64)
+
+
+class _Run:
+    """The state of a greedy run."""
+
+    def __init__(self, columns: Columns, writer: Numbers, rank: Numbers | None) -> None:
+        self.kind: list[int] = columns.kind.tolist()
+        self.location: list[int] = columns.location.tolist()
+        self.writer: list[int] = writer.tolist()
+        self.rank: list[int] | None = None if rank is None else rank.tolist()
+        by_thread = np.argsort(columns.thread, kind="stable")
+        ends = np.cumsum(np.bincount(columns.thread, minlength=len(columns.threads)))
+        self.threads: list[list[int]] = [part.tolist() for part in np.split(by_thread, ends[:-1])]
+        self.next = [0] * len(self.threads)
+        places = len(columns.locations)
+        # Versions are stores; the initial one of a location is -1 minus its number.
+        self.current = [-1 - place for place in range(places)]
+        self.made = [0] * places
+        self.left = self._readers()
+        self.waiting: list[list[int]] = [[] for _ in range(places)]
+        self.order: list[int] = []
+
+    def _readers(self) -> dict[int, int]:
+        """How many loads of each version are still to be made."""
+        left: dict[int, int] = {}
+        for event, store in enumerate(self.writer):
+            if store >= -1 and self.kind[event] == LOAD:
+                version = store if store >= 0 else -1 - self.location[event]
+                left[version] = left.get(version, 0) + 1
+        return left
+
+    def run(self) -> Sequence[int]:
+        """Make all events; where nobody can go on, the earliest of the file goes first."""
+        ready = deque(range(len(self.threads)))
+        total = len(self.kind)
+        while True:
+            while ready:
+                self._run_thread(ready.popleft(), ready)
+            if len(self.order) == total:
+                return self.order
+            heads = [
+                (numbers[self.next[thread]], thread)
+                for thread, numbers in enumerate(self.threads)
+                if self.next[thread] < len(numbers)
+            ]
+            event, thread = min(heads)
+            for waiting in self.waiting:
+                if thread in waiting:
+                    waiting.remove(thread)
+            self._make(event, ready)
+            self.next[thread] += 1
+            ready.append(thread)
+
+    def _run_thread(self, thread: int, ready: deque[int]) -> None:
+        numbers = self.threads[thread]
+        at = self.next[thread]
+        while at < len(numbers):
+            event = numbers[at]
+            if not self._is_enabled(event):
+                self.waiting[self.location[event]].append(thread)
+                break
+            self._make(event, ready)
+            at += 1
+        self.next[thread] = at
+
+    def _is_enabled(self, event: int) -> bool:
+        kind = self.kind[event]
+        if kind == STORE:
+            place = self.location[event]
+            if self.left.get(self.current[place], 0):
+                return False
+            return self.rank is None or self.rank[event] == self.made[place] + 1
+        if kind == LOAD:
+            store = self.writer[event]
+            place = self.location[event]
+            return store < -1 or self.current[place] == (store if store >= 0 else -1 - place)
+        return True
+
+    def _make(self, event: int, ready: deque[int]) -> None:
+        self.order.append(event)
+        kind, place = self.kind[event], self.location[event]
+        if kind == STORE:
+            self.current[place] = event
+            self.made[place] = self.rank[event] if self.rank is not None else self.made[place] + 1
+        elif kind == LOAD:
+            store = self.writer[event]
+            if store < -1:
+                return
+            version = store if store >= 0 else -1 - place
+            self.left[version] -= 1
+            if self.left[version]:
+                return
+        else:
+            return
+        if self.waiting[place]:
+            ready.extend(self.waiting[place])
+            self.waiting[place].clear()

@@ -1,0 +1,307 @@
+"""The verdict on a foreign history: model by model, with the shortest cycles.
+
+What was recorded decides where it can. Where it cannot (repeated values, orders that nobody
+recorded), a choice that satisfies a model proves that it holds, and only `inference` may say that
+no choice does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from shootdown_verify.check.events import STORE
+from shootdown_verify.check.finding import Model
+from shootdown_verify.check.graph import Cycle, Edge
+from shootdown_verify.check.models import FIND
+from shootdown_verify.foreign.columns import NO_ORDER, Columns, Numbers
+from shootdown_verify.foreign.guess import Guess, first_guess
+from shootdown_verify.foreign.inference import Problem, Solved, solve
+from shootdown_verify.foreign.matching import INITIAL, Matching, match
+from shootdown_verify.foreign.schedule import greedy
+from shootdown_verify.foreign.windows import Placed, execution, positions, time_order, windows
+
+OK: Final = "ok"
+VIOLATION: Final = "violation"
+INCONCLUSIVE: Final = "inconclusive"
+NOT_JUDGED: Final = "not judged"
+
+FINDINGS_MAX: Final = 20
+PROBLEM_MAX: Final = 400
+"""Events of a history, or of a part of it, whose open choices are searched."""
+REPAIRS_MAX: Final = 4
+"""How often a guess is mended where a part of the history allows a better one."""
+_WIDE: Final = 0.1
+"""Share of a history in windows from which on a better order of its events is looked for."""
+_LADDER: Final = tuple(Model)
+_FEW: Final = 1000
+
+
+class Found(NamedTuple):
+    """A model that is broken, the cycle that shows it, and what is to be said beside it."""
+
+    model: Model
+    cycle: Cycle = ()
+    events: tuple[int, ...] = ()
+    note: str = ""
+
+
+@dataclass(slots=True)
+class ForeignVerdict:
+    """What was found; ``models`` has a word for each model, ``reasons`` speak against ok."""
+
+    columns: Columns
+    models: dict[Model, str] = field(default_factory=dict)
+    found: list[Found] = field(default_factory=list)
+    more: int = 0
+    reasons: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def weakest(self) -> Model | None:
+        """The weakest model that is broken."""
+        return next((m for m in _LADDER if self.models.get(m) == VIOLATION), None)
+
+    @property
+    def verdict(self) -> str:
+        """A violation decides; else a reason does."""
+        if self.weakest is not None:
+            return VIOLATION
+        return INCONCLUSIVE if self.reasons else OK
+
+
+def judge(columns: Columns) -> ForeignVerdict:
+    """Judge a history by every model."""
+    verdict = ForeignVerdict(columns)
+    source = columns.source
+    if source.torn_bytes:
+        verdict.reasons.append(
+            f"the last line is torn ({source.torn_bytes} bytes): judged up to it"
+        )
+    if source.skipped:
+        verdict.reasons.append(f"{source.skipped} bad lines were skipped")
+    if not len(columns):
+        verdict.reasons.append("the history has no events")
+        verdict.models = dict.fromkeys(_LADDER, NOT_JUDGED)
+        return verdict
+    matching = match(columns)
+    _judge_unwritten(verdict, matching)
+    if verdict.found:
+        _settle(verdict, Model.COHERENCE)
+        return verdict
+    guess = first_guess(columns, matching)
+    found = list(_broken(columns, guess))
+    if guess.determined or not found:
+        _take(verdict, found)
+    else:
+        _Open(verdict, matching, guess, found).judge()
+    _leave_out_time(verdict)
+    return verdict
+
+
+def _judge_unwritten(verdict: ForeignVerdict, matching: Matching) -> None:
+    """A load of what nobody stored breaks every model, unless its store may have been lost."""
+    loads = matching.unwritten()
+    source = verdict.columns.source
+    if loads and (source.torn_bytes or source.skipped):
+        verdict.reasons.append(f"{len(loads)} loads of what no line stored were not judged")
+    else:
+        shown = loads[:FINDINGS_MAX]
+        verdict.found += [Found(Model.COHERENCE, events=(load,)) for load in shown]
+        verdict.more = len(loads) - len(shown)
+
+
+def _settle(verdict: ForeignVerdict, weakest: Model | None) -> None:
+    """Every model from the weakest broken one on is broken."""
+    for model in _LADDER:
+        broken = weakest is not None and model >= weakest
+        verdict.models[model] = VIOLATION if broken else OK
+
+
+def _take(verdict: ForeignVerdict, found: list[Found]) -> None:
+    """Take findings that are certain; the weakest and shortest come first."""
+    found.sort(key=lambda one: (one.model, len(one.cycle)))
+    verdict.found = found[:FINDINGS_MAX]
+    verdict.more = len(found) - len(verdict.found)
+    _settle(verdict, found[0].model if found else None)
+
+
+def _leave_out_time(verdict: ForeignVerdict) -> None:
+    """Say nothing of real time where times are missing, unless those there are show enough."""
+    columns = verdict.columns
+    missing = len(columns) - columns.timed
+    by_time = any(found.model is Model.REAL_TIME for found in verdict.found)
+    if missing and not by_time:
+        verdict.models[Model.REAL_TIME] = NOT_JUDGED
+        verdict.notes.append(
+            f"real time was not judged: {missing} of {len(columns)} events lack start or end"
+        )
+
+
+def _broken(columns: Columns, guess: Guess) -> Iterator[Found]:
+    """In each window the weakest model that is broken, with its shortest cycle."""
+    placed = Placed(columns, guess.writer, positions(columns, guess.writer, guess.rank))
+    timed = columns.timed > 0
+    if timed:
+        order = time_order(placed)
+        by_time = windows(placed, order, timed=True)
+        if not by_time:
+            return
+    elif guess.schedule is not None:
+        order = guess.schedule
+    else:
+        order = np.arange(len(columns))
+    untimed = windows(placed, order, timed=False)
+    if len(columns) > _FEW and sum(map(len, untimed)) > _WIDE * len(columns):
+        order = greedy(columns, guess.writer, guess.rank)
+        untimed = windows(placed, order, timed=False)
+    spent: set[int] = set()
+    for events in untimed:
+        found = _weakest(placed, events)
+        if found is not None:
+            spent.update(events.tolist())
+            yield found
+    if timed:
+        for events in by_time:
+            if spent.isdisjoint(events.tolist()):
+                cycle = FIND[Model.REAL_TIME](execution(placed, events, timed=True))
+                if cycle is not None:
+                    yield Found(Model.REAL_TIME, _globally(cycle, events))
+
+
+def _weakest(placed: Placed, events: Numbers) -> Found | None:
+    """The weakest untimed model that a window breaks; the strongest is asked first."""
+    part = execution(placed, events, timed=False)
+    strongest = FIND[Model.SC](part)
+    if strongest is None:
+        return None
+    for model in (Model.COHERENCE, Model.CAUSAL, Model.TSO):
+        cycle = FIND[model](part)
+        if cycle is not None:
+            return Found(model, _globally(cycle, events))
+    return Found(Model.SC, _globally(strongest, events))
+
+
+def _globally(cycle: Cycle, events: Numbers) -> Cycle:
+    return tuple(Edge(int(events[s]), int(events[t]), why) for s, t, why in cycle)
+
+
+class _Open:
+    """Judges a history that leaves choices open, and whose first guess breaks something."""
+
+    def __init__(
+        self, verdict: ForeignVerdict, matching: Matching, guess: Guess, found: list[Found]
+    ) -> None:
+        self.verdict = verdict
+        self.columns = verdict.columns
+        self.matching = matching
+        self.guess = guess
+        self.found = found
+
+    def judge(self) -> None:
+        """Ask for each model, the weakest first, whether some choice satisfies it."""
+        models = self.verdict.models
+        for model in _LADDER:
+            if model is Model.REAL_TIME and not self.columns.timed:
+                continue
+            models[model] = self._judge_model(model)
+            if models[model] == VIOLATION:
+                for stronger in _LADDER[_LADDER.index(model) :]:
+                    models[stronger] = VIOLATION
+                return
+
+    def _judge_model(self, model: Model) -> str:
+        """Prove that the model holds by a choice, or that none satisfies it; else inconclusive."""
+        for _ in range(REPAIRS_MAX):
+            breaking = [found for found in self.found if found.model <= model]
+            if not breaking:
+                return OK
+            events = self._part(breaking)
+            if len(events) > PROBLEM_MAX:
+                break
+            solved = solve(self._problem(events), model)
+            if solved.allowed is False:
+                self.verdict.found.append(self._told(solved, events, model))
+                return VIOLATION
+            if solved.allowed is None:
+                break
+            if len(events) == len(self.columns):
+                return OK
+            self._mend(solved, events)
+        self.verdict.reasons.append(
+            f"{model.label}: the order of stores was not recorded, and no order that was tried "
+            "satisfies it"
+        )
+        return INCONCLUSIVE
+
+    def _part(self, breaking: list[Found]) -> Numbers:
+        """All events of a short history, or those of the cycles and the stores of their loads."""
+        if len(self.columns) <= PROBLEM_MAX:
+            return np.arange(len(self.columns))
+        chosen: set[int] = set()
+        for found in breaking:
+            chosen.update(edge.source for edge in found.cycle)
+        for event in tuple(chosen):
+            store = int(self.guess.writer[event])
+            chosen.update(self.matching.candidates.get(event, (store,)))
+        return np.array(sorted(event for event in chosen if event >= 0), dtype=np.int64)
+
+    def _problem(self, events: Numbers) -> Problem:
+        """The part as `inference` takes it."""
+        columns, writer = self.columns, self.matching.writer
+        local = {int(event): place for place, event in enumerate(events)}
+        local[INITIAL] = INITIAL
+        candidates = {}
+        for event, place in local.items():
+            if event >= 0 and (writer[event] >= INITIAL or event in self.matching.candidates):
+                stores = self.matching.candidates.get(event, (int(writer[event]),))
+                candidates[place] = self._likeliest_first(event, stores, local)
+        timed = columns.timed > 0
+        starts, ends = columns.start[events].tolist(), columns.end[events].tolist()
+        return Problem(
+            threads=[columns.threads[t] for t in columns.thread[events]],
+            kinds=columns.kind[events].tolist(),
+            locations=columns.location[events].tolist(),
+            candidates=candidates,
+            ordered=self._recorded(events),
+            guess=self.guess.rank[events].tolist(),
+            spans=list(zip(starts, ends, strict=True)) if timed else (),
+        )
+
+    def _likeliest_first(
+        self, load: int, stores: tuple[int, ...], local: dict[int, int]
+    ) -> tuple[int, ...]:
+        guessed = int(self.guess.writer[load])
+        return tuple(local[s] for s in sorted(stores, key=lambda store: store != guessed))
+
+    def _recorded(self, events: Numbers) -> list[list[int]]:
+        """Stores whose order was recorded, by location."""
+        columns = self.columns
+        by_place: dict[int, list[int]] = {}
+        for place, event in enumerate(events):
+            if columns.kind[event] == STORE and columns.order[event] != NO_ORDER:
+                by_place.setdefault(int(columns.location[event]), []).append(place)
+        return [sorted(s, key=lambda p: columns.order[events[p]]) for s in by_place.values()]
+
+    def _mend(self, solved: Solved, events: Numbers) -> None:
+        """Take a part's solution over into the guess, and judge the whole again."""
+        guess = self.guess
+        for load, store in solved.writers.items():
+            guess.writer[events[load]] = events[store] if store >= 0 else INITIAL
+        for stores in solved.order:
+            places = sorted(int(guess.rank[events[store]]) for store in stores)
+            for store, rank in zip(stores, places, strict=True):
+                guess.rank[events[store]] = rank
+        guess.schedule = None
+        self.found = list(_broken(self.columns, guess))
+
+    def _told(self, solved: Solved, events: Numbers, model: Model) -> Found:
+        """Show the cycle, and say how it is known that no other choice avoids one."""
+        if solved.forced:
+            note = "the order of the stores named here follows from what the loads met"
+        else:
+            note = f"so does every other choice of what was not recorded ({solved.tried} tried)"
+        return Found(model, _globally(solved.cycle, events), note=note)
