@@ -96,6 +96,6 @@ def _keys(columns: Columns) -> Numbers:
         return columns.value
     low, high = int(columns.value.min()), int(columns.value.max())
     if (high - low + 1) * (len(columns.locations) + 1) < 1 << 62:
-        return np.add(columns.location * np.int64(high - low + 1), columns.value - low)
+        return np.asarray(columns.location * np.int64(high - low + 1) + (columns.value - low))
     _, numbered = np.unique(columns.value, return_inverse=True)
-    return np.add(columns.location * np.int64(len(columns) + 1), numbered)
+    return np.asarray(columns.location * np.int64(len(columns) + 1) + numbered)
