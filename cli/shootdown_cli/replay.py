@@ -86,21 +86,22 @@ def read_replay(file: Path) -> tuple[Replay, Scenario]:
     return found, scenario
 
 
-def _explored(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]:
+def follow(found: Replay, scenario: Scenario) -> Replayed:
     """Follow the schedule in this process, on the machines themselves."""
-    program = in_known_order(scenario.program)
-    attempts = []
-    for _ in range(verify):
-        replayed: Replayed = replay_schedule(
-            program,
-            load_discipline(found.discipline),
-            found.steps,
-            conditions=scenario.conditions,
-            make_device=load_device(found.device) if found.device else Device,
-            mutant=load_mutant(found.mutant),
-        )
-        attempts.append(Attempt(replayed.verdict, replayed.outcome, replayed.diverged))
-    return attempts
+    return replay_schedule(
+        in_known_order(scenario.program),
+        load_discipline(found.discipline),
+        found.steps,
+        conditions=scenario.conditions,
+        make_device=load_device(found.device) if found.device else Device,
+        mutant=load_mutant(found.mutant),
+    )
+
+
+def _explored(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]:
+    """Follow it so many times."""
+    made = (follow(found, scenario) for _ in range(verify))
+    return [Attempt(each.verdict, each.outcome, each.diverged) for each in made]
 
 
 def _live(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]:

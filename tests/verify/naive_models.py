@@ -185,9 +185,7 @@ def choices(history: History) -> Iterator[Threads]:
         for word in words
     ]
     for chosen in product(*orders):
-        version = {
-            store: number for order in chosen for number, store in enumerate(order, start=1)
-        }
+        version = {store: number for order in chosen for number, store in enumerate(order, start=1)}
         yield from _with_loads(history, version)
 
 

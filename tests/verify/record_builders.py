@@ -114,9 +114,9 @@ class Recorder:
     """Stamps records one after the other, each at a moment of its own."""
 
     def __init__(self, instance: int = 0) -> None:
-        """Begin at time 0."""
+        """Begin when the instances before it are long over."""
         self.instance = instance
-        self.now = 0
+        self.now = 10_000 * instance
         self.records: list[Stamped] = []
 
     def add(self, task: str, *records: AnyRecord) -> None:

@@ -42,7 +42,8 @@ class Finding(msgspec.Struct, frozen=True):
     ``check`` is ``S1`` to ``S5`` (reference/safety.md), ``protocol``, `CONDITION` or `ORDER`;
     ``title`` names the kind of wrong. ``why`` is a predicate whose subject is ``task``: a check
     sees a record and not who made it, so the judge fills ``task`` and ``index`` (the record's
-    place among the records judged) in. ``model`` is the weakest model that this alone is known to
+    place among the records judged) in, ``edges`` and ``events``: why, in sentences, and the places
+    of the records that they speak of. ``model`` is the weakest model that this alone is known to
     break.
     """
 
@@ -54,6 +55,7 @@ class Finding(msgspec.Struct, frozen=True):
     task: str = ""
     index: int = -1
     edges: tuple[str, ...] = ()
+    events: tuple[int, ...] = ()
 
     @property
     def sentence(self) -> str:

@@ -1,7 +1,8 @@
 """Real time: sequential consistency in which what had ended before another began comes first.
 
 This is linearizability of every word, by intervals: an access takes effect somewhere between its
-begin and its end, so accesses that overlap are not ordered. Without a clock it is SC.
+begin and its end, so accesses that overlap are not ordered; so does a fence, and what its thread
+had stored before has taken effect by then. Without a clock it is SC.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from shootdown_verify.check import sc
-from shootdown_verify.check.events import FENCE, SYNC, Execution
+from shootdown_verify.check.events import SYNC, Execution
 from shootdown_verify.check.finding import Model
 from shootdown_verify.check.graph import (
     Cycle,
@@ -34,7 +35,7 @@ def relations(execution: Execution) -> Graph:
     if not execution.spans:
         return graph
     spans = execution.spans
-    accesses = [n for n, event in enumerate(execution.events) if event.kind not in {SYNC, FENCE}]
+    accesses = [n for n, event in enumerate(execution.events) if event.kind != SYNC]
     accesses.sort(key=lambda number: spans[number][0])
     begins = [spans[number][0] for number in accesses]
     for number in accesses:

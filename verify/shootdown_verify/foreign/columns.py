@@ -65,8 +65,10 @@ class Columns:
     """Values of locations that do not begin with 0."""
     large_values: dict[int, int] = field(default_factory=dict)
     """Values too large for their array, by what stands for them there."""
+    untimed: int = 0
+    """Loads and stores that did not say when they began and ended."""
     timed: int = 0
-    """Events that said when they began and ended."""
+    """Events that did."""
 
     def __len__(self) -> int:
         return len(self.kind)

@@ -47,7 +47,7 @@ def first_guess(columns: Columns, matching: Matching) -> Guess:
     schedule = None
     if said.all():
         key = columns.order
-    elif columns.timed == len(columns):
+    elif not columns.untimed:
         key = _zones(columns, writer)
     else:
         schedule = greedy(columns, writer)

@@ -392,7 +392,9 @@ def _columns(reading: _Reading) -> Columns:
         initial=reading.initial,
         large_values=reading.large,
     )
-    columns.timed = int(((whole.start != NO_START) & (whole.end != NO_END)).sum())
+    timed = (whole.start != NO_START) & (whole.end != NO_END)
+    columns.timed = int(timed.sum())
+    columns.untimed = int((~timed & (whole.kind != FENCE)).sum())
     return columns
 
 

@@ -3,29 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from shootdown_verify.check.finding import Model
+from shootdown_verify.check.passes import MODEL_KEY, PASS_OF_MODEL
 from shootdown_verify.foreign.verdict import ForeignVerdict, Found
 from shootdown_verify.foreign.words import Words, stale_first
-
-MODEL_KEY: Final = {
-    Model.COHERENCE: "coherence",
-    Model.CAUSAL: "causal",
-    Model.TSO: "tso",
-    Model.SC: "sc",
-    Model.REAL_TIME: "realtime",
-}
-"""Models as ``--json`` of ``shootdown check`` calls them."""
-
-PASS_OF_MODEL: Final = {
-    Model.COHERENCE: "coherence",
-    Model.CAUSAL: "causality",
-    Model.TSO: "tso",
-    Model.SC: "sc",
-    Model.REAL_TIME: "freshness",
-}
-"""The pass that finds a model broken."""
 
 
 def models_object(verdict: ForeignVerdict) -> dict[str, str]:

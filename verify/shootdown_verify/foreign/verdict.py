@@ -17,17 +17,13 @@ from shootdown_verify.check.events import STORE
 from shootdown_verify.check.finding import Model
 from shootdown_verify.check.graph import Cycle, Edge
 from shootdown_verify.check.models import FIND
+from shootdown_verify.check.passes import INCONCLUSIVE, NOT_JUDGED, OK, VIOLATION, models_from
 from shootdown_verify.foreign.columns import NO_ORDER, Columns, Numbers
 from shootdown_verify.foreign.guess import Guess, first_guess
 from shootdown_verify.foreign.inference import Problem, Solved, solve
 from shootdown_verify.foreign.matching import INITIAL, Matching, match
 from shootdown_verify.foreign.schedule import greedy
 from shootdown_verify.foreign.windows import Placed, execution, positions, time_order, windows
-
-OK: Final = "ok"
-VIOLATION: Final = "violation"
-INCONCLUSIVE: Final = "inconclusive"
-NOT_JUDGED: Final = "not judged"
 
 FINDINGS_MAX: Final = 20
 PROBLEM_MAX: Final = 400
@@ -90,7 +86,7 @@ def judge(columns: Columns) -> ForeignVerdict:
     matching = match(columns)
     _judge_unwritten(verdict, matching)
     if verdict.found:
-        _settle(verdict, Model.COHERENCE)
+        verdict.models = models_from(Model.COHERENCE)
         return verdict
     guess = first_guess(columns, matching)
     found = list(_broken(columns, guess))
@@ -114,30 +110,22 @@ def _judge_unwritten(verdict: ForeignVerdict, matching: Matching) -> None:
         verdict.more = len(loads) - len(shown)
 
 
-def _settle(verdict: ForeignVerdict, weakest: Model | None) -> None:
-    """Every model from the weakest broken one on is broken."""
-    for model in _LADDER:
-        broken = weakest is not None and model >= weakest
-        verdict.models[model] = VIOLATION if broken else OK
-
-
 def _take(verdict: ForeignVerdict, found: list[Found]) -> None:
     """Take findings that are certain; the weakest and shortest come first."""
     found.sort(key=lambda one: (one.model, len(one.cycle)))
     verdict.found = found[:FINDINGS_MAX]
     verdict.more = len(found) - len(verdict.found)
-    _settle(verdict, found[0].model if found else None)
+    verdict.models = models_from(found[0].model if found else None)
 
 
 def _leave_out_time(verdict: ForeignVerdict) -> None:
     """Say nothing of real time where times are missing, unless those there are show enough."""
     columns = verdict.columns
-    missing = len(columns) - columns.timed
     by_time = any(found.model is Model.REAL_TIME for found in verdict.found)
-    if missing and not by_time:
+    if columns.untimed and not by_time:
         verdict.models[Model.REAL_TIME] = NOT_JUDGED
         verdict.notes.append(
-            f"real time was not judged: {missing} of {len(columns)} events lack start or end"
+            f"real time was not judged: {columns.untimed} loads and stores lack start or end"
         )
 
 

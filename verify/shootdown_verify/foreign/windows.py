@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from shootdown_verify.check.events import FENCE, LOAD, STORE, Event, Execution, InWord
+from shootdown_verify.check.events import LOAD, STORE, Event, Execution, InWord
 from shootdown_verify.foreign.columns import Columns, Numbers
 from shootdown_verify.foreign.matching import NO_LOAD
 
@@ -82,16 +82,14 @@ def _word_edges(placed: Placed) -> Iterator[tuple[Numbers, Numbers]]:
 
 
 def _time_edges(columns: Columns, at: Numbers) -> tuple[Numbers, Numbers]:
-    """From each access to the first in the order of those that began after its end."""
-    accesses = np.flatnonzero(columns.kind != FENCE)
-    by_start = accesses[np.argsort(columns.start[accesses], kind="stable")]
-    place = at[by_start]
-    first = np.minimum.accumulate(place[::-1])[::-1]
-    after = np.searchsorted(columns.start[by_start], columns.end[accesses], side="right")
-    some = after < len(by_start)
+    """From each event to the first in the order of those that began after its end."""
+    by_start = np.argsort(columns.start, kind="stable")
+    first = np.minimum.accumulate(at[by_start][::-1])[::-1]
+    after = np.searchsorted(columns.start[by_start], columns.end, side="right")
+    some = np.flatnonzero(after < len(by_start))
     event_at = np.empty(len(at), dtype=np.int64)
     event_at[at] = np.arange(len(at))
-    return accesses[some], event_at[first[after[some]]]
+    return some, event_at[first[after[some]]]
 
 
 def time_order(placed: Placed) -> Numbers:

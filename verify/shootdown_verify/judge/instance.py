@@ -29,7 +29,7 @@ import msgspec
 from shootdown_protocol.history import Access, Stamped
 from shootdown_protocol.program import Program
 from shootdown_protocol.words import VERSION_BITS
-from shootdown_verify.check import after_return, freshness, liveness
+from shootdown_verify.check import after_return, freshness, liveness, protocol, translation
 from shootdown_verify.check.events import SYNC, Entry, Shape, build_execution
 from shootdown_verify.check.finding import CONDITION, Finding, Model
 from shootdown_verify.check.graph import Cycle
@@ -117,6 +117,7 @@ class InstanceJudge:
             findings.extend(liveness.waits_for_ever(seen.ended, self.program))
             outcome = outcome._replace(forbidden=None)
         self._weigh(findings, outcome, models)
+        findings.extend(_of_protocol(seen, records, self.program))
         if findings:
             self._name_model(findings, models, records, explain=explain)
         if explain and findings:
@@ -199,7 +200,8 @@ class InstanceJudge:
             edges = dict.fromkeys(self._edges(finding, models, records))
             new = tuple(edge for edge in edges if edge not in said)
             said.update(edges)
-            explained.append(msgspec.structs.replace(finding, edges=new))
+            events = _events(finding, models)
+            explained.append(msgspec.structs.replace(finding, edges=new, events=events))
         return explained
 
     def _edges(
@@ -228,11 +230,34 @@ def judge_instance(
     return InstanceJudge(program, conditions).judge(records, complete=complete)
 
 
+def _of_protocol(seen: Scan, records: Sequence[Stamped], program: Program) -> Iterator[Finding]:
+    """What no single record shows: of invalidations, page requests and kept translations."""
+    counters = seen.counters
+    if counters.invalidations_completed:
+        yield from protocol.check_instance(seen.invalidations)
+        if counters.stale_eligible_hits:
+            marked = [stamped for _, stamped in seen.invalidations]
+            yield from translation.check_instance(records, marked, program)
+    if seen.page_request_steps:
+        of_responses = protocol.check_responses(seen.page_request_steps)
+        if of_responses is not None:
+            yield of_responses
+
+
+def _events(finding: Finding, models: _Models) -> tuple[int, ...]:
+    """Places of the records of a finding's cycle, or of the one record that is wrong."""
+    if finding.check in NAMED_BY_MODELS and models.cycle is not None:
+        return tuple(models.members[edge.source] for edge in models.cycle)
+    return (finding.index,) if finding.index >= 0 else ()
+
+
 def _order_finding(broken: Broken, models: _Models) -> Finding:
     """Coherence or causality is broken, though no access is wrong by its own floor."""
     tasks = sorted({_thread_of(models.shape, edge.source) for edge in broken.cycle})
     why = f"together broke {broken.model.label} order"
-    return Finding(freshness.NAME, "order-broken", why, task=" and ".join(tasks))
+    return Finding(
+        freshness.NAME, "order-broken", why, model=broken.model, task=" and ".join(tasks)
+    )
 
 
 def _thread_of(shape: Shape, event: int) -> str:

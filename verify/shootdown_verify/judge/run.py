@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Final, Protocol
 
 import msgspec
 
 from shootdown_protocol.history import Stamped
 from shootdown_protocol.program import Op, Program, State
+from shootdown_verify.check import protocol
 from shootdown_verify.check.finding import Finding, Model
 from shootdown_verify.check.local import check_record
 from shootdown_verify.judge.batches import Batch, read_batches
@@ -81,6 +83,8 @@ class RunVerdict:
     counters: Counters = field(default_factory=Counters)
     records: int = 0
     first: Example | None = None
+    examples: dict[tuple[str, str], Example] = field(default_factory=dict)
+    """The first instance with each kind of finding."""
 
 
 class RunJudge:
@@ -92,10 +96,12 @@ class RunJudge:
         self.verdict = RunVerdict()
         self._discipline = discipline
         self._judge = InstanceJudge(scenario.program, scenario.conditions)
+        self._itags = protocol.ItagUse()
         self._late = 0
 
     def judge_batch(self, batch: Batch, *, ended: bool) -> None:
         """Judge every instance of a batch; ``ended``: the daemon has declared it ended."""
+        self._judge_itags(batch)
         for number, records in batch.instances.items():
             self.verdict.records += len(records)
             judged = self._judge.judge(records, complete=ended, explain=False)
@@ -131,8 +137,23 @@ class RunJudge:
         for finding in judged.findings:
             self._tally(finding)
         self._meet_model(judged.weakest_model)
-        if verdict.first is None:
-            verdict.first = self._example(number, records, ended=ended)
+        kinds = {(finding.check, finding.title) for finding in judged.findings}
+        if not kinds <= verdict.examples.keys():
+            example = self._example(number, records, ended=ended)
+            verdict.first = verdict.first or example
+            for kind in kinds:
+                verdict.examples.setdefault(kind, example)
+
+    def _judge_itags(self, batch: Batch) -> None:
+        """What the host did with ITags, whichever instance it was for."""
+        records = (*chain.from_iterable(batch.instances.values()), *batch.late)
+        for finding in self._itags.observe(protocol.of_host(records)):
+            self._tally(finding)
+            self.verdict.violations += 1
+            kind = finding.check, finding.title
+            if kind not in self.verdict.examples:
+                alone = replace(self._judge.judge((), complete=False), findings=(finding,))
+                self.verdict.examples[kind] = Example(-1, (), alone)
 
     def _tally(self, finding: Finding) -> None:
         kind = finding.check, finding.title
@@ -162,6 +183,8 @@ class RunJudge:
             alone = self._judge.judge((stamped,), complete=False)
             alone = replace(alone, findings=(finding,))
             self.verdict.first = Example(stamped.instance, (stamped,), alone)
+            kind = finding.check, finding.title
+            self.verdict.examples.setdefault(kind, self.verdict.first)
 
     def _reasons(self) -> list[str]:
         """What of the race was not seen to happen."""

@@ -87,7 +87,9 @@ class Scan:
         "ended",
         "finals",
         "findings",
+        "invalidations",
         "newest_epoch",
+        "page_request_steps",
         "registers",
         "roles",
         "running",
@@ -101,6 +103,8 @@ class Scan:
         self.counters = Counters()
         self.cut_off = False
         self.findings: list[Finding] = []
+        self.invalidations: list[tuple[int, Stamped]] = []
+        self.page_request_steps: list[str] = []
         self.ended: set[int] = set()
         self.registers: dict[str, int | str] = {}
         self.finals: dict[str, int] = {}
@@ -167,6 +171,8 @@ def _step(scan: Scan, _index: int, stamped: Stamped, step: Step) -> None:
         else:
             window = scan.running[task] = Window(operation, stamped.begin, stamped.end)
             scan.windows.append(window)
+    elif stamped.task == protocol.PAGE_REQUEST_SERVER:
+        scan.page_request_steps.append(step.name)
 
 
 def _access(scan: Scan, index: int, stamped: Stamped, access: Access) -> None:
@@ -224,6 +230,7 @@ def _resident(scan: Scan, index: int, stamped: Stamped, resident: Resident) -> N
 
 
 def _invalidation(scan: Scan, index: int, stamped: Stamped, invalidation: Invalidation) -> None:
+    scan.invalidations.append((index, stamped))
     if invalidation.state == "sent":
         scan.counters.invalidations_sent += 1
     elif invalidation.state == "completed":

@@ -1,0 +1,239 @@
+"""A history of ours for ``shootdown check``: a run directory, its history files, or a replay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from shootdown_cli.check import SHOOTDOWN, Checked
+from shootdown_cli.scenarios import load_scenario
+from shootdown_daemon.machine.disciplines import DISCIPLINES
+from shootdown_daemon.machine.operations import OPERATIONS
+from shootdown_daemon.shell.running import FACTS_FILE
+from shootdown_protocol.errors import ErrorCode, HistoryError, UsageError
+from shootdown_protocol.history import Access, Kind, Resident, Stamped
+from shootdown_protocol.history_file import History, read_history
+from shootdown_protocol.program import Program
+from shootdown_verify.check.finding import Finding, Model
+from shootdown_verify.check.passes import MODEL_KEY, NOT_JUDGED, models_from, pass_of
+from shootdown_verify.judge.batches import Batch, read_batches
+from shootdown_verify.judge.run import VIOLATION, Example, RunJudge, RunVerdict
+from shootdown_verify.litmus import Scenario, parse
+
+SUFFIX: Final = ".history"
+SCENARIO_FILE: Final = "scenario.litmus"
+BOUNDED: Final = "judged batch by batch: memory holds one batch, by every pass"
+
+
+class Recorded(NamedTuple):
+    """Where a history of ours lies, and what is known of the run that left it."""
+
+    name: str
+    files: list[Path]
+    scenario: Scenario
+    facts: dict[str, Any]
+
+
+def check_own(paths: list[Path], scenario: str) -> Checked:
+    """Judge a history as the run that left it would have."""
+    if paths[0].is_file() and paths[0].suffix != SUFFIX:
+        from shootdown_cli.replayed_history import check_replay
+
+        return check_replay(paths[0])
+    recorded = _find(paths, scenario)
+    verdict, notes = _judge(recorded)
+    return Checked(
+        path=recorded.name,
+        format=SHOOTDOWN,
+        verdict=verdict.verdict,
+        models=models_of(verdict.weakest_model, judged=verdict.instances > 0),
+        findings=list(_findings(verdict, recorded.scenario.program)),
+        records=verdict.records,
+        text=list(_text(recorded, verdict, notes)),
+        reasons=list(verdict.reasons),
+        notes=notes,
+    )
+
+
+def _find(paths: list[Path], scenario: str) -> Recorded:
+    """The files of a run, its scenario, and what the daemon noted beside them."""
+    first = paths[0]
+    if first.is_dir():
+        folder = first / "history" if (first / "history").is_dir() else first
+        files = sorted(folder.glob(f"*{SUFFIX}"))
+        if not files:
+            raise UsageError(
+                ErrorCode.USAGE,
+                seen=f"a directory without *{SUFFIX}",
+                expected="a run directory, as `shootdown run` makes it, or its history folder",
+                where=str(first),
+            )
+    else:
+        folder, files = first.parent, paths
+    facts = _facts(folder)
+    name = str(first if first.is_dir() else folder)
+    return Recorded(name, files, _scenario(folder, facts, scenario), facts)
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """What the daemon wrote beside its history; empty when it did not come so far."""
+    try:
+        facts = json.loads((folder / FACTS_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _scenario(folder: Path, facts: dict[str, Any], given: str) -> Scenario:
+    """What ran: as the command line says, as it lies beside the history, or by its name."""
+    if given:
+        return load_scenario(given)
+    for beside in (folder.parent / SCENARIO_FILE, folder / SCENARIO_FILE):
+        if beside.is_file():
+            return _recorded_scenario(beside)
+    if "scenario" in facts:
+        return load_scenario(str(facts["scenario"]))
+    raise UsageError(
+        ErrorCode.USAGE,
+        seen=f"neither {SCENARIO_FILE} nor {FACTS_FILE} beside the history",
+        expected="the scenario that ran, with --scenario",
+        where=str(folder),
+    )
+
+
+def _recorded_scenario(path: Path) -> Scenario:
+    """The scenario that a run kept, which has its own name and not the file's.
+
+    Its claims may name devices and mutants that lay beside it where it came from: any word will do.
+    """
+    text = path.read_text()
+    words = frozenset(text.split())
+    name = next(iter(text.split()[1:2]), "")
+    return parse(
+        text,
+        f"{path.parent}/{name}.litmus",
+        operations=frozenset(OPERATIONS),
+        disciplines=frozenset(DISCIPLINES) | words,
+        faulty_devices=words,
+        mutants=words,
+    )
+
+
+def _judge(recorded: Recorded) -> tuple[RunVerdict, list[str]]:
+    """Judge batch after batch; a file that cannot be read to its end is a reason against ok."""
+    facts = recorded.facts
+    doubts: list[str] = []
+    histories: list[History] = []
+    for path in recorded.files:
+        try:
+            histories.append(read_history(path))
+        except HistoryError as error:
+            if error.code is ErrorCode.HISTORY_REFUSED:
+                raise
+            doubts.append(str(error))
+    run = RunJudge(recorded.scenario, discipline=str(facts.get("discipline", "")))
+    per_batch = facts.get("instances_per_batch", 1)
+    try:
+        for batch in read_batches(histories, per_batch if isinstance(per_batch, int) else 1):
+            run.judge_batch(batch, ended=_is_ended(batch))
+    except HistoryError as error:
+        doubts.append(str(error))
+    doubts += [
+        f"{each.path.name} has a torn tail of {each.end.torn_bytes} bytes: judged up to it"
+        for each in histories
+        if each.end is not None and each.end.torn_bytes
+    ]
+    verdict = run.finish(doubts)
+    return verdict, [BOUNDED]
+
+
+def _is_ended(batch: Batch) -> bool:
+    """Whether the daemon had found all quiet: it then looked at what is mapped."""
+    return any(
+        isinstance(stamped.record, Resident) and stamped.record.final
+        for records in batch.instances.values()
+        for stamped in reversed(records)
+    )
+
+
+def models_of(weakest: Model | None, *, judged: bool) -> dict[str, str]:
+    """A word for each model by its key."""
+    if not judged and weakest is None:
+        return dict.fromkeys(MODEL_KEY.values(), NOT_JUDGED)
+    return {MODEL_KEY[model]: word for model, word in models_from(weakest).items()}
+
+
+def _findings(verdict: RunVerdict, program: Program) -> Iterator[dict[str, object]]:
+    """Each kind of finding by its first example, with how many instances had it."""
+    for kind, example in verdict.examples.items():
+        finding = next(f for f in example.verdict.findings if (f.check, f.title) == kind)
+        model = finding.model or example.verdict.weakest_model
+        yield {
+            **finding_object(finding, model, example.records, program),
+            "instance": example.instance,
+            "count": verdict.findings[kind],
+        }
+
+
+def finding_object(
+    finding: Finding, model: Model | None, records: tuple[Stamped, ...], program: Program
+) -> dict[str, object]:
+    """One finding as plain values."""
+    by_value = finding.events and len(finding.events) > 1
+    named = model if by_value or finding.model is not None else None
+    return {
+        "pass": pass_of(finding),
+        "model": None if named is None else MODEL_KEY[named],
+        "events": [_event(records[at], program) for at in finding.events if at < len(records)],
+        "why": "; ".join((finding.sentence, *finding.edges)),
+        "check": finding.check,
+        "title": finding.title,
+    }
+
+
+def _event(stamped: Stamped, program: Program) -> dict[str, object]:
+    """A record by who made it, what it was, and when."""
+    record = stamped.record
+    told: dict[str, object] = {"thread": stamped.task, "start": stamped.begin, "end": stamped.end}
+    if isinstance(record, Access):
+        told["kind"] = "store" if record.kind == Kind.STORE else "load"
+        told["location"] = program.locations[record.location].name
+        told["value"] = record.value
+        told["order"] = record.order
+    else:
+        told["kind"] = type(record).__name__.lower()
+    return told
+
+
+def _text(recorded: Recorded, verdict: RunVerdict, notes: list[str]) -> Iterator[str]:
+    """What a person is shown."""
+    from shootdown_verify.report.verdict import RunFacts, verdict_line
+
+    facts = recorded.facts
+    under = RunFacts(
+        "check", recorded.scenario.name, str(facts.get("discipline", "?")), 0, 0.0, recorded.name
+    )
+    yield verdict_line(verdict, under)
+    yield (
+        f"           {recorded.name}: {verdict.records:,} records, {verdict.instances:,} "
+        f"instances, {verdict.violations:,} violations"
+    )
+    words = models_of(verdict.weakest_model, judged=verdict.instances > 0)
+    yield "models  " + ", ".join(f"{key} {word}" for key, word in words.items())
+    yield from (f"        {note}" for note in notes)
+    if verdict.verdict == VIOLATION:
+        yield from (f"        {reason}" for reason in verdict.reasons)
+    for kind, example in verdict.examples.items():
+        yield from _why(kind, example, verdict.findings[kind])
+
+
+def _why(kind: tuple[str, str], example: Example, count: int) -> Iterator[str]:
+    finding = next(f for f in example.verdict.findings if (f.check, f.title) == kind)
+    where = f"instance {example.instance}" if example.instance >= 0 else "the history"
+    yield ""
+    kind_of = f"{pass_of(finding)}: {finding.title} ({finding.check})"
+    yield f"why     {kind_of}, {count:,} times, first in {where}"
+    yield f"        {finding.sentence}"
+    yield from (f"        - {edge}" for edge in finding.edges)
