@@ -104,7 +104,7 @@ def without(kind: type[AnyRecord], **fields: object) -> list[Stamped]:
          "no warm hit"),
         ([with_record(s, stale=False) if hasattr(s.record, "hit") else s
           for s in right_two_pages()], "could have been stale"),
-        (without(Invalidation, state="completed"), "no invalidation was completed"),
+        (without(Invalidation), "no invalidation was completed"),
         (without(Step, operation="wp_page_copy"), "no overlap"),
     ],
 )  # fmt: skip
@@ -118,17 +118,29 @@ def test_a_run_without_evidence_is_inconclusive(records: list[Stamped], reason: 
 
 def test_no_invalidation_is_owed_under_no_discipline() -> None:
     """Under ``none`` nobody notifies, so the lack of completions is no reason."""
-    verdict = judged(without(Invalidation, state="completed"), discipline="none")
+    verdict = judged(without(Invalidation), discipline="none")
 
     assert (verdict.verdict, verdict.reasons) == ("ok", ())
 
 
 def test_unfinished_instances_make_a_run_inconclusive() -> None:
-    """What was cut short is neither judged nor passed over."""
+    """What was cut short is not judged as a whole, and not passed over."""
     verdict = judged([*right_two_pages(0), *deferred_two_pages(4)[:30]], ended_batches={0})
 
     assert (verdict.verdict, verdict.instances) == ("inconclusive", 1)
     assert verdict.reasons == ("1 instances did not finish",)
+
+
+def test_a_wrong_record_of_an_unfinished_instance_is_a_violation() -> None:
+    """A device whose completion nobody asked for may keep its instance from ever ending."""
+    cut_short = deferred_two_pages(4)[:30]
+    wrong = next(s for s in cut_short if isinstance(s.record, Invalidation))
+
+    records = [*right_two_pages(0), *cut_short, with_record(wrong, state="unexpected")]
+    verdict = judged(records, ended_batches={0})
+
+    assert (verdict.verdict, verdict.instances, verdict.violations) == ("violation", 1, 1)
+    assert verdict.findings == {("protocol", "unexpected-completion"): 1}
 
 
 def test_the_testbeds_doubts_make_a_run_inconclusive() -> None:

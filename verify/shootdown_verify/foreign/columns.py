@@ -37,12 +37,21 @@ class Numbering(dict[str, int]):
 
 @dataclass(slots=True)
 class Source:
-    """What was odd about a file: lines skipped, bytes behind the last whole line."""
+    """What was odd about a file: lines skipped, bytes behind the last whole line.
+
+    ``cut_short``: its compressed data ended early.
+    """
 
     path: str
     skipped: int = 0
     first_skipped: str = ""
     torn_bytes: int = 0
+    cut_short: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of the history is known to be missing."""
+        return not (self.skipped or self.torn_bytes or self.cut_short)
 
 
 @dataclass(slots=True)

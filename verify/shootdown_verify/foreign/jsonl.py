@@ -5,12 +5,11 @@ A block is decoded at once; only one with a bad line is gone through line by lin
 
 from __future__ import annotations
 
-import gzip
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, NamedTuple, cast, get_args
+from typing import Any, BinaryIO, Final, Literal, NamedTuple, get_args
 
 import msgspec
 import numpy as np
@@ -33,6 +32,8 @@ BLOCK_BYTES: Final = 1 << 22
 LINE_BYTES_MAX: Final = 1 << 20
 """A longer line is no event."""
 GZIP_MAGIC: Final = b"\x1f\x8b"
+_GZIP_WINDOW: Final = 31
+"""zlib's window bits for a gzip header."""
 
 KindName = Literal["load", "store", "fence", "init"]
 _KINDS: Final = {"load": LOAD, "store": STORE, "fence": FENCE, "init": -1}
@@ -99,39 +100,51 @@ class _Reading:
 def read_jsonl(path: Path, *, skip_bad: bool = False) -> Columns:
     """Read a file, gzip-compressed or not; `UsageError` at the first bad line unless skipped."""
     with path.open("rb") as file:
-        return read_stream(_plain(file), str(path), skip_bad=skip_bad)
+        return read_stream(file, str(path), skip_bad=skip_bad)
 
 
 def read_stream(file: BinaryIO, name: str, *, skip_bad: bool = False) -> Columns:
     """Read what is open already; ``name`` is for errors and reports."""
     reading = _Reading(Source(name), skip_bad)
-    for block, whole in _blocks(file):
+    for block, whole in _blocks(_chunks(file, reading.source)):
         _read_block(reading, block, whole=whole)
     return _columns(reading)
 
 
-def _plain(file: BufferedReader) -> BinaryIO:
-    if file.peek(2)[:2] == GZIP_MAGIC:
-        return cast("BinaryIO", gzip.GzipFile(fileobj=file))
-    return file
+def _chunks(file: BinaryIO, source: Source) -> Iterator[bytes]:
+    """What a file holds, decompressed if need be; a compressed one may end early."""
+    chunk = file.read(BLOCK_BYTES)
+    if not chunk.startswith(GZIP_MAGIC):
+        while chunk:
+            yield chunk
+            chunk = file.read(BLOCK_BYTES)
+        return
+    unpack = zlib.decompressobj(_GZIP_WINDOW)
+    while chunk:
+        try:
+            plain = unpack.decompress(chunk)
+        except zlib.error as error:
+            raise UsageError(
+                ErrorCode.USAGE, seen=str(error), expected="gzip data", where=source.path
+            ) from error
+        if plain:
+            yield plain
+        chunk = unpack.unused_data or file.read(BLOCK_BYTES)
+        if unpack.eof and chunk:
+            unpack = zlib.decompressobj(_GZIP_WINDOW)
+    source.cut_short = not unpack.eof
 
 
-def _blocks(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+def _blocks(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
     """Whole lines, many at once; the last block has no newline at its end if the file has none."""
     rest = b""
-    while True:
-        try:
-            data = file.read(BLOCK_BYTES)
-        except EOFError:  # a gzip stream that was cut
-            data = b""
-        if not data:
-            break
-        cut = data.rfind(b"\n") + 1
+    for chunk in chunks:
+        cut = chunk.rfind(b"\n") + 1
         if cut:
-            yield rest + data[:cut], True
-            rest = data[cut:]
+            yield rest + chunk[:cut], True
+            rest = chunk[cut:]
         else:
-            rest += data
+            rest += chunk
     if rest:
         yield rest, False
 
@@ -292,7 +305,9 @@ def _is_event(reading: _Reading, line: Line, number: int) -> bool:
     needed += ["thread"] if line.kind != "init" else []
     missing = [name for name in needed if getattr(line, name) is None]
     if missing:
-        _refuse(reading, number, f"a {line.kind} without {' and '.join(missing)}", _WHOLE)
+        article = "an" if line.kind == "init" else "a"
+        seen = f"{article} {line.kind} without {' and '.join(missing)}"
+        _refuse(reading, number, seen, _WHOLE)
     elif line.location is not None and line.value is not None:
         _take_initial(reading, line.location, line.value, number)
     return False

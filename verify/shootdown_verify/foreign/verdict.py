@@ -77,6 +77,8 @@ def judge(columns: Columns) -> ForeignVerdict:
         verdict.reasons.append(
             f"the last line is torn ({source.torn_bytes} bytes): judged up to it"
         )
+    elif source.cut_short:
+        verdict.reasons.append("the compressed data ends early: judged up to there")
     if source.skipped:
         verdict.reasons.append(f"{source.skipped} bad lines were skipped")
     if not len(columns):
@@ -101,8 +103,7 @@ def judge(columns: Columns) -> ForeignVerdict:
 def _judge_unwritten(verdict: ForeignVerdict, matching: Matching) -> None:
     """A load of what nobody stored breaks every model, unless its store may have been lost."""
     loads = matching.unwritten()
-    source = verdict.columns.source
-    if loads and (source.torn_bytes or source.skipped):
+    if loads and not verdict.columns.source.is_whole:
         verdict.reasons.append(f"{len(loads)} loads of what no line stored were not judged")
     else:
         shown = loads[:FINDINGS_MAX]

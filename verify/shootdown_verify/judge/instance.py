@@ -57,7 +57,7 @@ class InstanceVerdict:
     """What was found in one instance.
 
     ``weakest_model`` is None where no model is broken. ``registers`` are keyed ``COLUMN:register``
-    and hold ``denied`` for a denied load. ``unfinished`` instances are not judged.
+    and hold ``denied`` for a denied load. Of ``unfinished`` instances single records are judged.
     """
 
     findings: tuple[Finding, ...]
@@ -103,7 +103,7 @@ class InstanceJudge:
         """Judge one instance's records; each task's must be in the order in which it made them.
 
         ``complete``: the daemon has declared the instance's batch ended, so a column without an
-        end waits for ever (S5). Otherwise such an instance is unfinished, and not judged.
+        end waits for ever (S5). Otherwise such an instance is unfinished.
         ``explain``: give findings their edges, which takes longer than all the rest.
         """
         seen = scan(records, self._roles)
@@ -306,8 +306,9 @@ def _verdict(
 
 
 def _unfinished(seen: Scan) -> InstanceVerdict:
+    """What is wrong in a record by itself is wrong whatever had still to come."""
     return InstanceVerdict(
-        findings=(),
+        findings=() if seen.cut_off else tuple(seen.findings),
         weakest_model=None,
         registers=seen.registers,
         finals=seen.finals,

@@ -124,15 +124,14 @@ class RunJudge:
     ) -> None:
         verdict = self.verdict
         verdict.counters.add(judged.counters)
-        if judged.unfinished:
-            return
-        verdict.instances += 1
-        seen = verdict.histogram.setdefault(judged.outcome, OutcomeCount())
-        seen.count += 1
-        seen.forbidden |= judged.forbidden
+        if not judged.unfinished:
+            verdict.instances += 1
+            seen = verdict.histogram.setdefault(judged.outcome, OutcomeCount())
+            seen.count += 1
+            seen.forbidden |= judged.forbidden
+            seen.violations += bool(judged.findings)
         if not judged.findings:
             return
-        seen.violations += 1
         verdict.violations += 1
         for finding in judged.findings:
             self._tally(finding)
