@@ -47,8 +47,9 @@ KEYS: Final = (
     "seed",
     "verdict",
     "outcome",
+    "shrunk",
 )
-OPTIONAL: Final = ("mutant",)
+OPTIONAL: Final = ("mutant", "shrunk")
 """Keys that a file may lack, which says the same as nothing behind them."""
 STEPS_MAX: Final = 1 << 14
 DIGITS_MAX: Final = 18
@@ -76,7 +77,8 @@ class Replay:
     ``device`` is a faulty one's name, a user's ``FILE.py:Class``, or empty for the right one;
     ``mutant`` the same of the kernel.
     ``verdict`` is what the schedule showed (a check and a title, or ``ok``), ``outcome`` the
-    registers at its end. ``faults`` is what an environment added, none so far.
+    registers at its end. ``faults`` is what an environment added, none so far. ``shrunk`` says
+    what was left out of the scenario that was explored, if the text here is less than that.
     """
 
     version: str
@@ -90,6 +92,7 @@ class Replay:
     text: str
     steps: tuple[ReplayStep, ...]
     mutant: str = ""
+    shrunk: str = ""
 
     @property
     def intact(self) -> bool:
