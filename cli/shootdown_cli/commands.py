@@ -251,6 +251,9 @@ def explore(
     seed: Annotated[int, Option("Repeats what random strategies choose.", least=0)] = 0,
     device: DeviceOption = "",
     mutant: MutantOption = "",
+    shrink: Annotated[
+        bool, Option("Leave out of the scenario what the violation can do without.", "--shrink")
+    ] = False,
     out: OutOption = Path("out"),
     as_json: JsonOption = False,
 ) -> int:
@@ -260,7 +263,7 @@ def explore(
 
     budget = Budget(seconds=budget_seconds, runs=budget_runs)
     options = ExploreOptions(
-        discipline, strategy, preemptions, budget, seed, device, mutant, out, as_json
+        discipline, strategy, preemptions, budget, seed, device, mutant, out, as_json, shrink
     )
     return explore_all(scenarios, options)
 

@@ -78,6 +78,7 @@ def _object(explained: Explained) -> dict[str, object]:
         "command": "explain",
         "scenario": explained.scenario.name,
         "discipline": explained.replay.discipline,
+        "shrunk": explained.replay.shrunk or None,
         "verdict": f"{finding.check} {finding.title}",
         "race": race
         and {
@@ -110,6 +111,7 @@ def _text(explained: Explained) -> str:
     )
     lines = [
         f"{head}: {finding.check} {finding.title}",
+        *([f"the scenario {replay.shrunk}"] if replay.shrunk else []),
         "",
         "FAILS",
         _timeline(explained, found.failing),

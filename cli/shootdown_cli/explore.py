@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shootdown_cli import places
 from shootdown_cli.classes import load_device
@@ -24,10 +25,15 @@ from shootdown_verify.replay_file import Replay, count_occurrences, render_repla
 from shootdown_verify.report.timeline import render_timeline
 from shootdown_verify.report.verdict import under_what
 
+if TYPE_CHECKING:
+    from shootdown_cli.shrink import Kept
+
 VERSION = "0.1.0"
 OVER_BUDGET = ((Strategy.PREEMPTIONS, 0.5), (Strategy.PCT, 0.25), (Strategy.POS, 0.25))
 """What is tried when an exhaustive search runs out, each with its share of the rest of the time."""
 EXHAUSTIVE_SHARE = 0.5
+SHRINK_SHARE = 0.1
+"""What the search of one smaller scenario may take, of the time that was given."""
 VACUOUS = "no translation could have been stale, so nothing was put to the test"
 
 
@@ -44,13 +50,15 @@ class ExploreOptions:
     mutant: str
     out: Path
     as_json: bool
+    shrink: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Explored:
     """One scenario's result; ``reason`` says why it is inconclusive.
 
-    ``further`` are searches made after an exhaustive one had run out of its budget.
+    ``further`` are searches made after an exhaustive one had run out of its budget; ``shrunk`` is
+    the same violation in the smallest part of the scenario, if that was asked for.
     """
 
     scenario: Scenario
@@ -58,6 +66,7 @@ class Explored:
     result: Result
     further: tuple[Result, ...]
     replay: Path | None
+    shrunk: Kept | None = None
 
     @property
     def reason(self) -> str:
@@ -115,14 +124,18 @@ def _explore(scenario: Scenario, options: ExploreOptions) -> Verdict:
             if further[-1].verdict is Verdict.VIOLATION:
                 result = further.pop()
                 break
-    kept = _keep(scenario, options, result)
-    explored = Explored(scenario, options, result, tuple(further), kept)
+    explored = _kept(scenario, options, result, tuple(further))
     print(json.dumps(_object(explored)) if options.as_json else _text(explored))
     return explored.verdict
 
 
 def _search(
-    scenario: Scenario, options: ExploreOptions, strategy: Strategy, share: float
+    scenario: Scenario,
+    options: ExploreOptions,
+    strategy: Strategy,
+    share: float,
+    *,
+    every: bool = False,
 ) -> Result:
     """Search by one strategy, in a share of the time that was given."""
     return explore(
@@ -135,15 +148,42 @@ def _search(
         preemptions=options.preemptions,
         budget=replace(options.budget, seconds=options.budget.seconds * share),
         seed=options.seed,
+        every=every,
     )
 
 
-def _keep(scenario: Scenario, options: ExploreOptions, result: Result) -> Path | None:
-    """Write the first counterexample's replay file into a run directory."""
+def _kept(
+    scenario: Scenario, options: ExploreOptions, result: Result, further: tuple[Result, ...]
+) -> Explored:
+    """Write the first counterexample's replay file into a run directory, shrunk too if asked."""
     if not result.counterexamples:
-        return None
+        return Explored(scenario, options, result, further, None)
+    folder = places.new_run_directory(options.out, scenario.name)
     found = result.counterexamples[0]
-    replay = Replay(
+    path = folder / f"{scenario.name}.replay"
+    path.write_text(render_replay(_replay(scenario, options, found)))
+    if not options.shrink:
+        return Explored(scenario, options, result, further, path)
+    from shootdown_cli.shrink import shrink_found
+
+    def search(smaller: Scenario, every: bool) -> Result:
+        return _search(smaller, options, Strategy.EXHAUSTIVE, SHRINK_SHARE, every=every)
+
+    def keep(smaller: Scenario, less: Counterexample, left_out: str) -> tuple[Path, Replay]:
+        replay = _replay(smaller, options, less, left_out)
+        beside = folder / f"{scenario.name}.shrunk.replay"
+        beside.write_text(render_replay(replay))
+        return beside, replay
+
+    shrunk = shrink_found(scenario, options, found, search, keep)
+    return Explored(scenario, options, result, further, path, shrunk)
+
+
+def _replay(
+    scenario: Scenario, options: ExploreOptions, found: Counterexample, shrunk: str = ""
+) -> Replay:
+    """A counterexample as a replay file has it."""
+    return Replay(
         version=VERSION,
         scenario=scenario.name,
         digest=scenario.digest,
@@ -157,10 +197,8 @@ def _keep(scenario: Scenario, options: ExploreOptions, result: Result) -> Path |
         ).outcome,
         text=scenario.text,
         steps=count_occurrences((step.task, step.step) for step in found.steps),
+        shrunk=shrunk,
     )
-    path = places.new_run_directory(options.out, scenario.name) / f"{scenario.name}.replay"
-    path.write_text(render_replay(replay))
-    return path
 
 
 def _object(explored: Explored) -> dict[str, object]:
@@ -211,6 +249,7 @@ def _object(explored: Explored) -> dict[str, object]:
             for step in (first.steps if first else ())
         ],
         "replay": None if explored.replay is None else str(explored.replay),
+        "shrunk": explored.shrunk and explored.shrunk.as_dict(),
     }
 
 
@@ -248,23 +287,43 @@ def _text(explored: Explored) -> str:
         for other in (result, *explored.further):
             lines += [f"           {line}" for line in _what_is_known(other)]
         return "\n".join(lines)
-    finding = first.findings[0]
+    return "\n".join([*_head(explored, first, under, took), "", *_run(explored, first)])
+
+
+def _head(explored: Explored, first: Counterexample, under: str, took: str) -> list[str]:
     model = explored.weakest_model
     order = f"  {model} order broken" if model else ""
-    count = f"{len(first.steps)} steps ({'shortest' if result.shortest else 'first found'})"
-    width = shutil.get_terminal_size((120, 40)).columns
+    count = (
+        f"{len(first.steps)} steps ({'shortest' if explored.result.shortest else 'first found'})"
+    )
     lines = [
-        f"VIOLATION  {finding.title}{order}      {under}",
+        f"VIOLATION  {first.findings[0].title}{order}      {under}",
         f"           {count}, {first.preemptions} preemptions, {took}",
-        "",
-        render_timeline(
-            first.records,
-            explored.scenario.program,
-            first.findings,
-            width=width,
-            color=sys.stdout.isatty(),
-        ),
-        "",
-        f"replay  shootdown replay {explored.replay}" + " --live" * (not explored.options.device),
     ]
-    return "\n".join(lines)
+    kept = explored.shrunk
+    if kept is not None:
+        lines.append(f"           shrunk to {kept.size}, made again {kept.same}/{kept.times}:")
+        lines.append(f"           {kept.without}")
+    elif explored.options.shrink:
+        lines.append("           nothing of the scenario can be left out")
+    return lines
+
+
+def _run(explored: Explored, first: Counterexample) -> list[str]:
+    """The timeline of what was found, shrunk if it is, and how to see it again."""
+    kept = explored.shrunk
+    shown = first if kept is None else kept.shrunk.counterexample
+    scenario = explored.scenario if kept is None else kept.shrunk.scenario
+    timeline = render_timeline(
+        shown.records,
+        scenario.program,
+        shown.findings,
+        width=shutil.get_terminal_size((120, 40)).columns,
+        color=sys.stdout.isatty(),
+    )
+    replay = explored.replay if kept is None else kept.replay
+    return [
+        timeline,
+        "",
+        f"replay  shootdown replay {replay}" + " --live" * (not explored.options.device),
+    ]

@@ -53,7 +53,7 @@ class Attempt:
 def replay(file: Path, verify: int, *, live: bool, as_json: bool) -> int:
     """Follow a replay file's schedule so many times; gives the exit status."""
     found, scenario = read_replay(file)
-    attempts = _live(found, scenario, verify) if live else _explored(found, scenario, verify)
+    attempts = _live(found, scenario, verify) if live else follow_here(found, scenario, verify)
     same = sum(attempt.same_as(found) for attempt in attempts)
     _show(found, attempts, same, live=live, as_json=as_json)
     return EXIT_OK if same == verify else EXIT_FAILED
@@ -98,7 +98,7 @@ def follow(found: Replay, scenario: Scenario) -> Replayed:
     )
 
 
-def _explored(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]:
+def follow_here(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]:
     """Follow it so many times."""
     made = (follow(found, scenario) for _ in range(verify))
     return [Attempt(each.verdict, each.outcome, each.diverged) for each in made]
@@ -181,6 +181,7 @@ def _show(found: Replay, attempts: list[Attempt], same: int, *, live: bool, as_j
         "scenario": found.scenario,
         "discipline": found.discipline,
         "mutant": found.mutant or None,
+        "shrunk": found.shrunk or None,
         "live": live,
         "times": len(attempts),
         "same": same,
@@ -194,6 +195,8 @@ def _show(found: Replay, attempts: list[Attempt], same: int, *, live: bool, as_j
     print(f"{same}/{len(attempts)}  {found.verdict}  {found.outcome}")
     under = under_what(found.scenario, found.discipline, device=found.device, mutant=found.mutant)
     print(f"       {under}, {len(found.steps)} steps, {where}")
+    if found.shrunk:
+        print(f"       {found.shrunk}")
     for number, attempt in enumerate(attempts, 1):
         if not attempt.same_as(found):
             seen = attempt.diverged or f"{attempt.verdict or 'no violation'} {attempt.outcome}"

@@ -37,6 +37,19 @@ def test_a_violation_comes_with_its_shortest_schedule(shootdown: Shootdown) -> N
     assert Path(told["replay"]).is_file()
 
 
+def test_a_violation_is_shrunk_if_asked(shootdown: Shootdown) -> None:
+    """One page is left, in a replay file of its own that says what is missing; ten times of ten."""
+    ended = shootdown("explore", "cow-two-pages", "--discipline", "range_end", "--shrink", "--json")
+    shrunk = json.loads(ended.output)["shrunk"]
+    text = Path(shrunk["replay"]).read_text()
+
+    assert ended.status == 1
+    assert (shrunk["locations"], shrunk["threads"]) == (["A"], ["CPU0", "CPU2", "DEV0"])
+    assert (shrunk["same"], shrunk["times"]) == (10, 10)
+    assert f"digest {shrunk['digest']}" in text
+    assert "shrunk without thread DEV2, thread CPU3, thread CPU1, location B" in text
+
+
 def test_a_proof_is_complete(shootdown: Shootdown) -> None:
     """The right discipline is proved: status 0, every order looked at."""
     ended = shootdown("explore", "cow-two-pages", "--json")

@@ -162,6 +162,7 @@ def parse_replay(text: str, path: str | Path) -> Replay:
         text="\n".join(scenario),
         steps=tuple(steps),
         mutant=head.get("mutant", ""),
+        shrunk=head.get("shrunk", ""),
     )
 
 

@@ -124,12 +124,12 @@ class _Shrinker:
         except ScenarioError:
             return None
         self.tried += 1
-        result = self.search(scenario, False)  # noqa: FBT003 - the search's own words
+        result = self.search(scenario, False)
         found = self._the_same(result)
         if found is None and result.counterexamples:
-            result = self.search(scenario, True)  # noqa: FBT003 - as above
+            result = self.search(scenario, True)
             found = self._the_same(result)
-        return found and _Found(scenario, found, result.shortest)
+        return None if found is None else _Found(scenario, found, result.shortest)
 
     def _the_same(self, result: Result) -> Counterexample | None:
         for counterexample in result.counterexamples:

@@ -144,9 +144,7 @@ def take_apart(text: str, claim: str) -> Sheet:
             SheetColumn(column[0], tuple(words for words in column[1:] if words))
             for column in zip_longest(*rows, fillvalue=())
         ),
-        conditions=tuple(
-            _split(line[1:], ";")[0] for line in after if line[0].text == "forbidden"
-        ),
+        conditions=tuple(_split(line[1:], ";")[0] for line in after if line[0].text == "forbidden"),
         claim=claim,
     )
 
