@@ -26,7 +26,7 @@ from shootdown_daemon.shell.disciplines import load_discipline
 from shootdown_daemon.shell.mutants import load_mutant
 from shootdown_protocol import messages
 from shootdown_protocol.errors import ErrorCode, UsageError
-from shootdown_protocol.faults import Fault
+from shootdown_protocol.faults import AT_START, Fault
 from shootdown_protocol.limits import INSTANCE_MAX
 from shootdown_protocol.messages import PROTOCOL_VERSION, ProcessRole
 from shootdown_verify.judge.run import RunVerdict
@@ -134,6 +134,7 @@ def _race_on_own(
         f"run-{os.getpid()}",
         out / "logs",
         pids_file=out / "pids.json",
+        faults=tuple(fault for fault in plan if fault.kind in AT_START),
         given_up=lambda: interrupts.count > 0,
     )
     raced = Raced(hung=True)
@@ -186,7 +187,7 @@ def _request(
         seed=options.seed,
         history=str(history.resolve()),
         device_classes=options.classes,
-        faults=plan,
+        faults=tuple(f for f in plan if f.kind not in AT_START or options.on is not None),
     )
 
 

@@ -28,6 +28,7 @@ from shootdown_verify.testbed import Testbed
 
 if TYPE_CHECKING:
     from shootdown_device_agent.shell.agent import AgentConfig
+    from shootdown_protocol.faults import Fault
 
 LOST_S = 1.0
 """How long the others may take to notice, beyond the heartbeat limit, that one has died."""
@@ -116,7 +117,11 @@ def _how(status: int) -> str:
 
 
 def daemon_config(
-    testbed: Testbed, record: TestbedRecord, logs: Path, owner: int | None
+    testbed: Testbed,
+    record: TestbedRecord,
+    logs: Path,
+    owner: int | None,
+    faults: tuple[Fault, ...] = (),
 ) -> DaemonConfig:
     """A daemon's settings from a testbed file."""
     return DaemonConfig(
@@ -137,6 +142,7 @@ def daemon_config(
         completion_timeout_ms=testbed.completion_timeout_ms,
         drain_timeout_ms=testbed.drain_timeout_ms,
         owner=owner,
+        faults=faults,
     )
 
 
@@ -163,18 +169,20 @@ def start(
     *,
     pids_file: Path,
     stays: bool = False,
+    faults: tuple[Fault, ...] = (),
     given_up: Callable[[], bool] = lambda: False,
 ) -> Processes:
     """Start a testbed and return when every agent has been welcomed.
 
     ``pids_file`` is written as soon as the processes exist. A testbed that ``stays`` outlives
-    this process; any other ends with it. ``given_up`` says whether a person is tired of waiting.
+    this process; any other ends with it. ``faults`` are there from the start. ``given_up`` says
+    whether a person is tired of waiting.
     """
     record = new_record(testbed, name)
     processes = Processes(record, logs)
     processes.heartbeat_limit_ms = testbed.heartbeat_limit_ms
     logs.mkdir(parents=True, exist_ok=True)
-    config = daemon_config(testbed, record, logs, None if stays else os.getpid())
+    config = daemon_config(testbed, record, logs, None if stays else os.getpid(), faults)
     generation = time.time_ns() % (1 << 48)
     ready, tell = os.pipe()
     try:
@@ -225,6 +233,10 @@ def _wait_ready(
         if given_up():
             raise KeyboardInterrupt
         late = time.monotonic() > deadline
+        stopped = _stopped(processes, told) if not readable else ""
+        if stopped:
+            message = f"the testbed did not start: {stopped} is stopped (SIGSTOP)"
+            raise TestbedFailed(message)
         if processes.look() or FAILED in told or late or (readable and not data):
             time.sleep(LOOK_S)
             processes.look()
@@ -232,6 +244,18 @@ def _wait_ready(
             how = processes.describe() or f"{slow} not ready within {READY_S:.0f} s"
             why = f"the testbed did not start: {how}"
             raise TestbedFailed("\n  ".join((why, *last_words(processes.logs))))
+
+
+def _stopped(processes: Processes, told: bytes) -> str:
+    """Name of a process that is not ready and that somebody has stopped; empty for none."""
+    for name, pid in processes.pids.items():
+        if name.removeprefix("agent").isdigit() and int(name.removeprefix("agent")) in told:
+            continue
+        with contextlib.suppress(OSError):
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            if state == "T":
+                return name
+    return ""
 
 
 def last_words(logs: Path) -> list[str]:

@@ -51,9 +51,13 @@ def up(
         print(f"removed what a dead testbed had left: {removed}", file=sys.stderr)
     directory = places.new_run_directory(out, name)
     processes = start(
-        testbed, name, directory / "logs", pids_file=directory / "pids.json", stays=True
+        testbed,
+        name,
+        directory / "logs",
+        pids_file=directory / "pids.json",
+        stays=True,
+        faults=faults,
     )
-    _add_faults(processes, faults)
     if program is not None:
         _start_load(processes, program, load, classes)
     told = {
@@ -100,22 +104,6 @@ def _faults(plan: str | None, program: Program | None) -> tuple[Fault, ...]:
     from shootdown_cli.faults import load_faults, shipped_programs
 
     return load_faults(plan, shipped_programs() if program is None else [program])
-
-
-def _add_faults(processes: Processes, faults: tuple[Fault, ...]) -> None:
-    if not faults:
-        return
-    from shootdown_cli.client import ControlClient
-    from shootdown_protocol import fault_messages, messages
-
-    with ControlClient(processes.record.endpoint("control")) as client:
-        for fault in faults:
-            request = fault_messages.AddFault(client.number(), messages.PROTOCOL_VERSION, fault)
-            answer = client.ask(request)
-            if isinstance(answer, messages.ErrorReply):
-                client.stop("its faults could not be added")
-                processes.end()
-                raise TestbedFailed(answer.why)
 
 
 def _start_load(

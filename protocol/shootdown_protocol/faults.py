@@ -440,6 +440,8 @@ KINDS: Final[dict[str, FaultKind]] = {
 }
 """Every kind by its name."""
 
+AT_START: Final = frozenset({"agent.late_join"})
+"""Kinds that can only happen when a testbed starts."""
 ALL_AGENTS: Final = "all"
 RANDOM_AGENT: Final = "random"
 """One agent, drawn anew for each fault."""

@@ -96,6 +96,10 @@ FAULTS_MAX: Final = 64
 FAULT_COUNT_MAX: Final = 1 << 32
 """Most applications that a fault may be limited to."""
 
+KEPT_MESSAGES: Final = 256
+"""Messages that a side keeps after it has sent them, to send again what was lost."""
+RESENDS_MAX: Final = 4096
+"""How often a link may miss messages before its agent is lost."""
 SEQUENCE_GAPS_MAX: Final = 64
 """Gaps that a link remembers, to tell a late message from a repeated one."""
 SEGMENT_NAME_CHARACTERS_MAX: Final = 128

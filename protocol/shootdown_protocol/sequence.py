@@ -38,6 +38,11 @@ class SequenceCheck:
         self.missed = 0
         self._gaps: list[range] = []
 
+    @property
+    def newest_gap(self) -> range:
+        """Numbers of the newest gap; empty without one."""
+        return self._gaps[-1] if self._gaps else range(0)
+
     def accept(self, sequence: int) -> Arrival:
         """Take in the number of a message that came."""
         if sequence == self.expected:

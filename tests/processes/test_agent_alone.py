@@ -17,6 +17,7 @@ from shootdown_device_agent.shell.batches import AgentRun
 from shootdown_protocol import messages
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import ErrorCode
+from shootdown_protocol.fault_messages import Resend
 from shootdown_protocol.layout import Layout
 from shootdown_protocol.plain_segment import PlainSegment
 from shootdown_protocol.sequence import SequenceCheck
@@ -64,18 +65,25 @@ def test_a_heartbeat_is_answered(ground: Ground, fake: RawDaemon) -> None:
     assert (ended.status, "that was all" in ended.output) == (0, True)
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(5, ErrorCode.SEQUENCE_GAP), (0, ErrorCode.SEQUENCE_REPEATED)]
-)
-def test_a_doctored_number_is_reported(
-    ground: Ground, fake: RawDaemon, number: int, code: ErrorCode
-) -> None:
-    """A message after a loss, and one that came before, are each told to the daemon."""
+def test_a_message_that_came_before_is_reported(ground: Ground, fake: RawDaemon) -> None:
+    """It is not obeyed again, and a goodbye is, whatever was lost before it."""
     command = welcomed(ground, fake)
 
-    fake.send(messages.Heartbeat(0, 1), sequence=number)
+    fake.send(messages.Heartbeat(0, 1), sequence=0)
 
-    assert fake.hear(messages.ErrorReport).code == code
+    assert fake.hear(messages.ErrorReport).code == ErrorCode.SEQUENCE_REPEATED
+    fake.send(messages.Goodbye(0, ""), sequence=9)
+    assert command.end().status == 0
+
+
+def test_what_was_lost_is_asked_for(ground: Ground, fake: RawDaemon) -> None:
+    """So is the message that showed the loss, for what it says may rest on what was lost."""
+    command = welcomed(ground, fake)
+
+    fake.send(messages.Heartbeat(0, 1), sequence=5)
+
+    asked = fake.hear(Resend)
+    assert (asked.first, asked.count) == (1, 5)
     fake.send(messages.Goodbye(0, ""), sequence=9)
     assert command.end().status == 0
 
@@ -101,7 +109,7 @@ def test_after_a_loss_nothing_cached_is_kept() -> None:
     cell = atc_cell(0, site.pasid, site.vpn)
     assert run.store.get(cell) is not None
 
-    assert after_a_loss(run)._in_sequence(5)
+    assert not after_a_loss(run)._in_sequence(5)
 
     assert run.store.get(cell) is None
 

@@ -101,8 +101,8 @@ def test_one_of_four_agents_killed(ground: Ground) -> None:
     assert_failed(command.end(), "agent2 is lost", "agent3 ended with status 0")
 
 
-def test_an_agent_that_hangs_is_lost(ground: Ground) -> None:
-    """A stopped agent shows no sign of life: it is lost within the heartbeat limit, and killed."""
+def test_an_agent_that_hangs_is_quarantined(ground: Ground) -> None:
+    """A stopped agent shows no sign of life: it is shut out within the limit, and killed."""
     command = racing(ground, "--testbed", str(ground.testbed(heartbeat_limit_ms=800)))
 
     os.kill(command.pids()["agent0"], signal.SIGSTOP)
@@ -110,7 +110,10 @@ def test_an_agent_that_hangs_is_lost(ground: Ground) -> None:
     ended = command.end()
 
     assert time.monotonic() - stopped < NOTICE_S
-    assert_failed(ended, "agent0 is lost", "silent for", "limit 800 ms")
+    assert ended.status == 3, str(ended)
+    (why,) = [reason for reason in ended.told["reasons"] if "quarantined" in reason]
+    assert "agent agent0" in why
+    assert "limit 800 ms" in why
 
 
 def test_a_daemon_that_hangs_is_given_up(ground: Ground) -> None:

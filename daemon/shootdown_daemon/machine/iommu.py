@@ -28,11 +28,36 @@ _LEAF_ONLY = int(InvalidateFlag.LEAF_ONLY)
 
 
 class State(IntEnum):
-    """How far an invalidation has come, and whether somebody waits for it."""
+    """How far an invalidation has come, and whether somebody waits for it.
+
+    Those past `DONE` are there only when a completion was missed: see `resending`.
+    """
 
     WAITED = 1
     POSTED = 2
     DONE = 3
+    RESENT = 4
+    """Somebody waits, and the request has been sent again under another ITag."""
+    RESENT_POSTED = 5
+    SECOND = 6
+    """A request sent again; its completion is that of the first, too."""
+    OVERTAKEN = 7
+    """The second request was completed; this ITag's own completion may still come."""
+    RETIRED = 8
+    """As `OVERTAKEN`, and nobody waits: not to be used again before its own completion."""
+
+
+_COMPLETED = frozenset({State.DONE, State.OVERTAKEN})
+_AFTER = {
+    State.WAITED: State.DONE,
+    State.POSTED: None,
+    State.RESENT: State.DONE,
+    State.RESENT_POSTED: None,
+    State.SECOND: None,
+    State.OVERTAKEN: State.DONE,
+    State.RETIRED: None,
+}
+"""What the last completion of an ITag makes of its state."""
 
 
 class Outstanding(NamedTuple):
@@ -176,12 +201,14 @@ def outstanding(store: Store, device: int, itag: int) -> Outstanding | None:
 
 def wait_completion(store: Store, tickets: tuple[Ticket, ...]) -> Blocked | None:
     """Guard: every device has completed; then give the ITags back."""
-    for device, itag in tickets:
-        held = outstanding(store, device, itag)
-        if held is None or held.state is not State.DONE:
+    retired = []
+    for ticket in tickets:
+        held = outstanding(store, *ticket)
+        if held is None or held.state not in _COMPLETED:
             return BLOCKED
-    for device, itag in tickets:
-        store.put(("itag", device, itag), None)
+        retired.append(held._replace(state=State.RETIRED) if held.state != State.DONE else None)
+    for ticket, after in zip(tickets, retired, strict=True):
+        store.put(("itag", *ticket), after)
     return None
 
 
@@ -238,12 +265,37 @@ def complete(store: Store, device: int, itag: int, count: int = 1) -> bool:
         _report(store, device, "miscounted", held.request)
         return False
     left = (held.left or count or COUNT_MAX) - 1
-    waited = held.state is State.WAITED
     if left:
-        after: Outstanding | None = held._replace(left=left, due=count)
-    else:
-        after = Outstanding(State.DONE, held.request) if waited else None
-    store.put(("itag", device, itag), after)
-    if not left:
+        store.put(("itag", device, itag), held._replace(left=left, due=count))
+        return True
+    state = _AFTER[held.state]
+    store.put(("itag", device, itag), state and Outstanding(state, held.request))
+    if held.state > State.DONE:
+        return _complete_resent(store, device, itag, held)
+    _report(store, device, "completed", held.request)
+    return True
+
+
+def _complete_resent(store: Store, device: int, itag: int, held: Outstanding) -> bool:
+    """The last completion of one of two requests for the same thing has come."""
+    if held.state is State.SECOND:
+        first = store.get(("first", device, itag))
+        store.put(("first", device, itag), None)
+        if first is None:  # It has completed by itself meanwhile.
+            return True
+        assert isinstance(first, int)
+        store.put(("second", device, first), None)
+        waiting = outstanding(store, device, first)
+        assert waiting is not None
+        waited = waiting.state is State.RESENT
+        state = State.OVERTAKEN if waited else State.RETIRED
+        store.put(("itag", device, first), waiting._replace(state=state))
+        _report(store, device, "completed", waiting.request)
+    elif held.state in {State.RESENT, State.RESENT_POSTED}:
+        second = store.get(("second", device, itag))
+        store.put(("second", device, itag), None)
+        store.put(("first", device, second), None)
         _report(store, device, "completed", held.request)
+    else:
+        _report(store, device, "late", held.request)
     return True

@@ -212,6 +212,12 @@ class TableBuilder:
             table = self.table_below(table, table_index(va, above))
         return table, self.memory.first_word(table) + table_index(va, level)
 
+    def clear_pasid(self, directory: int, pasid: int) -> None:
+        """Take a PASID out of its table: no walk begins from it any more."""
+        high, low = divmod(pasid, ENTRIES_PER_TABLE)
+        table = self.table_below(directory, high)
+        self.store.store(self.memory.first_word(table) + low, NONE)
+
     def set_pasid(self, directory: int, pasid: int, root: int) -> int:
         """Enter a PASID's root into the PASID table below its directory; gives the entry's word."""
         high, low = divmod(pasid, ENTRIES_PER_TABLE)

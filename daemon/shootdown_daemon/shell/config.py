@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shootdown_protocol.faults import Fault
+
 
 @dataclass(frozen=True, slots=True)
 class RemotePlane:
@@ -20,7 +22,8 @@ class DaemonConfig:
 
     ``directory`` holds the sockets (mode 0700); ``logs`` the log files; ``agents`` is how many
     must join before a run may start. ``token`` is what an agent must show, ``segment`` names the
-    shared memory. A daemon with an ``owner`` (a pid) ends when that process does.
+    shared memory. A daemon with an ``owner`` (a pid) ends when that process does. ``faults`` are
+    there from the start, so that they meet agents that join.
     """
 
     directory: Path
@@ -42,6 +45,7 @@ class DaemonConfig:
     drain_timeout_ms: int = 30_000
     owner: int | None = None
     remote: RemotePlane | None = None
+    faults: tuple[Fault, ...] = ()
 
     @property
     def device_endpoint(self) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import zmq
 
 from shootdown_daemon.shell.config import DaemonConfig
-from shootdown_daemon.shell.fault_set import status
+from shootdown_daemon.shell.fault_set import FaultSet, status
 from shootdown_daemon.shell.links import AgentLink
 from shootdown_daemon.shell.log import ProcessLog
 from shootdown_protocol import codec, fault_messages, messages
@@ -53,6 +53,7 @@ class ControlPlane:
         self.events = context.socket(zmq.PUB)
         self.events.setsockopt(zmq.LINGER, 0)
         self.events.bind(config.events_endpoint)
+        self.faults: FaultSet | None = None
         self._event_number = 0
         self._progress_s = 0.0
         self._runs = 0
@@ -135,6 +136,11 @@ class ControlPlane:
             why = f"agent {unable[0]} loads no device classes; attach the device instead"
             self._error(asker, request.request, ErrorCode.WRONG_CLASS, why)
             return
+        living = daemon.devices.router.still_there()
+        if living:
+            why = f"{', '.join(living)} was shut out and still lives: its memory is not used again"
+            self._error(asker, request.request, ErrorCode.TESTBED_BUSY, why)
+            return
         self._runs += 1
         # Not needed to be ready: `Daemon` imports it when it has time, or it is imported here.
         from shootdown_daemon.shell.disciplines import load_discipline  # noqa: PLC0415
@@ -152,6 +158,7 @@ class ControlPlane:
                 self._runs,
                 asker,
                 daemon.faults,
+                lambda: int(daemon.now() * 1e9),
             )
         except (ShootdownError, OSError) as error:
             code = error.code if isinstance(error, ShootdownError) else ErrorCode.HISTORY_REFUSED
@@ -206,6 +213,7 @@ class ControlPlane:
                     "batches": run.live.batches,
                     "steps": run.live.runner.steps,
                     "cpu_ms": time.process_time_ns() // 1_000_000,
+                    "invalidations_resent": run.counters()["invalidations_resent"],
                 },
                 histories=tuple(run.histories),
                 faults=run.faults.statuses(),
@@ -218,8 +226,16 @@ class ControlPlane:
     def event(self, name: str, **fields: str | float | bool | None) -> None:
         """Publish something for observers; dropped for those who are slow."""
         self._event_number += 1
+        if self._is_dropped():
+            return
         event = messages.Event(self._event_number, "daemon", name, fields)
         self.events.send(codec.encode_event(event), zmq.NOBLOCK)
+
+    def _is_dropped(self) -> bool:
+        """Whether a fault drops an event, as happens to a subscriber that is too slow."""
+        kind = "link.slow_subscriber"
+        faults = self.faults
+        return faults is not None and kind in faults.live and faults.take(kind) is not None
 
     def close(self) -> None:
         """Close both sockets, giving the last answers a moment to leave."""

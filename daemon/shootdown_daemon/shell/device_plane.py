@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import zmq
 
 from shootdown_daemon.shell.config import DaemonConfig
-from shootdown_daemon.shell.links import AgentLink, DeviceRouter, Peer
+from shootdown_daemon.shell.links import AgentLink, DeviceRouter, Peer, decoded
 from shootdown_daemon.shell.log import ProcessLog
 from shootdown_protocol import messages
 from shootdown_protocol.board import AGENTS_MAX
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError
+from shootdown_protocol.fault_messages import Resend, SetFaults
+from shootdown_protocol.faults import FaultStatus
+from shootdown_protocol.limits import RESENDS_MAX
 from shootdown_protocol.messages import RunEnd
 from shootdown_protocol.program import Program
 from shootdown_protocol.segment import Segment
 from shootdown_protocol.sequence import Arrival
 
 if TYPE_CHECKING:
+    from shootdown_daemon.shell.link_faults import LinkFaults
     from shootdown_daemon.shell.running import Running
+
+
+_MENDED = frozenset(code for code in ErrorCode if code < ErrorCode.SEQUENCE_GAP) | {
+    ErrorCode.SEQUENCE_REPEATED
+}
+"""What an agent reports of a message that was damaged on its way: the gap that it leaves is mended.
+
+A message that was whole and wrong shows as the same, again and again, until `RESENDS_MAX`.
+"""
 
 
 class DevicePlane:
@@ -44,6 +58,10 @@ class DevicePlane:
         self.program: Program | None = None
         """Whose devices may be taken over: that of the run, or of the load between two runs."""
         self.joined: list[AgentLink] = []
+        self.count_faults: Callable[[str, Mapping[str, int]], None] = lambda _name, _counters: None
+        self.faults_for: Callable[[str], tuple[FaultStatus, ...]] = lambda _name: ()
+        self.late_join: Callable[[str], float] = lambda _name: 0.0
+        self._knocking: list[tuple[float, Peer, messages.Hello, int]] = []
 
     def links(self) -> Iterable[AgentLink]:
         """Agents that are members now."""
@@ -51,6 +69,10 @@ class DevicePlane:
 
     def handle(self, run: Running | None) -> None:
         """Take in every message that is there."""
+        if self.router.faults is not None:
+            self._let_go_held(self.router.faults, run)
+        if self._knocking:
+            self._let_in()
         for peer, message, pid in self.router.receive():
             self.program = self.program if run is None else run.program
             if isinstance(message, RemoteProtocolError):
@@ -77,7 +99,14 @@ class DevicePlane:
         for link in list(self.links()):
             silent_ms = 0.0 if link.asked_s is None else (now - link.asked_s) * 1000
             if silent_ms > limit_ms:
-                self.router.lose(link, f"silent for {silent_ms:.0f} ms (limit {limit_ms} ms)")
+                why = f"silent for {silent_ms:.0f} ms (limit {limit_ms} ms)"
+                self.router.lose(link, why, quarantine=True)
+
+    def forgive(self, lost_s: float) -> None:
+        """Count a time in which this process did not live, or its clock jumped, against nobody."""
+        for link in self.links():
+            if link.asked_s is not None:
+                link.asked_s += lost_s
 
     def let_leave(self, run: Running | None) -> list[AgentLink]:
         """Let agents go that have asked to and that no run counts on; gives them."""
@@ -98,7 +127,34 @@ class DevicePlane:
         return lost
 
     def tell_faults(self) -> None:
-        """Tell every agent which faults it is to apply itself."""
+        """Tell every agent that can which faults it is to apply itself."""
+        for link in list(self.links()):
+            if messages.FAULTS in link.capabilities:
+                self.router.send(link, SetFaults(0, self.faults_for(link.name)))
+
+    def heal(self, run: Running | None) -> None:
+        """Let all that faults of links hold go on at once."""
+        if self.router.faults is not None:
+            self._let_go_held(self.router.faults, run, heal=True)
+
+    def _let_go_held(self, faults: LinkFaults, run: Running | None, *, heal: bool = False) -> None:
+        self.router.let_go_held(faults, heal=heal)
+        for link, message in faults.due_to_obey(heal=heal):
+            if link.peer in self.router.links:
+                self._obey(link, message, run)
+        for link, data in faults.unclogged("in", heal=heal):
+            held = decoded(data)
+            if isinstance(held, RemoteProtocolError):
+                self._refuse(link.peer, held)
+            elif not isinstance(held, messages.Hello):
+                self._from_member(link.peer, held, run)
+
+    def _let_in(self) -> None:
+        """Hear the hellos of agents that were made to wait."""
+        due = [each for each in self._knocking if each[0] <= time.monotonic()]
+        for each in due:
+            self._knocking.remove(each)
+            self._welcome(*each[1:])
 
     def goodbye(self, reason: str) -> None:
         """Tell every agent that the daemon ends."""
@@ -119,6 +175,13 @@ class DevicePlane:
             self.log.error("agent_refused", agent=hello.name, pid=hello.pid, why=why)
             self.router.send_raw(peer, messages.Refused(0, code, why))
             return
+        wait_s = self.late_join(hello.name)
+        if wait_s:
+            self._knocking.append((time.monotonic() + wait_s, peer, hello, pid))
+            return
+        self._welcome(peer, hello, pid)
+
+    def _welcome(self, peer: Peer, hello: messages.Hello, pid: int) -> None:
         taken = {link.number for link in self.links()}
         number = next(n for n in range(AGENTS_MAX) if n not in taken)
         own_process = pid > 0 and messages.OWN_PROCESS in hello.capabilities
@@ -148,6 +211,9 @@ class DevicePlane:
                 walk_by_level=config.walk_by_level and not confined,
             ),
         )
+        faults = self.faults_for(link.name)
+        if faults and messages.FAULTS in link.capabilities:
+            self.router.send(link, SetFaults(0, faults))
         self.log.info("agent_joined", agent=hello.name, pid=link.pid, number=number)
 
     def _why_not(self, peer: Peer, hello: messages.Hello) -> tuple[ErrorCode, str] | None:
@@ -196,19 +262,45 @@ class DevicePlane:
         if arrival is not Arrival.NEXT:
             self.log.error("sequence", agent=link.name, arrival=arrival.value)
             if arrival is Arrival.GAP:
-                # What they said, a completion perhaps, is unknown for good.
-                self.router.lose(link, f"messages before its number {message.sequence} are missing")
+                self._mend_gap(link, message.sequence)
             return
-        self._obey(link, message, run)
+        if self.router.faults is None:
+            self._obey(link, message, run)
+            return
+        for each in self.router.faults.obeyed(link, message):
+            self._obey(link, each, run)
+
+    def _mend_gap(self, link: AgentLink, sequence: int) -> None:
+        """Ask for what has not come, and for the message that showed it; or the agent is lost."""
+        if messages.RESENDS in link.capabilities:
+            gap = link.incoming.newest_gap
+            self.router.send(link, Resend(0, gap.start, len(gap) + 1))
+        else:
+            # What they said, a completion perhaps, is unknown for good.
+            why = f"messages before its number {sequence} are missing"
+            self.router.lose(link, why, quarantine=True)
 
     def _obey(self, link: AgentLink, message: messages.DeviceToDaemon, run: Running | None) -> None:
         if isinstance(message, messages.HeartbeatReply):
             link.counters = message.counters
+            self.count_faults(link.name, message.counters)
         elif isinstance(message, messages.Detach):
             link.leaving = True
             self.log.info("agent_leaves", agent=link.name, why=message.reason)
         elif isinstance(message, messages.Goodbye):
             self.router.lose(link, f"it said goodbye: {message.reason}", kill=False)
+        elif isinstance(message, Resend):
+            self.log.error("agent_missed", agent=link.name, first=message.first)
+            link.resends += 1
+            why = ""
+            if link.resends > RESENDS_MAX:
+                why = f"it has missed messages {link.resends} times"
+            elif not self.router.resend(link, message.first, message.count):
+                why = f"it has not seen message {message.first}, which is not kept any more"
+            if why:
+                self.router.lose(link, why, quarantine=True)
+        elif isinstance(message, messages.ErrorReport) and message.code in _MENDED:
+            self.log.error("agent_reports", agent=link.name, code=message.code, why=message.why)
         elif isinstance(message, messages.ErrorReport):
             self.log.error("agent_reports", agent=link.name, code=message.code, why=message.why)
             if link.serves:

@@ -6,7 +6,7 @@ itself: after ``for_ms``, after ``count`` applications, or with the run that it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 
 import msgspec
@@ -36,10 +36,14 @@ AGENT_APPLIES = frozenset(
 """Kinds that happen inside a device, so that the agent applies them, and counts."""
 
 
+COUNTER = "fault."
+"""What the names of agents' counters of faults begin with; the fault's number follows."""
+
+
 class LiveFault:
     """One fault, its count, and when it heals (by the clock of its set, seconds)."""
 
-    __slots__ = ("agent", "applied", "fault", "heals_s", "number", "of_run")
+    __slots__ = ("agent", "applied", "by_agent", "fault", "heals_s", "number", "of_run")
 
     def __init__(
         self, number: int, fault: Fault, agent: str, heals_s: float, *, of_run: bool
@@ -51,6 +55,7 @@ class LiveFault:
         self.heals_s = heals_s
         self.of_run = of_run
         self.applied = 0
+        self.by_agent: dict[str, int] = {}
 
     @property
     def spent(self) -> bool:
@@ -147,11 +152,17 @@ class FaultSet:
         for fault in [f for f in self.present if now >= f.heals_s]:
             self._remove(fault)
 
-    def counted(self, number: int, applied: int) -> None:
-        """Take in how often an agent has applied a fault, in all."""
+    def counted(self, agent: str, counters: Mapping[str, int]) -> None:
+        """Take in how often an agent has applied its faults, each in all."""
+        for name, applied in counters.items():
+            if name.startswith(COUNTER):
+                self._count(agent, int(name.removeprefix(COUNTER)), applied)
+
+    def _count(self, agent: str, number: int, applied: int) -> None:
         for live in (*self.present, *self.ended):
             if live.number == number:
-                live.applied = max(live.applied, applied)
+                live.by_agent[agent] = applied
+                live.applied = sum(live.by_agent.values())
                 if live.spent and live in self.live.get(live.fault.kind, ()):
                     self._remove(live)
 

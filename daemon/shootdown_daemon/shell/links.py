@@ -11,7 +11,7 @@ import signal
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import zmq
@@ -19,9 +19,13 @@ import zmq
 from shootdown_protocol import codec
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import RemoteProtocolError
-from shootdown_protocol.messages import DeviceToDaemon
+from shootdown_protocol.limits import KEPT_MESSAGES
+from shootdown_protocol.messages import DeviceToDaemon, Heartbeat
 from shootdown_protocol.peer import peer_process
 from shootdown_protocol.sequence import SequenceCheck
+
+if TYPE_CHECKING:
+    from shootdown_daemon.shell.link_faults import LinkFaults
 
 _NOBLOCK = int(zmq.NOBLOCK)
 _SEND_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
@@ -66,31 +70,41 @@ class AgentLink:
         self.capabilities: frozenset[str] = frozenset()
         self.serves: tuple[str, ...] = ()
         self.leaving = False
+        self.quarantined = False
+        self.resends = 0
         self.asked_s: float | None = None
         self.beats = 0
         self.loaded = False
         self.counters: dict[str, int] = {}
         self.incoming = SequenceCheck()
         self.sent = 0
+        self.kept: deque[tuple[int, DeviceMessage]] = deque(maxlen=KEPT_MESSAGES)
         self.queue: deque[bytes] = deque()
         self.pidfd = _pidfd(process) if process else None
 
     def has_ended(self) -> bool:
         """Whether the process is known to have ended."""
-        if self.pidfd is None:
-            return False
-        poll = select.poll()
-        poll.register(self.pidfd, select.POLLIN)
-        return bool(poll.poll(0))
+        return self.pidfd is not None and has_ended(self.pidfd)
 
-    def close(self, *, kill: bool = False) -> None:
-        """Stop watching the process."""
-        if self.pidfd is not None:
-            if kill and self.own_process:
-                with suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-            os.close(self.pidfd)
-            self.pidfd = None
+    def close(self, *, kill: bool = False) -> int | None:
+        """Stop watching the process; gives what it was watched by, if it has not ended yet."""
+        pidfd, self.pidfd = self.pidfd, None
+        if pidfd is None:
+            return None
+        if kill and self.own_process:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        if kill and not has_ended(pidfd):
+            return pidfd
+        os.close(pidfd)
+        return None
+
+
+def has_ended(pidfd: int) -> bool:
+    """Whether a process has ended."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _pidfd(pid: int) -> int | None:
@@ -105,6 +119,14 @@ def _peer_process(frame: zmq.Frame) -> int:
         return peer_process(str(frame["Peer-Address"]))
     except zmq.ZMQError:
         return 0
+
+
+def decoded(data: bytes) -> DeviceToDaemon | RemoteProtocolError:
+    """What bytes from an agent say, or what is wrong with them."""
+    try:
+        return codec.decode_device_to_daemon(data)
+    except RemoteProtocolError as error:
+        return error
 
 
 def is_readable(socket: zmq.Socket[bytes]) -> bool:
@@ -122,6 +144,8 @@ class DeviceRouter:
         self.sockets = (local,) if remote is None else (local, remote)
         self.links: dict[Peer, AgentLink] = {}
         self.lost: list[tuple[AgentLink, str]] = []
+        self.ending: list[tuple[str, int]] = []
+        self.faults: LinkFaults | None = None
 
     def receive(self) -> Iterator[tuple[Peer, DeviceToDaemon | RemoteProtocolError, int]]:
         """Every message that is there now, decoded, with its sender.
@@ -139,17 +163,57 @@ class DeviceRouter:
                     data, pid = frame.bytes, _peer_process(frame)
                 while socket.get(_MORE):
                     data += socket.recv(_NOBLOCK)
-                try:
-                    yield peer, codec.decode_device_to_daemon(data), pid
-                except RemoteProtocolError as error:
-                    yield peer, error, pid
+                if self.faults is not None and peer in self.links:
+                    passed = self.faults.incoming(self.links[peer], data)
+                    if passed is None:
+                        continue
+                    data = passed
+                yield peer, decoded(data), pid
 
     def send(self, link: AgentLink, message: DeviceMessage) -> None:
         """Number a message and send it, or queue it behind what waits already."""
+        if self.faults is None:
+            self._send(link, message)
+            return
+        for each in self.faults.outgoing(link, message):
+            self._send(link, each)
+
+    def _send(self, link: AgentLink, message: DeviceMessage) -> None:
         numbered = msgspec.structs.replace(message, sequence=link.sent)
+        link.kept.append((link.sent, message))
         link.sent += 1
-        link.queue.append(codec.encode_device(numbered))
+        data = codec.encode_device(numbered)
+        if self.faults is not None:
+            passed = self.faults.on_wire(link, message, data)
+            if passed is None:
+                return
+            data = passed
+        link.queue.append(data)
         self.flush(link)
+
+    def resend(self, link: AgentLink, first: int, count: int) -> bool:
+        """Send again what a peer has not seen, heartbeats apart; False if it is not kept."""
+        missing = range(first, first + count)
+        kept = [message for number, message in link.kept if number in missing]
+        if len(kept) < count:
+            return False
+        for message in kept:
+            if not isinstance(message, Heartbeat):
+                self._send(link, message)
+        return True
+
+    def let_go_held(self, faults: LinkFaults, *, heal: bool = False) -> None:
+        """Send what faults have held long enough."""
+        for link, message in faults.due_to_send(heal=heal):
+            if link.peer in self.links:
+                self._send(link, message)
+        for link, data in faults.unclogged("out", heal=heal):
+            if link.peer in self.links:
+                link.queue.append(data)
+                self.flush(link)
+        for link in list(self.links.values()):
+            if link.queue:
+                self.flush(link)
 
     def send_raw(self, peer: Peer, message: DeviceMessage) -> None:
         """Answer a peer that is no agent (yet); dropped if it cannot be sent now."""
@@ -160,6 +224,10 @@ class DeviceRouter:
 
     def flush(self, link: AgentLink) -> None:
         """Send what waits; a peer that is gone, or too far behind, is lost."""
+        if self.faults is not None and self.faults.is_full(link):
+            if len(link.queue) > QUEUE_MESSAGES_MAX:
+                self.lose(link, f"{len(link.queue)} messages wait for it")
+            return
         socket, identity, _ = link.peer
         while link.queue:
             try:
@@ -179,11 +247,32 @@ class DeviceRouter:
         if self.links.pop(link.peer, None) is not None:
             link.close()
 
-    def lose(self, link: AgentLink, why: str, *, kill: bool = True) -> None:
-        """Take an agent out; what it may still hold is the caller's matter."""
-        if self.links.pop(link.peer, None) is not None:
-            if link.has_ended():
-                why = "its process has ended"
-            link.queue.clear()
-            link.close(kill=kill)
-            self.lost.append((link, why))
+    def lose(
+        self, link: AgentLink, why: str, *, kill: bool = True, quarantine: bool = False
+    ) -> None:
+        """Take an agent out; what it may still hold is the caller's matter.
+
+        ``quarantine``: it lives, but does not do what it must. Either way it is killed if it may
+        be, and its end is watched: as long as it lives, it may touch the memory that it maps.
+        """
+        if self.links.pop(link.peer, None) is None:
+            return
+        if link.has_ended():
+            why, quarantine = "its process has ended", False
+        link.quarantined = quarantine
+        link.queue.clear()
+        pidfd = link.close(kill=kill)
+        if pidfd is not None:
+            self.ending.append((link.name, pidfd))
+        self.lost.append((link, why))
+
+    def still_there(self) -> list[str]:
+        """Names of lost agents whose processes have not ended, so that they may touch memory."""
+        rest = []
+        for name, pidfd in self.ending:
+            if has_ended(pidfd):
+                os.close(pidfd)
+            else:
+                rest.append((name, pidfd))
+        self.ending = rest
+        return [name for name, _ in rest]

@@ -102,9 +102,12 @@ class LiveRun:
         self.instances = instances
         self.window = window
         self.now = now
+        self.limits_ns = now
         self.random = Random(f"{seed}:daemon")
         self.store = LiveStore(segment.words, REMOTE_CHANNELS)
-        memory = RunMemory(segment, self.store, program, discipline, instances_per_batch, mutant)
+        memory = self.memory = RunMemory(
+            segment, self.store, program, discipline, instances_per_batch, mutant
+        )
         self.runner = Runner(self.store, now, fence, log, self._instance_of)
         self.flight = InFlight(self.runner, self.random)
         self.flight.cut_off = self.cut_off
@@ -203,7 +206,7 @@ class LiveRun:
         if ready and not busy:
             bank = min(ready, key=lambda candidate: candidate.batch)
             bank.state = BankState.RUNNING
-            bank.since_ns = self.now()
+            bank.since_ns = self.limits_ns()
             self.segment.words[self._word(board.GO)] = bank.batch
             events.append(("go", bank))
         return events
@@ -262,6 +265,13 @@ class LiveRun:
         for index in self._cpu_columns:
             self.store.store(slot.ended[index], slot.instance + 1)
         self.runner.wake()
+
+    def block(self, agent: int) -> None:
+        """Take the PASIDs of every slot that an agent serves out of the PASID table."""
+        for kslot in self.slots:
+            if agent in self.serving(kslot.index):
+                for pasid in kslot.slot.pasids:
+                    self.memory.builder.clear_pasid(kslot.kernel.directory, pasid)
 
     # What comes from agents
 
@@ -323,7 +333,7 @@ class LiveRun:
         self.store.changed.clear()
         self.begun += count
         bank.state = BankState.WARMING
-        bank.since_ns = self.now()
+        bank.since_ns = self.limits_ns()
 
     def _start(self, kslot: KernelSlot) -> None:
         columns = [column_task(kslot, index) for index in self._cpu_columns]
@@ -352,7 +362,7 @@ class LiveRun:
         assert parked, "a server waits for its channel"
 
     def _instance_of(self, record: AnyRecord) -> int:
-        if isinstance(record, Invalidation):
+        if isinstance(record, Invalidation) and record.state != "late":
             kslot = self.slot_with(record.pasid)
             if kslot is not None:
                 return kslot.slot.instance

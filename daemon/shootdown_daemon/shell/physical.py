@@ -43,7 +43,7 @@ class RunMemory:
         self.memory = PhysicalMemory(layout, Pfn(next(numbers)))
         self.bank = self._slots_that_fit(layout, program, instances_per_batch)
         store.fill_frame(self.memory.first_word(self.memory.zero_pfn), 0)
-        builder = TableBuilder(store, self.memory, numbers)
+        builder = self.builder = TableBuilder(store, self.memory, numbers)
         self.directory = builder.new_table()
         segment.words[at.H_ZERO_PFN] = self.memory.zero_pfn
         segment.words[at.H_PASID_DIRECTORY] = self.directory

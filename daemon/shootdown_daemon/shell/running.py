@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from shootdown_daemon.machine import resending
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.mutant import Mutant
 from shootdown_daemon.shell.config import DaemonConfig
@@ -34,8 +35,13 @@ FACTS_FILE = "run.json"
 """Beside the histories: scenario, discipline, seed, agents, instances per batch."""
 LIMITS_S = 0.1
 """How often the limits of a run are looked at."""
+ITAG_RESTS = 4
+"""Completion time-outs for which an ITag rests whose own completion was missed."""
 UNLOAD_S = 10.0
 """How long agents may take to close their histories."""
+
+
+_LOST = frozenset({RunEnd.AGENT_LOST, RunEnd.QUARANTINED})
 
 
 class Running:
@@ -52,6 +58,7 @@ class Running:
         number: int,
         asker: bytes,
         faults: FaultSet,
+        limits_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Lay out memory, open the history, send every agent the program."""
         self.faults = faults
@@ -90,6 +97,7 @@ class Running:
         if isinstance(self.live, GatedRun):
             self.live.follow(request.schedule)
         self.confined = ConfinedAgents(self.live, self.links)
+        self.live.limits_ns = limits_ns
         self.end = RunEnd.DONE
         self.why = ""
         self.ended = False
@@ -97,6 +105,9 @@ class Running:
         self._freed = False
         self._limits_s = 0.0
         self._sent_ns: dict[tuple[int, int], int] = {}
+        self._resent = 0
+        self._resting: list[tuple[int, int, int]] = []
+        self._limits_ns = limits_ns
         if self.folder is not None:
             self._open_history(self.folder)
         for link in self.links.values():
@@ -107,7 +118,7 @@ class Running:
     def _take_faults(self) -> None:
         live = self.live
         live.faults = CpuFaults(
-            self.faults, live.store, live.slots, time.monotonic, self._injected, self._flush
+            self.faults, live.store, live.slots, time.monotonic, self.injected, self._flush
         )
         self.faults.random.seed(f"{self.request.seed}:faults")
         for fault in self.request.faults:
@@ -128,6 +139,7 @@ class Running:
             "instances": self.live.done,
             "steps": self.live.runner.steps,
             "invalidations_outstanding": len(self._sent_ns),
+            "invalidations_resent": self._resent,
         }
 
     def round(self, steps: int) -> bool:
@@ -182,18 +194,34 @@ class Running:
             for task in self.live.faults.release(heal=True):
                 self.live.flight.adopt(task)
 
-    def agent_lost(self, name: str, why: str) -> None:
-        """A member is gone: what it holds is unknown, so the run ends here."""
+    def forgive(self, lost_s: float) -> None:
+        """Count a time in which this process did not live against nobody's limit."""
+        lost_ns = int(lost_s * 1e9)
+        for key in self._sent_ns:
+            self._sent_ns[key] += lost_ns
+        for bank in self.live.banks:
+            bank.since_ns += lost_ns
+
+    def agent_lost(self, name: str, why: str, *, quarantined: bool = False) -> None:
+        """A member is gone: what it holds is unknown, so the run ends here.
+
+        A device that is quarantined can begin no walk any more, and no frame is used again before
+        its process has ended.
+        """
         gone = [number for number, link in self.links.items() if link.name == name]
         for number in gone:
             del self.links[number]
             self.confined.lost(number)
-        if gone and not (self.unloading_s and self.end is RunEnd.AGENT_LOST):
-            self.fail(RunEnd.AGENT_LOST, f"agent {name} is lost: {why}")
+        if gone and not (self.unloading_s and self.end in _LOST):
+            end = RunEnd.QUARANTINED if quarantined else RunEnd.AGENT_LOST
+            how = "quarantined" if quarantined else "lost"
+            for number in gone:
+                self.live.block(number)
+            self.fail(end, f"agent {name} is {how}: {why}")
 
     def fail(self, end: RunEnd, why: str) -> None:
         """End the run at once; histories are kept as far as they go."""
-        if self.end is not RunEnd.AGENT_LOST:
+        if self.end not in _LOST:
             self.end, self.why = end, why
         self.live.stop()
         self._unload()
@@ -210,6 +238,7 @@ class Running:
             if message.program_number == self.number:
                 link.loaded = False
                 link.counters = message.counters
+                self.faults.counted(link.name, message.counters)
         elif self.unloading_s:
             return
         elif isinstance(message, messages.InvalidateCompletion):
@@ -378,7 +407,7 @@ class Running:
             return
         invalidations: dict[int, list[messages.InvalidateRequest]] = {}
         responses: dict[int, list[messages.PageResponse]] = {}
-        now = time.monotonic_ns()
+        now = self._limits_ns()
         for channel, message in outbox:
             number = channel[1]
             assert isinstance(number, int)
@@ -430,17 +459,14 @@ class Running:
         if now < self._limits_s:
             return
         self._limits_s = now + LIMITS_S
-        now_ns = time.monotonic_ns()
+        now_ns = self._limits_ns()
         late_ns = self.config.completion_timeout_ms * 1_000_000
-        for (device, itag), sent_ns in self._sent_ns.items():
-            if now_ns - sent_ns > late_ns:
-                agent, number = self.live.agent_and_device(device)
-                limit = self.config.completion_timeout_ms
-                why = f"device {number} has not completed ITag {itag} for {limit} ms"
-                link = self.links[agent]
-                self.router.lose(link, why)
-                self.agent_lost(link.name, why)
+        late = [(key, ns) for key, ns in self._sent_ns.items() if now_ns - ns > late_ns]
+        for (device, itag), sent_ns in late:
+            if not self._resend(device, itag, now_ns, may_wait=now_ns - sent_ns < 2 * late_ns):
+                self._quarantine(device, itag)
                 return
+        self._reclaim(now_ns - ITAG_RESTS * late_ns)
         limit_ns = self.config.drain_timeout_ms * 1_000_000
         for bank in self.live.banks:
             waits = bank.state not in (BankState.EMPTY, BankState.READY)
@@ -448,6 +474,47 @@ class Running:
                 why = f"batch {bank.batch} is still {bank.state.value} after {limit_ns // 10**6} ms"
                 self._too_late(bank, why)
                 return
+
+    def _resend(self, device: int, itag: int, now_ns: int, *, may_wait: bool) -> bool:
+        """A completion is overdue: ask once more, under a new ITag; False if that is no use.
+
+        ``may_wait``: for an ITag to become free, if none is.
+        """
+        store = self.live.store
+        if resending.is_moot(store, device, itag):
+            del self._sent_ns[device, itag]
+            return True
+        if resending.resend(store, device, itag) is None:
+            return may_wait and resending.is_first(store, device, itag)
+        del self._sent_ns[device, itag]
+        self._resting.append((now_ns, device, itag))
+        self._report_resent()
+        self._resent += 1
+        return True
+
+    def _reclaim(self, before_ns: int) -> None:
+        """Use ITags again whose own completions will not come any more."""
+        while self._resting and self._resting[0][0] < before_ns:
+            _, device, itag = self._resting.pop(0)
+            resending.reclaim(self.live.store, device, itag)
+            self._report_resent()
+
+    def _report_resent(self) -> None:
+        self.live.runner.report_outside("iommu")
+        self.live.runner.wake()
+        self.live.flight.wake()
+
+    def _quarantine(self, device: int, itag: int) -> None:
+        """Shut a device out that has not completed, though it was asked twice."""
+        agent, number = self.live.agent_and_device(device)
+        name = self.program.devices[number]
+        limit = self.config.completion_timeout_ms
+        why = f"device {name} has not completed ITag {itag} for {limit} ms, and was asked twice"
+        link = self.links.get(agent)
+        if link is None:
+            return
+        self.router.lose(link, why, quarantine=True)
+        self.agent_lost(link.name, why, quarantined=True)
 
     def _too_late(self, bank: Bank, why: str) -> None:
         """Give the run up; an attached agent that it waits for is what is lost, not the run."""
@@ -482,7 +549,8 @@ class Running:
             waiting = []
         self.ended = not waiting
 
-    def _injected(self, instance: int, task: str, record: AnyRecord) -> None:
+    def injected(self, instance: int, task: str, record: AnyRecord) -> None:
+        """Keep a record of a fault that was applied."""
         now = time.monotonic_ns()
         self._record(now, now, instance, task, record)
 

@@ -7,7 +7,6 @@ and taken by this loop, so an agent that answers is one whose daemon works too.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import time
 from collections.abc import Callable
@@ -20,10 +19,13 @@ from shootdown_daemon.shell.config import DaemonConfig
 from shootdown_daemon.shell.control import ControlPlane
 from shootdown_daemon.shell.device_plane import DevicePlane
 from shootdown_daemon.shell.fault_set import FaultSet, status
-from shootdown_daemon.shell.links import AgentLink
+from shootdown_daemon.shell.link_faults import LinkFaults
+from shootdown_daemon.shell.links import AgentLink, has_ended
 from shootdown_daemon.shell.log import ProcessLog
 from shootdown_daemon.shell.new_segment import create_segment
+from shootdown_daemon.shell.process_faults import ProcessFaults
 from shootdown_protocol.faults import FaultStatus
+from shootdown_protocol.history import Injected
 from shootdown_protocol.messages import RunEnd
 from shootdown_protocol.segment import Segment
 
@@ -36,6 +38,8 @@ CONTROL_ROUNDS = 16
 """Rounds between two looks at the control plane while a run is busy."""
 IDLE_MS = 50
 """Longest wait of a round when nothing runs."""
+JUMP_S = 0.5
+"""A round that takes longer means that this process did not live meanwhile, or its clock jumped."""
 BUSY_MS = 1
 """Longest wait of a round while a run waits for agents."""
 
@@ -52,7 +56,7 @@ class Daemon:
         self.devices = DevicePlane(self.context, config, self.segment, self.log)
         self.control = ControlPlane(self.context, config, self.log)
         self.run: Running | None = None
-        self.faults = FaultSet(time.monotonic, self._names, self.devices.tell_faults)
+        self._set_up_faults()
         self.stopping = ""
         self._poller = zmq.Poller()
         for socket in self.devices.router.sockets:
@@ -60,8 +64,25 @@ class Daemon:
         self._poller.register(self.control.socket, zmq.POLLIN)
         self._owner = None if config.owner is None else os.pidfd_open(config.owner)
         self._beat_s = 0.0
+        self._round_s = self.now()
         self._round = 0
         self.log.info("ready", segment=config.segment, agents_expected=config.agents)
+
+    def _set_up_faults(self) -> None:
+        self.faults = FaultSet(time.monotonic, self._names, self.devices.tell_faults)
+        timeout_ms = self.config.completion_timeout_ms
+        self._links = LinkFaults(self.faults, time.monotonic, timeout_ms, self._injected)
+        self._processes = ProcessFaults(self.faults, time.monotonic, self._injected)
+        self.devices.faults_for = self.faults.for_agent
+        self.devices.count_faults = self.faults.counted
+        self.devices.late_join = self._late_join
+        self.control.faults = self.faults
+        for fault in self.config.faults:
+            self.faults.add(fault)
+
+    def now(self) -> float:
+        """The clock by which limits are judged, seconds."""
+        return time.monotonic() + self._processes.jumped_s
 
     def serve(self) -> int:
         """Go round until stopped; gives the process's exit status."""
@@ -75,6 +96,8 @@ class Daemon:
 
     def go_round(self) -> None:
         """One round: control, agents, steps, heartbeats."""
+        self.devices.router.faults = self._links if self._links.active else None
+        self._notice_lost_time()
         busy = self.run is not None and self.run.round(STEPS_A_ROUND)
         self._round += 1
         if busy:
@@ -88,7 +111,9 @@ class Daemon:
             self.control.handle(self)
         self.devices.handle(self.run)
         self._watch_members()
-        now = time.monotonic()
+        self._notice_lost_time()
+        self._processes.go_on()
+        now = self._round_s
         if now >= self._beat_s:
             self._beat_s = now + self.config.heartbeat_ms / 1000
             self.faults.heal_due()
@@ -115,15 +140,44 @@ class Daemon:
     def clear_faults(self, number: int, *, heal: bool) -> tuple[FaultStatus, ...]:
         """Apply a fault (0: any) no more, and end what they do now if they are to heal."""
         cleared = self.faults.clear(lambda fault: number in {0, fault.number})
-        if heal and self.run is not None:
-            self.run.heal()
+        if heal:
+            self._processes.go_on(heal=True)
+            self.devices.heal(self.run)
+            if self.run is not None:
+                self.run.heal()
         return tuple(status(fault) for fault in cleared)
+
+    def _notice_lost_time(self) -> None:
+        """Count the time in which this process was stopped, or its clock jumped, against nobody."""
+        now = self.now()
+        lost_s, self._round_s = now - self._round_s, now
+        if lost_s < JUMP_S:
+            return
+        self.log.info("time_lost", ms=round(lost_s * 1000))
+        self.devices.forgive(lost_s)
+        if self.run is not None:
+            self.run.forgive(lost_s)
+
+    def _late_join(self, name: str) -> float:
+        found = self.faults.take("agent.late_join", agent=name)
+        if found is None:
+            return 0.0
+        self.log.info("fault", kind="agent.late_join", agent=name, ms=found.fault.ms)
+        return found.lasts_s(self.faults.random)
+
+    def _injected(self, record: Injected) -> None:
+        """A fault was applied: it goes into the history of the run under way, else into the log."""
+        if self.run is not None:
+            self.run.injected(-1, record.target, record)
+        else:
+            self.log.info("fault", kind=record.kind, target=record.target, what=record.detail)
 
     def _names(self) -> dict[int, str]:
         return {link.number: link.name for link in self.agents()}
 
     def close(self) -> None:
         """Say goodbye, close sockets, remove the segment."""
+        self._processes.go_on(heal=True)
         self.devices.goodbye(self.stopping or "the daemon ends")
         self.control.close()
         self.devices.close()
@@ -163,17 +217,21 @@ class Daemon:
             self.control.progress(run)
 
     def _beat(self, now: float) -> None:
+        if self.run is not None:
+            self._processes.beat(self.agents())
         self.devices.lose_silent(now)
         self.devices.ask(now)
         self._watch_processes()
         for link, why in self.devices.take_lost():
-            self.log.error("agent_lost", agent=link.name, pid=link.pid, why=why)
-            self.control.event("agent_lost", agent=link.name, why=why)
+            quarantined = link.quarantined or link.name in self._processes.killed
+            event = "agent_quarantined" if quarantined else "agent_lost"
+            self.log.error(event, agent=link.name, pid=link.pid, why=why)
+            self.control.event(event, agent=link.name, why=why)
             if self.run is not None:
-                self.run.agent_lost(link.name, why)
+                self.run.agent_lost(link.name, why, quarantined=quarantined)
 
     def _watch_processes(self) -> None:
-        if self._owner is not None and _has_ended(self._owner) and not self.stopping:
+        if self._owner is not None and has_ended(self._owner) and not self.stopping:
             self.stop("the command that started it has ended")
         for link in self.agents():
             if link.has_ended():
@@ -185,12 +243,6 @@ class Daemon:
     def agents(self) -> list[AgentLink]:
         """Agents that are members now."""
         return list(self.devices.links())
-
-
-def _has_ended(pidfd: int) -> bool:
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 class _Signals:

@@ -22,9 +22,10 @@ from shootdown_engine.channels import Completion, InvalidateRequest, PageRequest
 from shootdown_protocol import ats_range, codec, messages
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, ShootdownError, UsageError
+from shootdown_protocol.fault_messages import Resend, SetFaults
 from shootdown_protocol.fence import full_fence
-from shootdown_protocol.history import AnyRecord, Stamped
-from shootdown_protocol.limits import PRGI_MAX
+from shootdown_protocol.history import AnyRecord, Injected, Stamped
+from shootdown_protocol.limits import KEPT_MESSAGES, PRGI_MAX
 from shootdown_protocol.memory import PAGE_SHIFT
 from shootdown_protocol.peer import peer_process
 from shootdown_protocol.segment import Segment
@@ -32,6 +33,7 @@ from shootdown_protocol.sequence import Arrival, SequenceCheck
 
 if TYPE_CHECKING:
     from shootdown_device_agent.shell.batches import AgentRun, DeviceMaker
+    from shootdown_device_agent.shell.injecting import DeviceFaults
     from shootdown_protocol.history_file import HistoryWriter
 
 _NOBLOCK = int(zmq.NOBLOCK)
@@ -118,6 +120,8 @@ class Agent:
         self.heard_s = time.monotonic()
         self.run: AgentRun | None = None
         self.history: HistoryWriter | None = None
+        self.faults: DeviceFaults | None = None
+        self.kept: deque[tuple[int, DeviceMessage]] = deque(maxlen=KEPT_MESSAGES)
         self._asked_to_leave = False
         self._detaching: tuple[int, ...] | None = None
         self._records = 0
@@ -231,6 +235,7 @@ class Agent:
     def send(self, message: DeviceMessage) -> None:
         """Number a message and send it."""
         numbered = msgspec.structs.replace(message, sequence=self.sent)
+        self.kept.append((self.sent, message))
         self.sent += 1
         self.socket.send(codec.encode_device(numbered))
 
@@ -279,7 +284,8 @@ class Agent:
         own_process = (messages.OWN_PROCESS,) * config.own_process
         classes = (messages.DEVICE_CLASSES,) * (config.make_device is None)
         shared_memory = (messages.SHARED_MEMORY,) * config.shared_memory
-        return (*shared_memory, *own_process, *classes)
+        mends = (messages.FAULTS, messages.RESENDS)
+        return (*shared_memory, *own_process, *classes, *mends)
 
     def _wait(self) -> None:
         """Sleep until a message comes, for `IDLE_MS` at most; others are the next round's."""
@@ -310,11 +316,14 @@ class Agent:
         if isinstance(message, messages.Refused):
             # It has no place in the sequence: to the daemon this agent is nobody now.
             raise AgentEnd(f"no member any more: {message.why}", 4)
-        if self._in_sequence(message.sequence):
+        if self._in_sequence(message.sequence) or isinstance(message, messages.Goodbye):
             self._obey(message)
 
     def _in_sequence(self, sequence: int) -> bool:
-        """Whether a message is to be obeyed; after a loss everything cached is dropped first."""
+        """Whether a message is to be obeyed; after a loss it is asked for again, with what is lost.
+
+        Whatever was lost may have said to drop something, so everything cached is dropped first.
+        """
         arrival = self.incoming.accept(sequence)
         if arrival is Arrival.NEXT:
             return True
@@ -323,17 +332,54 @@ class Agent:
         self.log.info("sequence", why=why)
         if gap and self.run is not None:
             self.run.drop_everything()
-        code = ErrorCode.SEQUENCE_GAP if gap else ErrorCode.SEQUENCE_REPEATED
-        self.send(messages.ErrorReport(0, code, why))
-        return gap
+        if gap:
+            self.send(Resend(0, self.incoming.newest_gap.start, len(self.incoming.newest_gap) + 1))
+        else:
+            self.send(messages.ErrorReport(0, ErrorCode.SEQUENCE_REPEATED, why))
+        return False
+
+    def _resend(self, asked: Resend) -> None:
+        """Send again what the daemon has not seen, heartbeats apart."""
+        missing = range(asked.first, asked.first + asked.count)
+        kept = [(number, message) for number, message in self.kept if number in missing]
+        if len(kept) < asked.count:
+            self._give_up(f"message {asked.first} is asked for, and not kept any more")
+            raise AgentEnd("a message that was lost is not kept any more", 4)
+        for _, message in kept:
+            if not isinstance(message, messages.HeartbeatReply):
+                self.send(message)
+
+    def _set_faults(self, message: SetFaults) -> None:
+        from shootdown_device_agent.shell.injecting import DeviceFaults  # noqa: PLC0415
+
+        if self.faults is None:
+            self.faults = DeviceFaults(time.monotonic, self._injected)
+        self.faults.set(message.faults, self.config.name)
+        self._apply_faults()
+
+    def _apply_faults(self) -> None:
+        """Let the run ask for faults while there are any, and not otherwise."""
+        if self.run is not None and self.faults is not None:
+            self.run.faults = self.faults if self.faults.active else None
+
+    def _injected(self, record: Injected) -> None:
+        now = time.monotonic_ns()
+        self._record(now, now, -1, record.target, record)
+
+    def _counters(self) -> dict[str, int]:
+        own = {} if self.faults is None else self.faults.counters
+        return {"records": self._records, "steps": self.run.runner.steps if self.run else 0, **own}
 
     def _obey(self, message: messages.DeviceFromDaemon) -> None:
         run = self.run
         if isinstance(message, messages.Heartbeat):
-            counters = {"records": self._records, "steps": run.runner.steps if run else 0}
-            self.send(messages.HeartbeatReply(0, message.beat, counters))
+            self.send(messages.HeartbeatReply(0, message.beat, self._counters()))
         elif isinstance(message, messages.LoadProgram):
             self._load(message)
+        elif isinstance(message, SetFaults):
+            self._set_faults(message)
+        elif isinstance(message, Resend):
+            self._resend(message)
         elif isinstance(message, messages.DetachDone):
             raise AgentEnd("detached", 0)
         elif isinstance(message, messages.Detach):
@@ -385,6 +431,7 @@ class Agent:
         self._held_back = {device: deque() for device in load.devices}
         self._groups.clear()
         self._open.clear()
+        self._apply_faults()
         self.log.info("program_loaded", scenario=load.program.name)
 
     def _new_run(self, load: messages.LoadProgram, makers: tuple[DeviceMaker, ...]) -> AgentRun:
@@ -410,7 +457,7 @@ class Agent:
 
     def _unload(self) -> None:
         assert self.run is not None
-        counters = {"records": self._records, "steps": self.run.runner.steps}
+        counters = self._counters()
         number = self.run.number
         self._close_history()
         self.run = None

@@ -23,6 +23,8 @@ from shootdown_device_agent.machine.columns import (
 )
 from shootdown_device_agent.machine.config import DeviceConfig
 from shootdown_device_agent.machine.device import Device, DeviceThread
+from shootdown_device_agent.machine.device_faults import lose_everything
+from shootdown_device_agent.shell.injecting import DeviceFaults
 from shootdown_engine.channels import InvalidateRequest
 from shootdown_engine.live_store import LiveStore
 from shootdown_engine.memory import PhysicalMemory
@@ -111,6 +113,8 @@ class AgentRun:
         self._ahead: set[str] = set()
         self.announced: list[Batch] = []
         self.running: Batch | None = None
+        self.faults: DeviceFaults | None = None
+        self._is_slow = False
 
     # Over memory that is mapped; a run whose memory is elsewhere says otherwise
 
@@ -192,6 +196,8 @@ class AgentRun:
         if self.again:
             self.ready += self.again
             self.again.clear()
+        if self.faults is not None:
+            self.ready += self.faults.release()
         made = 0
         for _ in range(count):
             if not self.ready:
@@ -247,7 +253,7 @@ class AgentRun:
         if self.leaving and not task.server and _is_outside_access(task):
             ready.remove(task)
             return 0
-        made = self.runner.step(task)
+        made = self._step(task)
         if not made or task.ended or self._hold(task):
             last = ready.pop()
             if last is not task:
@@ -266,8 +272,22 @@ class AgentRun:
         assert self.running is not None
         self.running.unfinished -= 1
 
+    def _step(self, task: Task) -> bool:
+        """Make a task's step, by way of whatever fault is meant for it."""
+        if self.faults is None:
+            return self.runner.step(task)
+        self.faults.before_step(self.store, task)
+        assert task.request is not None
+        name = task.request.name
+        made = self.runner.step(task)
+        self._is_slow = made and self.faults.after_step(task, name)
+        return made
+
     def _hold(self, task: Task) -> bool:
         assert task.request is not None
+        if self._is_slow:
+            self._is_slow = False
+            return True
         if task.request.name == PAUSE:
             ticks = self._delay(self.running.window if self.running else HOLD_TICKS)
             self._push(self._clock() + ticks, task)
@@ -365,10 +385,10 @@ class AgentRun:
         self.runner.woken.clear()
 
     def drop_everything(self) -> None:
-        """Drop every translation, as after messages were lost."""
-        for slot in self.slots.values():
-            for device in self.devices.values():
-                device.reset(self.store, slot)
+        """Drop every translation, those under way too, as after messages were lost."""
+        for device in self.devices.values():
+            lose_everything(self.store, device)
+        self._wake()
 
     def begin_no_access(self) -> None:
         """Keep every thread from beginning another access, as a device that is to leave does."""

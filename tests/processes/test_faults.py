@@ -1,0 +1,140 @@
+"""Faults on real processes: each is applied, counted and got over, or its victim is shut out."""
+
+from typing import Any
+
+import pytest
+from tests.processes.ground import Ended, Ground, until
+
+from shootdown_protocol.history import Injected
+from shootdown_protocol.history_file import read_history
+
+SHORT = """\
+agents = {agents}
+frames = 4096
+instances_per_batch = 64
+window = 32
+heartbeat_ms = 100
+heartbeat_limit_ms = 4000
+completion_timeout_ms = 300
+drain_timeout_ms = 15000
+"""
+
+
+def hasty(ground: Ground, agents: int) -> str:
+    """A testbed that waits for a completion for a short time only."""
+    path = ground.root / f"short{agents}.toml"
+    path.write_text(SHORT.format(agents=agents))
+    return str(path)
+
+
+def plan(ground: Ground, *faults: str) -> str:
+    """A plan of faults, each given as its lines."""
+    path = ground.root / "plan.toml"
+    path.write_text("".join(f"[[fault]]\n{fault}\n" for fault in faults))
+    return str(path)
+
+
+def injected(ground: Ground, process: str = "daemon") -> list[Injected]:
+    """Records of faults in a process's history."""
+    path = ground.out / "latest" / "history" / f"{process}.history"
+    return [s.record for s in read_history(path) if isinstance(s.record, Injected)]
+
+
+def run(ground: Ground, *words: str, agents: int = 2, instances: int = 400) -> Ended:
+    """Race the seed scenario under the right discipline."""
+    where = ("--testbed", hasty(ground, agents))
+    return ground.run("cow-two-pages", *where, *words, instances=instances)
+
+
+def test_whatever_heals_is_got_over(ground: Ground) -> None:
+    """Losses are sent again, damage is noticed, holds end: the verdict is as without faults."""
+    ended = run(ground, "--fault", "everything-that-heals", instances=1500)
+
+    assert ended.status == 0, str(ended)
+    assert all(fault["applied"] for fault in ended.told["faults"]), ended.told["faults"]
+    assert ended.told["daemon"]["invalidations_resent"] >= 3
+    assert {record.kind for record in injected(ground)} >= {"inv.drop", "cpu.preempt", "clock.jump"}
+
+
+@pytest.mark.parametrize("fault", ['kind = "completion.never"', 'kind = "agent.kill"'])
+def test_a_device_that_does_not_answer_is_quarantined(ground: Ground, fault: str) -> None:
+    """It is asked twice; then nothing more is judged, and the run says so: it is inconclusive."""
+    ended = run(ground, "--fault", plan(ground, fault), agents=1)
+
+    assert ended.status == 3, str(ended)
+    assert any("agent0 is quarantined" in reason for reason in ended.told["reasons"])
+    assert ended.told["error"] is None
+
+
+def test_a_dead_thread_holds_nobody_up(ground: Ground) -> None:
+    """Its locks are broken, its instance is not judged, and all others are."""
+    ended = run(ground, "--fault", plan(ground, 'kind = "cpu.die"\ncount = 3'))
+
+    assert ended.status == 3, str(ended)
+    assert ended.told["instances"] == 397
+    assert ended.told["counters"]["unfinished_instances"] == 3
+    assert sum(record.cut_off for record in injected(ground)) == 3
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_crash_at_a_commit_point_leaves_a_history(ground: Ground, when: str) -> None:
+    """The testbed has failed, and what was recorded until then can be read to its last record."""
+    fault = f'kind = "daemon.crash_{when}"\nat = "wp_page_copy.set_pte_at"'
+
+    ended = run(ground, "--fault", plan(ground, fault), agents=1)
+
+    assert ended.status == 4, str(ended)
+    (record,) = injected(ground)
+    assert record.kind == f"daemon.crash_{when}"
+
+
+def test_a_faulty_device_is_caught(ground: Ground) -> None:
+    """One that completes and keeps what it should drop shows in the values that it reads."""
+    ended = run(ground, "--fault", plan(ground, 'kind = "agent.stale"\nprob = 0.5'))
+
+    assert ended.status == 1, str(ended)
+    assert any(finding["check"] in {"S1", "S2"} for finding in ended.told["findings"])
+
+
+def test_a_fault_that_never_fired_is_said_aloud(ground: Ground) -> None:
+    """A run that was to show something and did not is not ok."""
+    ended = run(ground, "--fault", plan(ground, 'kind = "inv.drop"\nagent = 7'), instances=100)
+
+    assert ended.status == 3, str(ended)
+    assert "fault 1 was never applied: inv.drop --agent 7" in ended.errors
+    assert ended.told["faults"][0]["applied"] == 0
+
+
+def test_a_thread_is_paused_at_a_step_until_it_is_healed(ground: Ground) -> None:
+    """The fault is listed with how often it was applied; healing clears it and lets all go on."""
+    ground.up("one", "--load", "cow-two-pages")
+
+    added = ground.do("fault", "at", "CPU0:wp_page_copy.set_pte_at", "pause", "--json")
+    assert added.status == 0, str(added)
+    until(lambda: faults(ground)[0]["applied"], "it was applied")
+    before = ground.counter("one", "instances")
+    healed = ground.do("heal", "--json")
+
+    assert (healed.status, healed.told["faults"]) == (0, []), str(healed)
+    until(lambda: ground.counter("one", "instances") > before, "the load goes on")
+    assert ground.do("down").status == 0
+
+
+def test_a_fault_that_is_cleared_unapplied_is_an_error(ground: Ground) -> None:
+    """It is said aloud, and so is a kind, a step or a thread that there is not."""
+    ground.up("one")
+    assert ground.do("fault", "add", "inv.drop", "--agent", "0", "--count", "3").status == 0
+
+    cleared = ground.do("fault", "clear")
+    wrong = ground.do("fault", "at", "CPU0:wp_page_copy.set_pte", "pause")
+
+    assert (cleared.status, "was never applied" in cleared.errors) == (3, True), str(cleared)
+    assert wrong.status == 2
+    assert "did you mean wp_page_copy.set_pte_at" in wrong.errors
+    assert ground.do("down").status == 0
+
+
+def faults(ground: Ground) -> list[dict[str, Any]]:
+    """What ``fault list`` tells of the only testbed."""
+    listed: list[dict[str, Any]] = ground.do("fault", "list", "--json").told["faults"]
+    return listed
