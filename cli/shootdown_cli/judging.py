@@ -41,7 +41,7 @@ def judge(
             histories.append(read_history(path))
         except HistoryError as error:
             doubts.append(str(error))
-    run = RunJudge(scenario, discipline=discipline)
+    run = RunJudge(scenario, discipline=discipline, agents=_agents(folder))
     try:
         doubts += _judge_batches(run, histories, _instances_per_batch(folder), raced, watch)
     except HistoryError as error:
@@ -68,6 +68,14 @@ def _judge_batches(
         if watch.interrupted():
             return [f"judging was interrupted after batch {batch.number + 1}"]
     return []
+
+
+def _agents(history: Path) -> int:
+    """How many agents the daemon has noted beside its history; 1 when it did not come so far."""
+    try:
+        return max(1, len(json.loads((history / FACTS_FILE).read_text())["agents"]))
+    except (OSError, ValueError, KeyError):
+        return 1
 
 
 def _instances_per_batch(history: Path) -> int:

@@ -133,7 +133,12 @@ def _judge(recorded: Recorded) -> tuple[RunVerdict, list[str]]:
             if error.code is ErrorCode.HISTORY_REFUSED:
                 raise
             doubts.append(str(error))
-    run = RunJudge(recorded.scenario, discipline=str(facts.get("discipline", "")))
+    agents = facts.get("agents")
+    run = RunJudge(
+        recorded.scenario,
+        discipline=str(facts.get("discipline", "")),
+        agents=max(1, len(agents)) if isinstance(agents, list) else 1,
+    )
     per_batch = facts.get("instances_per_batch", 1)
     try:
         for batch in read_batches(histories, per_batch if isinstance(per_batch, int) else 1):

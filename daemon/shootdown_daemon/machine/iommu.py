@@ -279,6 +279,7 @@ def complete(store: Store, device: int, itag: int, count: int = 1) -> bool:
 def _complete_resent(store: Store, device: int, itag: int, held: Outstanding) -> bool:
     """The last completion of one of two requests for the same thing has come."""
     if held.state is State.SECOND:
+        _report(store, device, "completed", held.request)
         first = store.get(("first", device, itag))
         store.put(("first", device, itag), None)
         if first is None:  # It has completed by itself meanwhile.

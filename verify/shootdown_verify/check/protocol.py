@@ -8,6 +8,7 @@ history: an ITag is not given out again before its completion.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -91,11 +92,16 @@ def _in_order(marked: list[Marked]) -> list[Marked]:
 
 
 class ItagUse:
-    """ITags that each device has in use, over a whole history."""
+    """ITags that each device has in use, over a whole history.
 
-    def __init__(self) -> None:
+    Every agent has devices of the program's names, and a record does not say whose it is about:
+    with several agents an ITag may be in use once at each.
+    """
+
+    def __init__(self, agents: int = 1) -> None:
         """Begin with all of them free."""
-        self._used: set[tuple[str, int]] = set()
+        self._agents = agents
+        self._used: Counter[tuple[str, int]] = Counter()
 
     def observe(self, records: Iterable[Stamped]) -> Iterator[Finding]:
         """Find ITags given out again; records of the host's, in the order of its making them."""
@@ -104,12 +110,12 @@ class ItagUse:
             assert isinstance(record, Invalidation)
             key = record.device, record.itag
             if record.state in _SENT:
-                if key in self._used:
+                if self._used[key] >= self._agents:
                     why = f"sent {record.device} an invalidation with ITag {record.itag} in use"
                     yield Finding(NAME, "itag-reuse", why, task=stamped.task)
-                self._used.add(key)
-            elif record.state in _COMPLETED:
-                self._used.discard(key)
+                self._used[key] += 1
+            elif record.state in _COMPLETED and self._used[key]:
+                self._used[key] -= 1
 
 
 def of_host(records: Iterable[Stamped]) -> list[Stamped]:

@@ -90,13 +90,13 @@ class RunVerdict:
 class RunJudge:
     """Judges a run batch by batch, so that a progress line can be shown meanwhile."""
 
-    def __init__(self, scenario: Judged, *, discipline: str) -> None:
-        """Begin a run of a scenario under a discipline."""
+    def __init__(self, scenario: Judged, *, discipline: str, agents: int = 1) -> None:
+        """Begin a run of a scenario under a discipline, on so many agents."""
         self.program = scenario.program
         self.verdict = RunVerdict()
         self._discipline = discipline
         self._judge = InstanceJudge(scenario.program, scenario.conditions)
-        self._itags = protocol.ItagUse()
+        self._itags = protocol.ItagUse(agents)
         self._late = 0
 
     def judge_batch(self, batch: Batch, *, ended: bool) -> None:
