@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Container, Hashable
 
 from shootdown_engine.store import deliver
+from shootdown_protocol.atomics import Atomics
 from shootdown_protocol.history import AnyRecord
 from shootdown_protocol.memory import WORDS_PER_FRAME
 
@@ -41,10 +42,41 @@ class LiveStore:
         self.get = self.cells.get
         self.load = words.__getitem__
         self._poison: dict[int, bytes] = {}
+        self.atomics: Atomics | None = None
 
     def store(self, word: int, value: int) -> None:
         """Write a word and note that it changed, if anybody waits for it."""
         self.words[word] = value
+        if word in self.watched:
+            self.watched.remove(word)
+            self.changed.append(word)
+
+    def share_entries(self) -> None:
+        """From now on, exchange and compare in one instruction: other processes do so too."""
+        self.atomics = Atomics(self.words)
+
+    def exchange(self, word: int, value: int) -> int:
+        """Write a word and give what it was."""
+        if self.atomics is None:
+            old = self.words[word]
+            self.store(word, value)
+            return old
+        old = self.atomics.exchange(word, value)
+        self._note(word)
+        return old
+
+    def compare_exchange(self, word: int, expected: int, value: int) -> int:
+        """Write a word if it is what is expected; gives what it was."""
+        if self.atomics is not None:
+            old = self.atomics.compare_exchange(word, expected, value)
+            self._note(word)
+            return old
+        old = self.words[word]
+        if old == expected:
+            self.store(word, value)
+        return old
+
+    def _note(self, word: int) -> None:
         if word in self.watched:
             self.watched.remove(word)
             self.changed.append(word)

@@ -27,6 +27,14 @@ class Store(Protocol):
         """Write one word of the segment: an aligned 8-byte store."""
         ...
 
+    def exchange(self, word: int, value: int, /) -> int:
+        """Write one word and give what it was, at once where others may write it too."""
+        ...
+
+    def compare_exchange(self, word: int, expected: int, value: int, /) -> int:
+        """Write one word if it is what is expected, at once likewise; gives what it was."""
+        ...
+
     def get(self, cell: tuple[Hashable, ...], /) -> object:
         """Read a private cell; None when it was never put, or put as None."""
         ...

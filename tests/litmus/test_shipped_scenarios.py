@@ -31,6 +31,7 @@ CLAIMS: dict[str, tuple[set[str], set[str], Model | None]] = {
     "reclaim-writeout": (EARLY | {"before_free"}, RIGHT | LATE - {"before_free"}, Model.REAL_TIME),
     "ksm-write-protect": (EARLY | {"before_free"}, RIGHT | LATE - {"before_free"}, Model.REAL_TIME),
     "writeback-clean": (EARLY | {"before_free"}, RIGHT | LATE - {"before_free"}, None),
+    "madv-free": (EARLY, RIGHT | LATE, Model.REAL_TIME),
     "soft-dirty": (EARLY, RIGHT | LATE, None),
     "write-tracking": (EARLY, RIGHT | LATE, None),
     "uffd-write-protect": (EARLY, RIGHT | LATE, None),

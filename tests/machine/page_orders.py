@@ -72,6 +72,11 @@ ptep_clear_flush arch_invalidate_secondary_tlbs wait_invalidate_completion set_p
 pte_unmap_unlock invalidate_range_end put_page mmap_read_unlock gup_fast put_page <op_return>
 return end
 """
+MADVISE_FREE_SINGLE_VMA = """
+mmap_read_lock invalidate_range_start <range_start> pte_offset_map_lock <before_clear>
+clear_young_dirty_ptes <clear_flush> <after_set> folio_mark_lazyfree pte_unmap_unlock
+<after_unlock> invalidate_range_end <range_end> <op_return> mmap_read_unlock return end
+"""
 
 PAGE_CASES = [
     ("try_to_migrate_one", State.RW, TRY_TO_MIGRATE_ONE),
@@ -86,4 +91,5 @@ PAGE_CASES = [
     ("uffd_wp_range", State.RW, UFFD_WP_RANGE),
     ("wp_clean_pre_vma", State.FILE, WP_CLEAN_PRE_VMA),
     ("pin_user_pages", State.COW, PIN_USER_PAGES),
+    ("madvise_free_single_vma", State.RW, MADVISE_FREE_SINGLE_VMA),
 ]

@@ -7,6 +7,7 @@ page requests of devices by the fault path.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum
 from functools import partial
 
 from shootdown_daemon.machine import iommu
@@ -22,7 +23,14 @@ from shootdown_engine.store import Store, receive
 from shootdown_engine.task import Stage, Task
 from shootdown_engine.trap import BLOCKED, Blocked, trap
 from shootdown_protocol.history import Fault, Kind
-from shootdown_protocol.memory import pte_generation, pte_pfn, pte_present, pte_write
+from shootdown_protocol.memory import (
+    ACCESSED,
+    DIRTY,
+    pte_generation,
+    pte_pfn,
+    pte_present,
+    pte_write,
+)
 from shootdown_protocol.program import Column, Instruction, Op, When
 
 FAULTS_MAX = 16
@@ -85,10 +93,14 @@ async def access(cpu: Cpu, line: Instruction, faults: int) -> int | None:
     """
     kind = Kind.LOAD if line.op is Op.LOAD else Kind.STORE
     intent = Intent(kind, line.location, line.value, line.register)
-    if await trap(
+    done = await trap(
         kind.name.lower(), access_memory, cpu, intent, operation="", location=line.location
-    ):
+    )
+    if done is Accessed.DONE:
         return None
+    if done is Accessed.UNMARKED:
+        await trap("set_ad_bits", set_ad_bits, cpu, intent, location=line.location)
+        return faults
     if await handle_mm_fault(cpu, write=kind is Kind.STORE) is FaultAnswer.INVALID:
         await trap("segv", deny, cpu.kslot.slot, intent, "no permission")
         return None
@@ -98,15 +110,36 @@ async def access(cpu: Cpu, line: Instruction, faults: int) -> int | None:
     return None
 
 
-def access_memory(store: Store, cpu: Cpu, intent: Intent) -> bool:
-    """Walk and access in one step, as a CPU whose own TLB is flushed in no time; False: a fault."""
+class Accessed(Enum):
+    """What came of an attempt: done, a fault, or its entry lacks an accessed or dirty bit."""
+
+    DONE = 1
+    FAULT = 2
+    UNMARKED = 3
+
+
+def access_memory(store: Store, cpu: Cpu, intent: Intent) -> Accessed:
+    """Walk and access in one step, as a CPU whose own TLB is flushed in no time."""
     pte = cpu.entry.read(store)
     if not pte_present(pte) or (intent.kind is Kind.STORE and not pte_write(pte)):
-        return False
+        return Accessed.FAULT
+    if cpu.kslot.kernel.ad_bits and _marks(intent) & ~pte:
+        return Accessed.UNMARKED
     target = Target(pte_pfn(pte), pte_generation(pte), hit=False, stale=False)
     begun = begin(store, cpu.site)
     take_effect(store, cpu.memory, cpu.kslot.slot, intent, begun, target)
-    return True
+    return Accessed.DONE
+
+
+def set_ad_bits(store: Store, cpu: Cpu, intent: Intent) -> None:
+    """Set what an access needs of accessed and dirty bits; the access is then attempted again."""
+    pte = cpu.entry.read(store)
+    if pte_present(pte) and (intent.kind is Kind.LOAD or pte_write(pte)):
+        store.compare_exchange(cpu.entry.at(store), pte, pte | _marks(intent))
+
+
+def _marks(intent: Intent) -> int:
+    return ACCESSED if intent.kind is Kind.LOAD else ACCESSED | DIRTY
 
 
 def give_up(store: Store, intent: Intent) -> None:

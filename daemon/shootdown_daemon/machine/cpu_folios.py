@@ -41,6 +41,10 @@ class FolioCalls:
             """One trap of the operation at work."""
             ...
 
+        async def _change(self, name: str, step: Callable[..., Pte], *arguments: object) -> Pte:
+            """Change the entry between two phases."""
+            ...
+
         async def phase(self, phase: Phase) -> None:
             """Announce a phase."""
             ...
@@ -100,6 +104,11 @@ class FolioCalls:
     async def flush_tlb_page(self) -> None:
         """``flush_tlb_page()`` by somebody who needs another's pending flush now."""
         await self.arch_invalidate_secondary_tlbs(self.span)
+
+    @property
+    def frees_lazily(self) -> bool:
+        """Whether the scenario has MADV_FREE."""
+        return self.kslot.kernel.frees_lazily
 
     # Isolation
 
@@ -161,6 +170,38 @@ class FolioCalls:
     def folio_free_swap(self, frame: int, pfn: int) -> Awaitable[bool]:
         """``folio_free_swap()``: drop the slot that no entry names."""
         return self._do("folio_free_swap", folio.folio_free_swap, frame, pfn)
+
+    # Pages that may be thrown away
+
+    async def clear_young_dirty_ptes(self) -> Pte:
+        """``clear_young_dirty_ptes()``: the page counts as neither used nor written any more."""
+        old = await self._change("clear_young_dirty_ptes", page_table.clear_young_dirty_ptes)
+        await self.phase(Phase.AFTER_SET)
+        return old
+
+    def folio_mark_lazyfree(self, pfn: int) -> Awaitable[None]:
+        """``folio_mark_lazyfree()``."""
+        return self._do("folio_mark_lazyfree", folio.folio_mark_lazyfree, pfn)
+
+    def folio_test_lazyfree(self, pfn: int) -> Awaitable[bool]:
+        """Whether reclaim may throw the page away."""
+        return self._do("", folio.folio_test_lazyfree, pfn)
+
+    def folio_set_swapbacked(self, pfn: int) -> Awaitable[None]:
+        """``folio_set_swapbacked()``: the page is kept."""
+        return self._do(
+            "folio_set_swapbacked", folio.folio_set_swapbacked, pfn, self.kslot.index, self.site
+        )
+
+    def ptep_clear_lazyfree(self) -> Awaitable[Pte]:
+        """``ptep_clear_flush()`` of a page that may be thrown away."""
+        return self._change(
+            "ptep_clear_flush", folio.ptep_clear_lazyfree, self.kslot.index, self.site
+        )
+
+    async def note_lazyfree(self) -> None:
+        """Note what may be lost from now on."""
+        await self._do("", folio.note_lazyfree, self.kslot.index, self.site)
 
     # Contents
 

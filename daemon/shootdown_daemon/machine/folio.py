@@ -11,6 +11,9 @@ Only steps may live here, and how their cells are laid out at the start. Cells, 
 ``("swap_free", slot)``         frames that stand for free swap slots
 ``("swap_map", frame)``         entries that name a swap slot
 ``("swap_cache", frame)``       the page that caches a swap slot
+``("lazyfree", pfn)``           reclaim may throw the page away as long as it is clean
+``("lazyfree_floor", slot, place)`` the newest version when MADV_FREE returned
+``("lazyfree_epoch", slot, place)`` the epoch before reclaim cleared the entry
 ``("image", slot, place)``      what a reader has copied, and through which entry
 =============================== ==============================================================
 
@@ -24,8 +27,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from shootdown_daemon.machine.page_alloc import Frames, frames_in
-from shootdown_daemon.machine.page_table import Entry
+from shootdown_daemon.machine.page_table import Entry, ptep_get_and_clear
 from shootdown_engine.memory import PhysicalMemory
+from shootdown_engine.slot import Site
 from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Blocked
 from shootdown_protocol.memory import (
@@ -194,6 +198,47 @@ def folio_free_swap(store: Store, frame: int, pfn: int) -> bool:
     return True
 
 
+# Pages that may be thrown away
+
+
+def folio_mark_lazyfree(store: Store, pfn: int) -> None:
+    """``folio_mark_lazyfree()``: reclaim may throw the page away as long as it stays clean."""
+    store.put(("lazyfree", pfn), True)
+
+
+def folio_test_lazyfree(store: Store, pfn: int) -> bool:
+    """``folio_test_anon() && !folio_test_swapbacked()``."""
+    return store.get(("lazyfree", pfn)) is not None
+
+
+def note_lazyfree(store: Store, slot: int, site: Site) -> None:
+    """Note, as MADV_FREE returns, what may be lost: stores that have ended by then."""
+    store.put(("lazyfree_floor", slot, site.index), store.load(site.floor))
+
+
+def ptep_clear_lazyfree(store: Store, entry: Entry, owner: str, slot: int, site: Site) -> Pte:
+    """``ptep_get_and_clear()`` of a page that may be thrown away: a new epoch, if nothing is lost.
+
+    A store that has ended since MADV_FREE returned must not be lost. If there is one, the epoch
+    stays, and the zeroes that the next fault finds are an older version (S2, S3).
+    """
+    old = ptep_get_and_clear(store, entry, owner)
+    allowed = store.get(("lazyfree_floor", slot, site.index))
+    epoch = store.load(site.epoch)
+    store.put(("lazyfree_epoch", slot, site.index), epoch)
+    if allowed is None or store.load(site.floor) == allowed:
+        store.store(site.epoch, epoch + 1)
+    return old
+
+
+def folio_set_swapbacked(store: Store, pfn: int, slot: int, site: Site) -> None:
+    """``folio_set_swapbacked()``: the page was written again and is kept, and so is its epoch."""
+    store.put(("lazyfree", pfn), None)
+    epoch = store.get(("lazyfree_epoch", slot, site.index))
+    assert isinstance(epoch, int)
+    store.store(site.epoch, epoch)
+
+
 # The page cache
 
 
@@ -284,11 +329,13 @@ def lay_out_backing(
 ) -> None:
     """Forget what an earlier instance has left behind; hand out disk blocks and swap slots."""
     for pfn in frames:
-        for name in ("folio_lock", "dirty", "swap_map", "swap_cache"):
+        for name in ("folio_lock", "dirty", "lazyfree", "swap_map", "swap_cache"):
             _forget(store, (name, pfn))
     free = iter(backing)
     for place, location in enumerate(program.locations):
         _forget(store, ("image", slot, place))
+        _forget(store, ("lazyfree_floor", slot, place))
+        _forget(store, ("lazyfree_epoch", slot, place))
         _forget(store, ("page_cache", slot, place))
         if location.state in BACKED:
             store.put((BACKED[location.state], slot, place), next(free))

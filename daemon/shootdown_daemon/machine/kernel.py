@@ -17,6 +17,7 @@ from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.slot import Site, Slot
 from shootdown_engine.store import Store
 from shootdown_protocol.board import READ, WRITE, pack_limit
+from shootdown_protocol.device_options import ON
 from shootdown_protocol.layout import OWNER_KERNEL, owner_of
 from shootdown_protocol.memory import (
     NONE,
@@ -60,6 +61,8 @@ class Kernel:
         self.binds = pasid.binds(program)
         self.page_request_queue = int(program.options.get("page_request_queue", "0"))
         self.lock_per_mm = program.options.get("ptl", "split") == "mm"
+        self.frees_lazily = "madvise_free_single_vma" in operations_of(program)
+        self.ad_bits = program.options.get("ad_bits") == ON
         self.defers_flushes = "uffd_wp_range" in operations_of(program)
         self.backs_pages = folio.backing_needed(program) > 0
         self.spare_cpu = len(list_lengths(program)) - 1

@@ -15,6 +15,7 @@ from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Blocked
 from shootdown_protocol.history import Resident
 from shootdown_protocol.memory import (
+    ACCESSED,
     DIRTY,
     ENTRIES_PER_TABLE,
     LEVELS,
@@ -27,7 +28,6 @@ from shootdown_protocol.memory import (
     pte_pfn,
     pte_present,
     pte_same,
-    pte_wrprotect,
     table_index,
 )
 from shootdown_protocol.swapops import is_swap_pte, pte_none
@@ -82,9 +82,7 @@ def ptep_get_and_clear(store: Store, entry: Entry, owner: str) -> Pte:
     """``ptep_get_and_clear()``: clear the entry and give what it was."""
     assert holds_ptl(store, entry.lock, owner)
     word = entry.at(store)
-    old = Pte(store.load(word))
-    store.store(word, NONE)
-    return old
+    return Pte(store.exchange(word, NONE))
 
 
 def ptep_clear_for_good(store: Store, entry: Entry, owner: str, epoch: int) -> Pte:
@@ -107,11 +105,22 @@ def entry_generation(store: Store, memory: PhysicalMemory, site: Site, pfn: int)
 def ptep_set_wrprotect(store: Store, entry: Entry, owner: str) -> Pte:
     """``ptep_set_wrprotect()``: take write permission from a present entry; gives the old one."""
     assert holds_ptl(store, entry.lock, owner)
-    word = entry.at(store)
-    old = Pte(store.load(word))
-    assert pte_present(old)
-    store.store(word, pte_wrprotect(old))
-    return old
+    return _change_bits(store, entry.at(store), 0, RW)
+
+
+def clear_young_dirty_ptes(store: Store, entry: Entry, owner: str) -> Pte:
+    """``clear_young_dirty_ptes()``: a page counts as unused and clean; gives the old entry."""
+    assert holds_ptl(store, entry.lock, owner)
+    return _change_bits(store, entry.at(store), 0, ACCESSED | DIRTY)
+
+
+def _change_bits(store: Store, word: int, more: int, fewer: int) -> Pte:
+    """Change bits of a present entry whose accessed and dirty bits a walk may set meanwhile."""
+    while True:
+        old = Pte(store.load(word))
+        assert pte_present(old)
+        if store.compare_exchange(word, old, old & ~fewer | more) == old:
+            return old
 
 
 def set_pte_at(
@@ -142,9 +151,7 @@ def ptep_set_access_flags(
     """``ptep_set_access_flags()``: let stores through a present entry, which is then dirty."""
     assert holds_ptl(store, entry.lock, owner)
     word = entry.at(store)
-    pte = Pte(store.load(word) | RW | DIRTY)
-    assert pte_present(pte)
-    store.store(word, pte)
+    pte = Pte(_change_bits(store, word, RW | DIRTY, 0) | RW | DIRTY)
     store.emit(resident(store, memory, slot, site, pte, final=False))
 
 

@@ -28,6 +28,7 @@ from shootdown_engine.runner import Log, Runner
 from shootdown_engine.store import deliver
 from shootdown_engine.task import Task
 from shootdown_protocol import board
+from shootdown_protocol.device_options import ON
 from shootdown_protocol.history import AnyRecord, Invalidation
 from shootdown_protocol.memory import PAGE_SHIFT
 from shootdown_protocol.messages import BatchSlot
@@ -105,6 +106,8 @@ class LiveRun:
         self.limits_ns = now
         self.random = Random(f"{seed}:daemon")
         self.store = LiveStore(segment.words, REMOTE_CHANNELS)
+        if program.options.get("ad_bits") == ON:
+            self.store.share_entries()
         memory = self.memory = RunMemory(
             segment, self.store, program, discipline, instances_per_batch, mutant
         )

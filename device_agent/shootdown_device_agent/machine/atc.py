@@ -14,8 +14,10 @@ from shootdown_engine.store import Store
 from shootdown_engine.translation_cache import Cached as Cached  # noqa: PLC0414 - exported
 from shootdown_engine.translation_cache import TranslationCache, cell_of, first_page
 from shootdown_engine.walker import Translation, WalkFault, walk
-from shootdown_protocol.memory import PAGE_SHIFT, hardware_bits
+from shootdown_protocol.memory import ACCESSED, DIRTY, PAGE_SHIFT, hardware_bits
 
+_MARKS = ACCESSED | DIRTY
+"""Bits that a walk may add to an entry: having more of them makes no translation stale."""
 VALID = "valid"
 CANCELLED = "cancelled"
 
@@ -73,7 +75,8 @@ def pfn_of(entry: Cached, vpn: int) -> int:
 
 def went_stale(store: Store, entry: Cached) -> bool:
     """Whether the page table entry has changed since the translation was made."""
-    return hardware_bits(store.load(entry.word)) != entry.entry
+    now = hardware_bits(store.load(entry.word))
+    return now != entry.entry and bool((now ^ entry.entry) & ~_MARKS or entry.entry & ~now)
 
 
 def answer(walked: Translation, va: int) -> Cached:
@@ -82,13 +85,40 @@ def answer(walked: Translation, va: int) -> Cached:
     return Cached(*walked)._replace(pfn=walked.pfn - vpn + first_page(vpn, walked.shift))
 
 
+def mark(store: Store, found: Translation, *, write: bool) -> Translation | None:
+    """Set the accessed bit of a leaf, and the dirty bit for a write that it allows.
+
+    By compare-and-swap, as hardware does; None when the entry has changed since it was read. What
+    is not dirty is answered without permission to write, so that the first store asks again.
+    """
+    bits = ACCESSED | (DIRTY if write and found.writable else 0)
+    old = store.load(found.word)
+    if hardware_bits(old) != found.entry:
+        return None
+    if bits & ~old and store.compare_exchange(found.word, old, old | bits) != old:
+        return None
+    entry = hardware_bits(old | bits)
+    return found._replace(entry=entry, writable=found.writable and bool(entry & DIRTY))
+
+
 def translate(
-    store: Store, memory: PhysicalMemory, directory: int, pasid: int, va: int
+    store: Store,
+    memory: PhysicalMemory,
+    directory: int,
+    pasid: int,
+    va: int,
+    marks: bool | None = None,
 ) -> Cached | WalkFault:
-    """Answer a translation request by a walk within one step."""
+    """Answer a translation request by a walk within one step.
+
+    ``marks``: accessed and dirty bits are set, for a write or not; None for not at all.
+    """
     walked = walk(store, memory, directory, pasid, va)
-    if isinstance(walked, Translation):
-        return answer(walked, va)
+    while isinstance(walked, Translation):
+        found = walked if marks is None else mark(store, walked, write=marks)
+        if found is not None:
+            return answer(found, va)
+        walked = walk(store, memory, directory, pasid, va)
     assert isinstance(walked, WalkFault)
     return walked
 
@@ -102,6 +132,7 @@ def translate_through_iotlb(
     va: int,
     *,
     write: bool,
+    marks: bool = False,
 ) -> Cached | WalkFault:
     """Answer a translation request from the IOTLB, filled by a walk when it misses.
 
@@ -112,7 +143,7 @@ def translate_through_iotlb(
     held = iotlb.look_up(store, pasid, vpn)
     if held is not None and (held.writable or not write):
         return held
-    found = translate(store, memory, directory, pasid, va)
+    found = translate(store, memory, directory, pasid, va, write if marks else None)
     if isinstance(found, Cached):
         iotlb.insert(store, pasid, vpn, found)
     return found

@@ -122,14 +122,16 @@ def warm(store: Store, device: Device, program: Program, slot: Slot, number: int
     filled = 0
     for declared in program.warm:
         if declared.device == number:
-            warm_one(store, device, slot, declared.location)
+            warm_one(store, device, slot, declared.location, write=declared.write_intent)
             filled += 1
     return filled
 
 
-def warm_one(store: Store, device: Device, slot: Slot, location: int) -> None:
+def warm_one(
+    store: Store, device: Device, slot: Slot, location: int, *, write: bool = False
+) -> None:
     """Fill a device's caches with the translation of one location, which must be mapped."""
     site = slot.sites[location]
-    answer = device.step_walk(store, site)
+    answer = device.step_walk(store, site, write)
     assert isinstance(answer, Cached), f"{site.name} cannot be warm: {answer}"
     device.insert(store, site.pasid, site.vpn, answer)

@@ -22,9 +22,11 @@ class DeviceConfig:
     ``device`` is its number, ``directory`` the PASID table's top page. ``iotlb``: the IOMMU in
     front caches translations, ``walk_cache``: table pages too. ``atc_entries`` and
     ``iotlb_entries`` are capacities, 0 for no limit. ``walk_by_level``: each table load is a step
-    of its own, those down to level ``walk_at_once`` apart. ``completions``: how many an
-    invalidation gets, one a traffic class. ``vector``: one completion message for all that have
-    arrived. ``page_requests``: how many may be outstanding (PRI's allocation), 0 for no limit;
+    of its own, those down to level ``walk_at_once`` apart. ``ad_bits``: walks set accessed and
+    dirty bits, and what is cached may be written to only if it was dirty.
+    ``completions``: how many an invalidation gets, one a traffic class.
+    ``vector``: one completion message for all that have arrived.
+    ``page_requests``: how many may be outstanding (PRI's allocation), 0 for no limit;
     ``page_groups``: a request takes its neighbours along. ``watch_stale``: note hits whose entry
     has changed (reads the entry at each hit).
     """
@@ -39,6 +41,7 @@ class DeviceConfig:
     walk_by_level: bool = False
     walk_at_once: int = LEVELS + 1
     walk_cache: bool = False
+    ad_bits: bool = False
     queue_depth: int = ITAGS
     completions: int = 1
     vector: bool = False
@@ -56,7 +59,7 @@ class DeviceConfig:
         return replace(self, **told)
 
 
-_SWITCHES = ("iotlb", "walk_by_level", "walk_cache", "vector", "page_groups")
+_SWITCHES = ("iotlb", "walk_by_level", "walk_cache", "vector", "page_groups", "ad_bits")
 _NUMBERS = ("iotlb_entries", "atc_entries", "queue_depth", "completions", "page_requests")
 _FIELDS = (*_SWITCHES, *_NUMBERS, "replacement")
 

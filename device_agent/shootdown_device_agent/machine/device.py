@@ -218,9 +218,17 @@ class Device:
         directory = self.config.directory
         if self.config.iotlb:
             return atc.translate_through_iotlb(
-                store, self.memory, directory, self.iotlb, site.pasid, site.va, write=write
+                store,
+                self.memory,
+                directory,
+                self.iotlb,
+                site.pasid,
+                site.va,
+                write=write,
+                marks=self.config.ad_bits,
             )
-        return atc.translate(store, self.memory, directory, site.pasid, site.va)
+        marks = write if self.config.ad_bits else None
+        return atc.translate(store, self.memory, directory, site.pasid, site.va, marks)
 
     def step_begin_walk(
         self, store: Store, site: Site, write: bool

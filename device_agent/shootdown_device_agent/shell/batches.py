@@ -36,6 +36,7 @@ from shootdown_protocol import board, messages
 from shootdown_protocol import layout as at
 from shootdown_protocol.board import SlotLayout
 from shootdown_protocol.device_message import DeviceMessage
+from shootdown_protocol.device_options import ON
 from shootdown_protocol.history import AnyRecord, Invalidation
 from shootdown_protocol.memory import Pfn
 from shootdown_protocol.plain_segment import PlainSegment
@@ -119,7 +120,10 @@ class AgentRun:
     # Over memory that is mapped; a run whose memory is elsewhere says otherwise
 
     def _new_store(self) -> LiveStore:
-        return LiveStore(self.segment.words, REMOTE_CHANNELS)
+        store = LiveStore(self.segment.words, REMOTE_CHANNELS)
+        if self.program.options.get("ad_bits") == ON:
+            store.share_entries()
+        return store
 
     def _new_runner(self, now: Callable[[], int], fence: Callable[[], None], log: Log) -> Runner:
         return Runner(self.store, now, fence, log, self._instance_of)

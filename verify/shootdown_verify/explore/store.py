@@ -101,6 +101,19 @@ class ExploringStore:
             self._know(frame, word - frame)
         self.writes[word] = value
 
+    def exchange(self, word: int, value: int) -> int:
+        """Write one word and give what it was."""
+        old = self.load(word)
+        self.store(word, value)
+        return old
+
+    def compare_exchange(self, word: int, expected: int, value: int) -> int:
+        """Write one word if it is what is expected; gives what it was."""
+        old = self.load(word)
+        if old == expected:
+            self.store(word, value)
+        return old
+
     def get(self, cell: Channel) -> object:
         """Read a private cell."""
         return self._value(cell)

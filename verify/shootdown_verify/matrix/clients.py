@@ -12,7 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from shootdown_verify.litmus.vocabulary import FORK_OPERATION, STATES, UNMAPPED, WRITABLE
+from shootdown_verify.litmus.vocabulary import (
+    FORK_OPERATION,
+    PAGE_OPERATIONS,
+    STATES,
+    UNMAPPED,
+    WRITABLE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +28,7 @@ class Row:
     operation: str
     states: tuple[str, ...]
     copier: bool = False
+    options: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -48,6 +55,7 @@ ROWS: Final = (
     Row("pagemap_scan_pmd_entry", ("pinned",)),
     Row("uffd_wp_range", ("pinned",)),
     Row("wp_clean_pre_vma", ("file",)),
+    Row("madvise_free_single_vma", ("rw",), options=("ad_bits on",)),
 )
 """Every row, operations by the kernel functions that they mirror."""
 
@@ -69,6 +77,11 @@ class Client:
     writes: bool = False
     racy: bool = False
     child: bool = False
+
+    def suits(self, state: str) -> bool:
+        """Whether the client's operations mean something for a page that begins in a state."""
+        outside = state == "cow" and any(line.startswith(PAGE_OPERATIONS) for line in self.cpu)
+        return not outside
 
 
 TAKER: Final = ("T@other = none",)
@@ -126,6 +139,13 @@ CLIENTS: Final = (
         writes=True,
     ),
     Client(
+        "reclaimer",
+        "A CPU reclaims the page once the operation has returned, and loads; a device stores.",
+        ("try_to_unmap_one A when returned", "load A r0"),
+        ("store A 2", "store A 3"),
+        writes=True,
+    ),
+    Client(
         "copier",
         "A CPU's write fault may copy the page while a device stores to it.",
         ("store A 1",),
@@ -162,7 +182,7 @@ def clients_of(row: Row) -> Iterator[ClientText]:
     forks = row.operation == FORK_OPERATION
     for state in row.states:
         for client in CLIENTS:
-            if client.child and not forks:
+            if (client.child and not forks) or not client.suits(state):
                 continue
             name = f"{row.operation}-{state}-{client.name}"
             if row.copier:
@@ -184,6 +204,7 @@ def _text(row: Row, state: str, client: Client, name: str) -> str:
             init.append(f"speculate DEV0 A{intent}")
     if row.copier:
         init.append("mmap_lock read")
+    init += row.options
     init += [f"bind {row.operation}", "reuse lifo"]
     columns = [["CPU0", f"{row.operation} A"]]
     if client.cpu:

@@ -24,6 +24,10 @@ from shootdown_daemon.machine.operations.ksm import (
     run_replace_page,
     run_write_protect_page,
 )
+from shootdown_daemon.machine.operations.madvise_free import (
+    MADVISE_FREE_SINGLE_VMA,
+    run_madvise_free_single_vma,
+)
 from shootdown_daemon.machine.operations.mapping_dirty_helpers import (
     WP_CLEAN_PRE_VMA,
     run_wp_clean_pre_vma,
@@ -85,6 +89,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation(*PAGEMAP_SCAN_PMD_ENTRY, run_pagemap_scan_pmd_entry),
         Operation(*UFFD_WP_RANGE, run_uffd_wp_range),
         Operation(*WP_CLEAN_PRE_VMA, run_wp_clean_pre_vma),
+        Operation(*MADVISE_FREE_SINGLE_VMA, run_madvise_free_single_vma),
         Operation(*PIN_USER_PAGES, run_pin_user_pages),
         Operation(*PROCESS_VM_READV, run_process_vm_readv),
         Operation(*IOMMU_SVA_BIND_DEVICE, run_iommu_sva_bind_device),

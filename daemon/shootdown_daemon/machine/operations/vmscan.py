@@ -32,6 +32,10 @@ ISOLATED_AND_CACHED = 2
 """References to an unmapped page that is being reclaimed: who isolated it, and its cache."""
 
 
+MAPPED_AND_ISOLATED = 2
+"""References to a mapped page that is being reclaimed: its mapping, and who isolated it."""
+
+
 async def run_try_to_unmap_one(cpu: Cpu) -> None:
     """Write a page out and free it, unless somebody takes hold of it meanwhile."""
     pte = await cpu.folio_isolate_lru()
@@ -39,6 +43,8 @@ async def run_try_to_unmap_one(cpu: Cpu) -> None:
         folio = pte_pfn(pte)
         if cpu.state is State.FILE:
             await _reclaim_file(cpu, folio)
+        elif cpu.frees_lazily and await cpu.folio_test_lazyfree(folio):
+            await _discard_lazyfree(cpu, folio)
         else:
             await _reclaim_anon(cpu, folio)
     await cpu.phase(Phase.OP_RETURN)
@@ -61,6 +67,28 @@ async def _reclaim_file(cpu: Cpu, folio: int) -> None:
     if await cpu.folio_test_clear_dirty(folio):
         await cpu.folio_copy("pageout", await cpu.disk_block(), folio)
     await _remove_and_free(cpu, folio, cpu.page_cache)
+
+
+async def _discard_lazyfree(cpu: Cpu, folio: int) -> None:
+    """Throw a page away that MADV_FREE has let go, unless it is dirty again or somebody has it."""
+    await cpu.invalidate_range_start()
+    pte = await cpu.pte_offset_map_lock()
+    if pte_present(pte) and pte_pfn(pte) == folio:
+        pte = await cpu.ptep_clear_lazyfree()
+        held = not await cpu.folio_ref_freeze(folio, MAPPED_AND_ISOLATED)
+        if not (held or pte & DIRTY):
+            await cpu.phase(Phase.AFTER_SET)
+            await cpu.put_page(folio)
+        else:
+            await cpu.set_pte_at(pte)
+            await cpu.folio_set_swapbacked(folio)
+        await cpu.pte_unmap_unlock()
+    else:
+        await cpu.spin_unlock()
+    await cpu.invalidate_range_end()
+    await cpu.folio_unlock(folio)
+    await cpu.phase(Phase.BEFORE_FREE)
+    await cpu.put_page(folio)
 
 
 async def _remove_and_free(
