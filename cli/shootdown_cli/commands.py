@@ -68,6 +68,14 @@ MutantOption = Annotated[
         "FILE.py:NAME; the right one if not said."
     ),
 ]
+SettingsOption = Annotated[
+    list[str] | None,
+    Option(
+        "NAME=VALUE, as a scenario says what devices and the IOMMU are like: dialect=vtd, "
+        "iotlb=on, atc_entries=2 and so on; may be given several times.",
+        "--option",
+    ),
+]
 OnOption = Annotated[str | None, Option("A live testbed's name; default: the only one.", "--on")]
 JsonOption = Annotated[bool, Option("Print one JSON object.", "--json")]
 FaultOption = Annotated[str | None, Option("A fault plan: a .toml file, or a shipped plan's name.")]
@@ -89,6 +97,7 @@ def run(
     on: OnOption = None,
     device: DevicesOption = None,
     fault: FaultOption = None,
+    settings: SettingsOption = None,
 ) -> int:
     """Race a scenario on real processes and judge what they did."""
     from shootdown_cli.run import RunOptions
@@ -108,6 +117,7 @@ def run(
             on,
             devices,
             fault=fault,
+            settings=tuple(settings or ()),
         )
     )
 
@@ -254,6 +264,7 @@ def explore(
     shrink: Annotated[
         bool, Option("Leave out of the scenario what the violation can do without.", "--shrink")
     ] = False,
+    settings: SettingsOption = None,
     out: OutOption = Path("out"),
     as_json: JsonOption = False,
 ) -> int:
@@ -265,7 +276,7 @@ def explore(
     options = ExploreOptions(
         discipline, strategy, preemptions, budget, seed, device, mutant, out, as_json, shrink
     )
-    return explore_all(scenarios, options)
+    return explore_all(scenarios, options, tuple(settings or ()))
 
 
 def matrix(

@@ -97,8 +97,13 @@ class Explored:
         return None if judged.weakest_model is None else judged.weakest_model.label
 
 
-def explore_all(names: Sequence[str], options: ExploreOptions) -> int:
-    """Explore one scenario after the other; the worst verdict gives the exit status."""
+def explore_all(
+    names: Sequence[str], options: ExploreOptions, settings: tuple[str, ...] = ()
+) -> int:
+    """Explore one scenario after the other; the worst verdict gives the exit status.
+
+    ``settings`` say what devices are like, as ``NAME=VALUE``.
+    """
     if options.strategy not in list(Strategy):
         raise UsageError(
             ErrorCode.USAGE,
@@ -106,7 +111,7 @@ def explore_all(names: Sequence[str], options: ExploreOptions) -> int:
             expected=", ".join(Strategy),
             where="--strategy",
         )
-    scenarios = [load_scenario(name) for name in names]
+    scenarios = [load_scenario(name, settings) for name in names]
     verdicts = [_explore(scenario, options) for scenario in scenarios]
     if Verdict.VIOLATION in verdicts:
         return EXIT_VIOLATION

@@ -61,12 +61,13 @@ class RunOptions:
     devices: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     fault: str | None = None
+    settings: tuple[str, ...] = ()
 
 
 def run(options: RunOptions) -> int:
     """Do the whole of it; gives the exit status."""
     _check_numbers(options)
-    scenario = load_scenario(options.scenario)
+    scenario = load_scenario(options.scenario, options.settings)
     load_discipline(options.discipline)
     load_mutant(options.mutant)
     options = replace(options, classes=device_classes(options.devices, scenario.program))

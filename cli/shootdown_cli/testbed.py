@@ -141,6 +141,7 @@ def daemon_config(
         heartbeat_limit_ms=testbed.heartbeat_limit_ms,
         completion_timeout_ms=testbed.completion_timeout_ms,
         drain_timeout_ms=testbed.drain_timeout_ms,
+        device=testbed.device,
         owner=owner,
         faults=faults,
     )

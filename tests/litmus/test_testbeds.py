@@ -159,6 +159,33 @@ def test_any_text_is_a_testbed_or_an_error(text: str) -> None:
         assert str(error).startswith(f"bed.toml:{error.line}:")
 
 
+def test_options_of_devices_are_those_of_scenarios() -> None:
+    """Words, numbers and switches of a table become what a scenario would say."""
+    text = 'agents = 1\ndevice = { dialect = "vtd", queue_depth = 4, vector = true }'
+
+    told = {"dialect": "vtd", "queue_depth": "4", "vector": "on"}
+    assert parse_testbed(text, "bed.toml").device == told
+
+
+@pytest.mark.parametrize(
+    ("table", "seen", "expected", "meant"),
+    [
+        ('{ dialekt = "vtd" }', "option 'dialekt'", "an option of devices", "dialect"),
+        ('{ dialect = "amd" }', "dialect = 'amd'", "direct, vtd, smmuv3, riscv", ""),
+        ("{ queue_depth = 33 }", "queue_depth = '33'", "1 to 32", ""),
+        ("[]", "device = 'list'", "a table of options", ""),
+    ],
+)
+def test_wrong_option_of_devices_is_refused(
+    table: str, seen: str, expected: str, meant: str
+) -> None:
+    """The error says what was seen, what was expected, and the nearest right word."""
+    error = error_of(f"agents = 1\ndevice = {table}")
+
+    assert (error.seen, error.nearest) == (seen, meant)
+    assert error.expected.startswith(expected)
+
+
 def test_page_of_testbeds_has_every_key_with_its_default() -> None:
     """docs/testbeds.md lists the keys in order, each with what the code takes."""
     page = (ROOT / "docs" / "testbeds.md").read_text()

@@ -8,12 +8,13 @@ are the last word of a key.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import ClassVar, Final, Literal
 
 from shootdown_protocol.board import AGENTS_MAX
+from shootdown_protocol.device_options import DEVICE_OPTIONS, OFF, ON, expected, takes
 from shootdown_protocol.layout import FRAMES_MAX
 from shootdown_protocol.limits import ATC_ENTRIES_MAX, HEARTBEAT_MS_MAX, SLOTS_MAX
 from shootdown_verify.source import Source, SourceError, Span, nearest, one_of, quote
@@ -43,7 +44,8 @@ class Testbed:
     ``window`` of them are in flight at once. ``walk_by_level`` makes a table walk one step a
     level. A process that shows no heartbeat for ``heartbeat_limit_ms`` is taken for dead, and so
     is an agent that has not completed an invalidation in ``completion_timeout_ms``; a batch that
-    is not over after ``drain_timeout_ms`` has failed.
+    is not over after ``drain_timeout_ms`` has failed. ``device`` are options as a scenario says
+    them (`device_options`); what a scenario says goes before.
     """
 
     __test__: ClassVar[bool] = False  # as above
@@ -61,6 +63,7 @@ class Testbed:
     heartbeat_limit_ms: int = 2000
     completion_timeout_ms: int = 5000
     drain_timeout_ms: int = 30_000
+    device: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +98,10 @@ _BOUNDS: Final = {
     "drain_timeout_ms": _Bounds(100, HEARTBEAT_MS_MAX, "milliseconds"),
 }
 _SWITCHES: Final = ("iotlb", "walk_by_level")
+_TABLE: Final = "device"
 _KEYS: Final = tuple(field.name for field in fields(Testbed) if field.name != "name")
 
-assert {*_BOUNDS, *_SWITCHES, "transport"} == set(_KEYS)
+assert {*_BOUNDS, *_SWITCHES, "transport", _TABLE} == set(_KEYS)
 
 
 def load_testbed(path: str | Path) -> Testbed:
@@ -115,8 +119,9 @@ def parse_testbed(text: str, path: str | Path) -> Testbed:
     for key, value in values.items():
         _check(source, key, value)
     if "agents" not in values:
-        expected = f"'agents', {_BOUNDS['agents']}"
-        raise TestbedError(source, Span(1, 1), seen="no key 'agents'", expected=expected)
+        wanted = f"'agents', {_BOUNDS['agents']}"
+        raise TestbedError(source, Span(1, 1), seen="no key 'agents'", expected=wanted)
+    values[_TABLE] = _device_options(source, values.get(_TABLE, {}))
     testbed = Testbed(name=Path(path).stem, **values)
     _check_relations(source, testbed)
     return testbed
@@ -132,22 +137,48 @@ def _check(source: Source, key: str, value: object) -> None:
             expected=f"a key of a testbed ({one_of(_KEYS)})",
             nearest=hint,
         )
-    expected, right = _what_is_right(key)
+    wanted, right = _what_is_right(key)
     if not right(value):
         hint = nearest(value, _TRANSPORTS) if key == "transport" and type(value) is str else ""
         raise TestbedError(
             source,
             _place(source, key),
             seen=f"{key} = {quote(toml_word(value))}",
-            expected=expected,
+            expected=wanted,
             nearest=hint,
         )
+
+
+def _device_options(source: Source, table: Mapping[str, object]) -> dict[str, str]:
+    """Read the options of devices: words in quotes, numbers without, a switch as true or false."""
+    told: dict[str, str] = {}
+    for option, value in table.items():
+        if option not in DEVICE_OPTIONS:
+            raise TestbedError(
+                source,
+                _place(source, option),
+                seen=f"option {quote(option)}",
+                expected=f"an option of devices ({one_of(DEVICE_OPTIONS)})",
+                nearest=nearest(option, DEVICE_OPTIONS),
+            )
+        word = (ON if value else OFF) if isinstance(value, bool) else str(value)
+        if not takes(option, word):
+            raise TestbedError(
+                source,
+                _place(source, option),
+                seen=f"{option} = {quote(toml_word(value))}",
+                expected=expected(option),
+            )
+        told[option] = word
+    return told
 
 
 def _what_is_right(key: str) -> tuple[str, Callable[[object], bool]]:
     """Say what a key takes, in words and as a test."""
     if key == "transport":
         return one_of(_TRANSPORTS), lambda value: value in _TRANSPORTS
+    if key == _TABLE:
+        return "a table of options", lambda value: isinstance(value, dict)
     if key in _SWITCHES:
         return "true or false", lambda value: isinstance(value, bool)
     bounds = _BOUNDS[key]

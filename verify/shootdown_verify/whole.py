@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from shootdown_daemon.machine import columns as cpu_columns
 from shootdown_daemon.machine import iommu, pasid
+from shootdown_daemon.machine.command_queue import command_servers
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.flush_queue import flush_queue_servers
 from shootdown_daemon.machine.kernel import (
@@ -107,6 +108,7 @@ class Whole:
                 tasks.append(device_columns.column_task(device, thread))
         tasks.append(page_request_server(self.kslot))
         tasks.extend(flush_queue_servers(self.kslot))
+        tasks.extend(command_servers(self.kslot))
         for device in self.devices:
             tasks.append(device_columns.invalidation_server(device))
             tasks.append(cpu_columns.completion_server(device.number))

@@ -19,6 +19,7 @@ from shootdown_protocol.messages import InvalidateFlag
 if TYPE_CHECKING:
     from shootdown_daemon.machine.cpu import Cpu
     from shootdown_daemon.machine.phases import InvalidateRange
+    from shootdown_engine.channels import PageRequest
     from shootdown_engine.store import Store
 
 Waiter = tuple[int, str]
@@ -61,7 +62,9 @@ class IommuDriver:
 
     async def post(self, cpu: Cpu, span: InvalidateRange) -> None:
         """Tell every member and do not wait."""
-        await cpu.step("queue_invalidate", self.step_post, span, cpu.kslot.slot.instance)
+        await cpu.step(
+            "queue_invalidate", self.step_post, span, cpu.kslot.slot.instance, cpu.kslot.index
+        )
 
     async def wait(self, cpu: Cpu, waiter: Waiter) -> None:
         """Wait until all that the waiter has sent is completed."""
@@ -78,14 +81,20 @@ class IommuDriver:
         return bool(tickets)
 
     def step_post(
-        self, store: Store, span: InvalidateRange, instance: int
-    ) -> tuple[Ticket, ...] | Blocked:
-        """Send requests that nobody will wait for."""
-        return self.send(store, span, instance, State.POSTED)
+        self, store: Store, span: InvalidateRange, instance: int, slot: int
+    ) -> bool | Blocked:
+        """Send requests that nobody will wait for; False when nobody is told."""
+        del slot
+        tickets = self.send(store, span, instance, State.POSTED)
+        return tickets if isinstance(tickets, Blocked) else bool(tickets)
 
     def step_wait(self, store: Store, waiter: Waiter) -> Blocked | None:
         """Guard: every device has completed; then give the ITags back."""
         return iommu.wait_sent(store, waiter)
+
+    def respond(self, store: Store, slot: int, request: PageRequest, answer: str) -> None:
+        """Send the one response of a page request group."""
+        store.send(("page_response", request.device, slot, request.prgi), answer)
 
     def send(
         self, store: Store, span: InvalidateRange, instance: int, state: State

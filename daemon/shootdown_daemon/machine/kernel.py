@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shootdown_daemon.machine import folio, pasid, region
+from shootdown_daemon.machine.command_driver import driver_for
 from shootdown_daemon.machine.disciplines import DISCIPLINES, Discipline, bind_operation
 from shootdown_daemon.machine.mutant import RIGHT, Mutant
 from shootdown_daemon.machine.page_alloc import check_poison, free_frame
@@ -55,7 +56,7 @@ class Kernel:
         self.program = program
         self.discipline = discipline
         self.mutant = mutant
-        self.driver = mutant.driver(program.options)
+        self.driver = driver_for(mutant.driver, program.options)
         self.lifo = program.options.get("reuse", "lifo") == "lifo"
         self.lets_faults_in = program.options.get("mmap_lock", "write") == "read"
         self.binds = pasid.binds(program)

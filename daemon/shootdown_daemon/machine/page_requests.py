@@ -124,7 +124,7 @@ def resolved(store: Store, kslot: KernelSlot, request: PageRequest, answer: str)
 
 def respond(store: Store, kslot: KernelSlot, request: PageRequest, answer: str) -> None:
     """Send the group's one response."""
-    store.send(("page_response", request.device, kslot.index, request.prgi), answer)
+    kslot.kernel.driver.respond(store, kslot.index, request, answer)
 
 
 def _group_cell(kslot: KernelSlot, request: PageRequest) -> tuple[Hashable, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,8 +23,9 @@ class DaemonConfig:
 
     ``directory`` holds the sockets (mode 0700); ``logs`` the log files; ``agents`` is how many
     must join before a run may start. ``token`` is what an agent must show, ``segment`` names the
-    shared memory. A daemon with an ``owner`` (a pid) ends when that process does. ``faults`` are
-    there from the start, so that they meet agents that join.
+    shared memory. ``device`` are the testbed's options of devices. A daemon with an ``owner`` (a
+    pid) ends when that process does. ``faults`` are there from the start, so that they meet agents
+    that join.
     """
 
     directory: Path
@@ -44,6 +46,7 @@ class DaemonConfig:
     completion_timeout_ms: int = 5000
     drain_timeout_ms: int = 30_000
     owner: int | None = None
+    device: Mapping[str, str] = field(default_factory=dict)
     remote: RemotePlane | None = None
     faults: tuple[Fault, ...] = ()
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
 from shootdown_daemon.machine import resending
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.mutant import Mutant
@@ -22,6 +24,7 @@ from shootdown_daemon.shell.live_run import Bank, BankState, LiveRun
 from shootdown_engine.channels import InvalidateRequest, PageRequest
 from shootdown_protocol import ats_range, messages
 from shootdown_protocol.board import BOARD_FIXED
+from shootdown_protocol.device_options import OFF, ON
 from shootdown_protocol.errors import ErrorCode, HistoryError
 from shootdown_protocol.fence import full_fence
 from shootdown_protocol.history import AnyRecord, Stamped
@@ -67,7 +70,7 @@ class Running:
         self.request = request
         self.number = number
         self.asker = asker
-        self.program: Program = request.program
+        self.program = _as_in(config, request.program)
         self.attached = _attached(router, self.program)
         self.links = {
             link.number: link
@@ -81,7 +84,7 @@ class Running:
         kind = GatedRun if request.schedule else LiveRun
         self.live = kind(
             segment,
-            self.program,
+            _as_hosted(config, self.program),
             discipline,
             agents=tuple(sorted(set(self.links) - set(self.attached.values()))),
             attached=self.attached,
@@ -573,3 +576,15 @@ def _attached(router: DeviceRouter, program: Program) -> dict[int, int]:
         for name in link.serves
         if not link.leaving and (device := program.device_called(name)) >= 0
     }
+
+
+def _as_in(config: DaemonConfig, program: Program) -> Program:
+    """A program whose options say what the testbed says, where they are silent."""
+    options = {**config.device, **program.options}
+    return msgspec.structs.replace(program, options=options)
+
+
+def _as_hosted(config: DaemonConfig, program: Program) -> Program:
+    """A program as the host knows it: whether there is an IOTLB to be told, agents know better."""
+    options = {"iotlb": ON if config.iotlb else OFF, **program.options}
+    return msgspec.structs.replace(program, options=options)

@@ -1,0 +1,148 @@
+"""The driver of an IOMMU with a command queue: what it writes, in each of three dialects.
+
+One queue a slot; `command_queue` executes it. Commands lie in it as their dialect writes them. A
+fence at the end of a notification writes a status word that the waiter waits for. Between IOTLB
+and device TLB, SMMUv3 and RISC-V need a fence of their own; VT-d's IOMMU keeps that order itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
+from zlib import crc32
+
+from shootdown_daemon.machine import iommu
+from shootdown_daemon.machine.iommu_driver import IommuDriver, Waiter
+from shootdown_engine.trap import BLOCKED, Blocked
+from shootdown_protocol.ats_range import Block, covering_block
+from shootdown_protocol.commands import (
+    Command,
+    DeviceTlbInvalidate,
+    Fence,
+    IotlbInvalidate,
+    PageGroupResponse,
+    Words,
+    riscv,
+    smmuv3,
+    vtd,
+)
+from shootdown_protocol.device_options import DEFAULTS, option_of
+from shootdown_protocol.messages import PageResponseCode
+
+if TYPE_CHECKING:
+    from shootdown_daemon.machine.phases import InvalidateRange
+    from shootdown_engine.channels import PageRequest
+    from shootdown_engine.store import Store
+
+DIALECTS: Final[dict[str, ModuleType]] = {"vtd": vtd, "smmuv3": smmuv3, "riscv": riscv}
+FENCED_BETWEEN: Final = ("smmuv3", "riscv")
+"""Dialects whose IOMMU may send a device TLB invalidation before the IOTLB's is done."""
+COMMANDS_MAX: Final = 256
+"""Commands of a queue; who has more to write waits."""
+DONE: Final = 1
+"""Status that a fence writes."""
+NOBODY: Final = 0
+"""Address of a fence that nobody waits for."""
+
+
+def tag_of(dialect: str, pasid: int) -> int:
+    """Tag of a PASID's IOTLB entries: SMMUv3's ASID has 16 bits, the others are PASIDs."""
+    return pasid & smmuv3.ASID_MAX if dialect == "smmuv3" else pasid
+
+
+def status_address(waiter: str) -> int:
+    """Where a fence writes for a task: each has a word of its own."""
+    return crc32(waiter.encode()) + 1 << 2
+
+
+def queue_cell(slot: int) -> tuple[Hashable, ...]:
+    """Cell of a slot's queue."""
+    return ("commands", slot)
+
+
+def status_cell(slot: int, address: int) -> tuple[Hashable, ...]:
+    """Cell of the status word at an address."""
+    return ("fence", slot, address)
+
+
+class QueueDriver(IommuDriver):
+    """Writes a notification into the command queue, as Linux's driver of the dialect does."""
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        """Read off a program's options."""
+        super().__init__(options)
+        self.dialect = option_of(options, "dialect")
+        self.language = DIALECTS[self.dialect]
+
+    def commands(self, store: Store, span: InvalidateRange) -> list[Command]:
+        """What a notification consists of, the last fence apart."""
+        block = covering_block(span.start, span.end)
+        tag = tag_of(self.dialect, span.pasid)
+        named: Block | None = self.language.iotlb_block(block)
+        commands: list[Command] = [
+            IotlbInvalidate(tag, named, span.leaf_only and named is not None)
+        ]
+        if self.dialect in FENCED_BETWEEN:
+            commands.append(Fence(NOBODY, DONE))
+        for_all = self.unit == "global"
+        commands += (
+            DeviceTlbInvalidate(device, span.pasid, block, for_all)
+            for device in iommu.members(store, span.pasid)
+        )
+        return commands
+
+    def step_send(
+        self, store: Store, span: InvalidateRange, instance: int, waiter: Waiter
+    ) -> bool | Blocked:
+        """Write the commands and a fence that the waiter will wait for."""
+        del instance
+        slot, task = waiter
+        return self.write(store, slot, span, status_address(task))
+
+    def step_post(
+        self, store: Store, span: InvalidateRange, instance: int, slot: int
+    ) -> bool | Blocked:
+        """Write the commands and a fence that nobody waits for."""
+        del instance
+        return self.write(store, slot, span, NOBODY)
+
+    def write(self, store: Store, slot: int, span: InvalidateRange, address: int) -> bool | Blocked:
+        """Write a notification with its last fence; False when there is nobody to tell."""
+        if not iommu.members(store, span.pasid):
+            return False
+        commands = [*self.commands(store, self.widen(span)), Fence(address, DONE)]
+        held = commands_in(store, slot)
+        if len(held) + len(commands) > COMMANDS_MAX:
+            return BLOCKED
+        store.put(queue_cell(slot), (*held, *map(self.language.encode, commands)))
+        return True
+
+    def step_wait(self, store: Store, waiter: Waiter) -> Blocked | None:
+        """Guard: the waiter's fence has written its status."""
+        slot, task = waiter
+        cell = status_cell(slot, status_address(task))
+        if store.get(cell) is None:
+            return BLOCKED
+        store.put(cell, None)
+        return None
+
+    def respond(self, store: Store, slot: int, request: PageRequest, answer: str) -> None:
+        """Write the response of a page request group."""
+        code = int(PageResponseCode[answer.upper()])
+        command = PageGroupResponse(request.device, request.pasid, request.prgi, code)
+        store.put(queue_cell(slot), (*commands_in(store, slot), self.language.encode(command)))
+
+
+def commands_in(store: Store, slot: int) -> tuple[Words, ...]:
+    """The commands that a slot's queue holds."""
+    held = store.get(queue_cell(slot)) or ()
+    assert isinstance(held, tuple)
+    return held
+
+
+def driver_for(kind: type[IommuDriver], options: Mapping[str, str]) -> IommuDriver:
+    """The driver of a kernel: with a command queue where a program asks for a dialect."""
+    if kind is IommuDriver and option_of(options, "dialect") != DEFAULTS["dialect"]:
+        return QueueDriver(options)
+    return kind(options)
