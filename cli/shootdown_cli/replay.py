@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shootdown_cli import places
-from shootdown_cli.classes import absolute, load_device
+from shootdown_cli.classes import absolute, device_classes, load_device
 from shootdown_cli.client import ControlClient
 from shootdown_cli.exits import EXIT_FAILED, EXIT_OK
 from shootdown_cli.judging import Watch, judge
@@ -106,13 +106,7 @@ def follow_here(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]
 
 def _live(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]:
     """Follow the schedule on a daemon and an agent that make a step only when granted one."""
-    if found.device:
-        raise UsageError(
-            ErrorCode.USAGE,
-            seen=f"a schedule for the device {found.device}",
-            expected="one for the device that agents have",
-            where="--live",
-        )
+    classes = device_classes([found.device] if found.device else [], scenario.program)
     for removed in places.sweep():
         print(f"removed what a dead testbed had left: {removed}", file=sys.stderr)
     testbed = Testbed(name="replay", agents=1, iotlb=False, instances_per_batch=1)
@@ -132,7 +126,7 @@ def _live(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]:
                     return Race(client, request, record, processes, given, lambda _: None).run()
 
                 attempts = [
-                    _follow(found, scenario, Path(folder) / str(number), client, once)
+                    _follow(found, scenario, classes, Path(folder) / str(number), client, once)
                     for number in range(verify)
                 ]
                 client.stop("the replay is over")
@@ -144,6 +138,7 @@ def _live(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]:
 def _follow(
     found: Replay,
     scenario: Scenario,
+    classes: tuple[str, ...],
     folder: Path,
     client: ControlClient,
     once: Callable[[messages.RunScenario], Raced],
@@ -155,6 +150,7 @@ def _follow(
         program=scenario.program,
         discipline=found.discipline,
         mutant=absolute(found.mutant),
+        device_classes=classes,
         instances=1,
         seed=found.seed,
         history=str(folder),

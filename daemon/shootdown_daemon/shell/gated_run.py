@@ -16,6 +16,8 @@ from shootdown_protocol.program import Program
 
 GRANT_LIMIT_NS = 3_000_000_000
 """How long a granted step's guard may stay false."""
+STANDSTILL_NS = 2_000_000_000
+"""How long nothing may move, once a schedule is over, before nothing is said to move any more."""
 COMPLETION_TASK = "completion"
 """Beginning of the names of the tasks that take completions in."""
 
@@ -47,7 +49,10 @@ class GatedRun(LiveRun):
         """Make or ask for the schedule's next steps; freely once it is over."""
         running = next((b for b in self.banks if b.state is BankState.RUNNING), None)
         if running is None or self.over_schedule:
-            return super().make_steps(count)
+            made = super().make_steps(count)
+            if made:
+                self._since_ns = self.now()
+            return made
         if not self.tasks:
             self._start_gated(running.slots[0])
             running.started = running.count
@@ -59,6 +64,15 @@ class GatedRun(LiveRun):
         if self.position == len(self.schedule):
             self._finish_freely(running)
         return made
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether the schedule is over and nothing has moved for long."""
+        return self.over_schedule and self.now() - self._since_ns > STANDSTILL_NS
+
+    def declare_ended(self) -> None:
+        """Count instances that never end for ended: what they have done is all that they will."""
+        self.done += sum(bank.count for bank in self.banks if bank.state is BankState.RUNNING)
 
     def granted(self, step: str, *, made: bool) -> None:
         """Take in an agent's answer to the grant that was asked for."""
@@ -124,6 +138,7 @@ class GatedRun(LiveRun):
 
     def _finish_freely(self, running: Bank) -> None:
         self.over_schedule = True
+        self._since_ns = self.now()
         rest = [task for task in self.tasks.values() if not task.ended and not task.server]
         if rest:
             self.flight.start(running.slots[0].index, rest, 2)

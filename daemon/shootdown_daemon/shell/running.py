@@ -463,6 +463,9 @@ class Running:
             return
         self._limits_s = now + LIMITS_S
         now_ns = self._limits_ns()
+        if isinstance(self.live, GatedRun) and not self.unloading_s and self.live.stands_still:
+            self.live.declare_ended()
+            self.fail(RunEnd.STANDSTILL, "nothing moves any more")
         late_ns = self.config.completion_timeout_ms * 1_000_000
         late = [(key, ns) for key, ns in self._sent_ns.items() if now_ns - ns > late_ns]
         for (device, itag), sent_ns in late:
