@@ -39,10 +39,16 @@ class _Probe:
         self.cells.append(cell)
         return self._store.get(cell)
 
+    def compare_exchange(self, word: int, expected: int, value: int) -> int:
+        old = self.load(word)
+        if old == expected:
+            self._write(word, value)
+        return old
+
     def _write(self, *_: object) -> NoReturn:
         raise _Changed
 
-    store = put = fill_frame = copy_frame = send = emit = _write
+    store = exchange = put = fill_frame = copy_frame = send = emit = _write
 
 
 class _Trial:
@@ -61,6 +67,17 @@ class _Trial:
 
     def store(self, word: int, value: int) -> None:
         self._written[word] = value
+
+    def exchange(self, word: int, value: int) -> int:
+        old = self.load(word)
+        self.store(word, value)
+        return old
+
+    def compare_exchange(self, word: int, expected: int, value: int) -> int:
+        old = self.load(word)
+        if old == expected:
+            self.store(word, value)
+        return old
 
     def put(self, cell: Cell, value: object) -> None:
         self._written[cell] = value
