@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.litmus.texts import minimal, read
 
+from shootdown_protocol.device_options import DEVICE_OPTIONS, expected
 from shootdown_verify.litmus import CHECKS, ScenarioError
 from shootdown_verify.litmus.vocabulary import (
     END_WORDS,
@@ -36,6 +37,18 @@ def test_every_word_of_the_language_is_explained() -> None:
     words = [*INIT_WORDS, *STATES, *INSTRUCTIONS, *WHENS, *END_WORDS, *CHECKS, *MODELS]
 
     assert [word for word in words if not re.search(rf"\b{re.escape(word)}\b", code)] == []
+
+
+def test_page_of_the_device_model_has_every_option() -> None:
+    """docs/device.md lists the options in order, each with the values that it takes."""
+    page = (Path(__file__).parents[2] / "docs" / "device.md").read_text()
+    rows = re.findall(
+        r"^\| `(\w+)` \| (.*?) \| .* \|$", page.partition("## Options")[2], re.MULTILINE
+    )
+
+    assert [(name, values.replace("`", "")) for name, values in rows] == [
+        (name, expected(name)) for name in DEVICE_OPTIONS
+    ]
 
 
 def test_error_is_shown_as_it_is_printed() -> None:
