@@ -258,6 +258,11 @@ def explore(
     preemptions: Annotated[int, Option("Bound of the strategy preemptions.", least=0)] = 3,
     budget_runs: Annotated[int, Option("Most schedules to make.", least=1)] = 10_000,
     budget_seconds: Annotated[int, Option("Longest search.", least=1)] = 60,
+    faults: Annotated[int, Option("Most faults that may happen besides.", least=0)] = 0,
+    fault_kinds: Annotated[
+        str,
+        Option("Kinds that may, with commas; those that a right kernel survives if not said."),
+    ] = "",
     seed: Annotated[int, Option("Repeats what random strategies choose.", least=0)] = 0,
     device: DeviceOption = "",
     mutant: MutantOption = "",
@@ -271,10 +276,22 @@ def explore(
     """Try every order of a scenario's steps: the shortest counterexample, or a proof."""
     from shootdown_cli.explore import ExploreOptions, explore_all
     from shootdown_verify.explore import Budget
+    from shootdown_verify.fault_tasks import environment
 
     budget = Budget(seconds=budget_seconds, runs=budget_runs)
+    wrongs = environment(fault_kinds, faults)
     options = ExploreOptions(
-        discipline, strategy, preemptions, budget, seed, device, mutant, out, as_json, shrink
+        discipline,
+        strategy,
+        preemptions,
+        budget,
+        seed,
+        device,
+        mutant,
+        out,
+        as_json,
+        shrink,
+        wrongs,
     )
     return explore_all(scenarios, options, tuple(settings or ()))
 

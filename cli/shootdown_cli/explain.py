@@ -18,6 +18,7 @@ from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_verify.explaining import Explanation, explain_schedule
 from shootdown_verify.explore.result import Counterexample, TracedStep
 from shootdown_verify.explore.trace import Divergence
+from shootdown_verify.fault_tasks import read_environment
 from shootdown_verify.judge.instance import judge_instance
 from shootdown_verify.litmus import Scenario
 from shootdown_verify.replay_file import NO_NAME, Replay
@@ -53,6 +54,7 @@ def explain(file: Path, *, as_json: bool) -> int:
             conditions=scenario.conditions,
             make_device=load_device(replay.device) if replay.device else Device,
             mutant=load_mutant(replay.mutant),
+            faults=read_environment(replay.faults),
         )
     except Divergence as met:
         raise UsageError(

@@ -18,7 +18,17 @@ from shootdown_daemon.shell.disciplines import load_discipline
 from shootdown_daemon.shell.mutants import load_mutant
 from shootdown_device_agent.machine.device import Device
 from shootdown_protocol.errors import ErrorCode, UsageError
-from shootdown_verify.explore import Budget, Counterexample, Result, Strategy, Verdict, explore
+from shootdown_protocol.faults import KINDS
+from shootdown_verify.explore import (
+    Budget,
+    Counterexample,
+    Result,
+    Strategy,
+    TracedStep,
+    Verdict,
+    explore,
+)
+from shootdown_verify.fault_tasks import NO_FAULTS, Environment
 from shootdown_verify.judge.instance import judge_instance
 from shootdown_verify.litmus import Scenario
 from shootdown_verify.replay_file import Replay, count_occurrences, render_replay
@@ -51,6 +61,7 @@ class ExploreOptions:
     out: Path
     as_json: bool
     shrink: bool = False
+    faults: Environment = NO_FAULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +132,7 @@ def explore_all(
 def _explore(scenario: Scenario, options: ExploreOptions) -> Verdict:
     strategy = Strategy(options.strategy)
     share = EXHAUSTIVE_SHARE if strategy is Strategy.EXHAUSTIVE else 1.0
-    result = _search(scenario, options, strategy, share)
+    result = _with_fewest_faults(scenario, options, strategy, share)
     further: list[Result] = []
     if strategy is Strategy.EXHAUSTIVE and result.verdict is Verdict.INCONCLUSIVE:
         for other, part in OVER_BUDGET:
@@ -132,6 +143,18 @@ def _explore(scenario: Scenario, options: ExploreOptions) -> Verdict:
     explored = _kept(scenario, options, result, tuple(further))
     print(json.dumps(_object(explored)) if options.as_json else _text(explored))
     return explored.verdict
+
+
+def _with_fewest_faults(
+    scenario: Scenario, options: ExploreOptions, strategy: Strategy, share: float
+) -> Result:
+    """Search without faults first, then with one more each time, so that none is in vain."""
+    for budget in range(options.faults.budget):
+        fewer = replace(options, faults=replace(options.faults, budget=budget))
+        result = _search(scenario, fewer, strategy, share / (options.faults.budget + 1))
+        if result.verdict is Verdict.VIOLATION:
+            return result
+    return _search(scenario, options, strategy, share)
 
 
 def _search(
@@ -154,6 +177,7 @@ def _search(
         budget=replace(options.budget, seconds=options.budget.seconds * share),
         seed=options.seed,
         every=every,
+        faults=options.faults,
     )
 
 
@@ -195,6 +219,7 @@ def _replay(
         discipline=options.discipline,
         device=options.device,
         mutant=options.mutant,
+        faults=str(options.faults),
         seed=options.seed,
         verdict=f"{found.findings[0].check} {found.findings[0].title}",
         outcome=judge_instance(
@@ -214,6 +239,9 @@ def _object(explored: Explored) -> dict[str, object]:
         "discipline": explored.options.discipline,
         "device": explored.options.device or None,
         "mutant": explored.options.mutant or None,
+        "faults": explored.options.faults.budget,
+        "fault_kinds": list(explored.options.faults.kinds),
+        "faults_applied": [step.task for step in _faults_in(first)],
         "strategy": result.strategy.value,
         "verdict": explored.verdict.value,
         "complete": result.complete,
@@ -258,6 +286,11 @@ def _object(explored: Explored) -> dict[str, object]:
     }
 
 
+def _faults_in(found: Counterexample | None) -> list[TracedStep]:
+    """Steps of the environment in a counterexample."""
+    return [step for step in (found.steps if found else ()) if step.step in KINDS]
+
+
 def _what_is_known(result: Result) -> list[str]:
     """What a search that found nothing is worth, in words."""
     lines = []
@@ -287,7 +320,8 @@ def _text(explored: Explored) -> str:
     work = f"{result.states:,} states" if result.states else f"{result.traces:,} traces"
     took = f"after {result.elapsed_s:.2f} s ({work})"
     if first is None:
-        head = f"{explored.verdict.value.upper()}  {'proved' if not explored.reason else ''}"
+        proved = "proved" + f" with at most {options.faults}" * bool(options.faults)
+        head = f"{explored.verdict.value.upper()}  {'' if explored.reason else proved}"
         lines = [f"{head}{explored.reason}      {under}", f"           {took}"]
         for other in (result, *explored.further):
             lines += [f"           {line}" for line in _what_is_known(other)]
@@ -298,12 +332,13 @@ def _text(explored: Explored) -> str:
 def _head(explored: Explored, first: Counterexample, under: str, took: str) -> list[str]:
     model = explored.weakest_model
     order = f"  {model} order broken" if model else ""
-    count = (
-        f"{len(first.steps)} steps ({'shortest' if explored.result.shortest else 'first found'})"
-    )
+    how = "shortest" if explored.result.shortest else "first found"
+    count = f"{len(first.steps)} steps ({how}), {first.preemptions} preemptions"
+    if explored.options.faults:
+        count += f", {len(_faults_in(first))} faults"
     lines = [
         f"VIOLATION  {first.findings[0].title}{order}      {under}",
-        f"           {count}, {first.preemptions} preemptions, {took}",
+        f"           {count}, {took}",
     ]
     kept = explored.shrunk
     if kept is not None:

@@ -26,6 +26,7 @@ from shootdown_device_agent.machine.device import Device
 from shootdown_protocol import messages
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_protocol.messages import PROTOCOL_VERSION
+from shootdown_verify.fault_tasks import read_environment
 from shootdown_verify.litmus import Scenario, parse
 from shootdown_verify.replay_file import Replay, load_replay
 from shootdown_verify.replaying import Replayed, in_known_order, replay_schedule
@@ -95,6 +96,7 @@ def follow(found: Replay, scenario: Scenario) -> Replayed:
         conditions=scenario.conditions,
         make_device=load_device(found.device) if found.device else Device,
         mutant=load_mutant(found.mutant),
+        faults=read_environment(found.faults),
     )
 
 
@@ -109,7 +111,9 @@ def _live(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]:
     classes = device_classes([found.device] if found.device else [], scenario.program)
     for removed in places.sweep():
         print(f"removed what a dead testbed had left: {removed}", file=sys.stderr)
-    testbed = Testbed(name="replay", agents=1, iotlb=False, instances_per_batch=1)
+    testbed = Testbed(
+        name="replay", agents=1, iotlb=False, instances_per_batch=1, completion_timeout_ms=500
+    )
     with tempfile.TemporaryDirectory(prefix="shootdown-replay-") as folder, Interrupts() as given:
         processes = start(
             testbed,
@@ -177,6 +181,7 @@ def _show(found: Replay, attempts: list[Attempt], same: int, *, live: bool, as_j
         "scenario": found.scenario,
         "discipline": found.discipline,
         "mutant": found.mutant or None,
+        "faults": found.faults or None,
         "shrunk": found.shrunk or None,
         "live": live,
         "times": len(attempts),

@@ -20,6 +20,7 @@ from shootdown_verify.explore.explorer import Exploration
 from shootdown_verify.explore.result import Budget, Counterexample, TracedStep
 from shootdown_verify.explore.trace import Run, causes, follow
 from shootdown_verify.explore.transition import Transition
+from shootdown_verify.fault_tasks import NO_FAULTS, Environment
 from shootdown_verify.judge.outcome import Condition
 from shootdown_verify.replay_file import ReplayStep
 from shootdown_verify.whole import DeviceMaker
@@ -63,6 +64,7 @@ def explain_schedule(
     conditions: Sequence[Condition] = (),
     make_device: DeviceMaker = Device,
     mutant: Mutant = RIGHT,
+    faults: Environment = NO_FAULTS,
 ) -> Explanation:
     """Look for the nearest passing run; raises `Divergence` if the schedule cannot be followed."""
     exploration = Exploration(
@@ -72,6 +74,7 @@ def explain_schedule(
         make_device,
         Budget(),
         mutant=mutant,
+        faults=faults,
         registers=bool(conditions),
     )
     try:

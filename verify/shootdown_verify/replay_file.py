@@ -44,12 +44,13 @@ KEYS: Final = (
     "discipline",
     "device",
     "mutant",
+    "faults",
     "seed",
     "verdict",
     "outcome",
     "shrunk",
 )
-OPTIONAL: Final = ("mutant", "shrunk")
+OPTIONAL: Final = ("mutant", "faults", "shrunk")
 """Keys that a file may lack, which says the same as nothing behind them."""
 STEPS_MAX: Final = 1 << 14
 DIGITS_MAX: Final = 18
@@ -77,7 +78,8 @@ class Replay:
     ``device`` is a faulty one's name, a user's ``FILE.py:Class``, or empty for the right one;
     ``mutant`` the same of the kernel.
     ``verdict`` is what the schedule showed (a check and a title, or ``ok``), ``outcome`` the
-    registers at its end. ``faults`` is what an environment added, none so far. ``shrunk`` says
+    registers at its end. ``faults`` is what an environment might have added, as ``1 of inv.drop``;
+    what it did add are steps like any other. ``shrunk`` says
     what was left out of the scenario that was explored, if the text here is less than that.
     """
 
@@ -92,6 +94,7 @@ class Replay:
     text: str
     steps: tuple[ReplayStep, ...]
     mutant: str = ""
+    faults: str = ""
     shrunk: str = ""
 
     @property
@@ -162,6 +165,7 @@ def parse_replay(text: str, path: str | Path) -> Replay:
         text="\n".join(scenario),
         steps=tuple(steps),
         mutant=head.get("mutant", ""),
+        faults=head.get("faults", ""),
         shrunk=head.get("shrunk", ""),
     )
 

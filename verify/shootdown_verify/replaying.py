@@ -23,6 +23,7 @@ from shootdown_engine.task import Task
 from shootdown_protocol.history import AnyRecord, Stamped
 from shootdown_protocol.layout import Layout
 from shootdown_protocol.program import Program
+from shootdown_verify.fault_tasks import NO_FAULTS, Environment
 from shootdown_verify.judge.instance import judge_instance
 from shootdown_verify.judge.outcome import Condition
 from shootdown_verify.replay_file import ReplayStep
@@ -60,6 +61,7 @@ class Follower:
         discipline: Discipline,
         make_device: DeviceMaker = Device,
         mutant: Mutant = RIGHT,
+        faults: Environment = NO_FAULTS,
     ) -> None:
         """Lay out the instance; nothing has happened yet."""
         self.program = program
@@ -72,7 +74,7 @@ class Follower:
             stores.append(LiveStore(memoryview(bytearray(layout.words * 8)).cast("Q")))
             return stores[0]
 
-        self.whole = Whole(program, discipline, make_store, make_device, mutant)
+        self.whole = Whole(program, discipline, make_store, make_device, mutant, faults)
         self.store = stores[0]
         self.store.records.clear()
         self.store.changed.clear()
@@ -134,9 +136,10 @@ def replay_schedule(
     conditions: Sequence[Condition] = (),
     make_device: DeviceMaker = Device,
     mutant: Mutant = RIGHT,
+    faults: Environment = NO_FAULTS,
 ) -> Replayed:
     """Follow a schedule; a step that is not the expected one, or cannot go, is a divergence."""
-    follower = Follower(program, discipline, make_device, mutant)
+    follower = Follower(program, discipline, make_device, mutant, faults)
     for number, expected in enumerate(steps, 1):
         task = follower.tasks.get(expected.task)
         pending = task.request.full_name if task is not None and task.request else "its end"

@@ -33,6 +33,7 @@ from shootdown_protocol.board import BOARD_FIXED, SlotLayout
 from shootdown_protocol.layout import PFN_BASE, Layout
 from shootdown_protocol.memory import Pfn
 from shootdown_protocol.program import Program
+from shootdown_verify.fault_tasks import NO_FAULTS, Environment, fault_tasks
 
 DeviceMaker = Callable[[DeviceConfig, PhysicalMemory], Device]
 PASID_FIRST = 0x100
@@ -62,6 +63,7 @@ class Whole:
         make_store: Callable[[Layout], Store],
         make_device: DeviceMaker = Device,
         mutant: Mutant = RIGHT,
+        faults: Environment = NO_FAULTS,
     ) -> None:
         """Build tables, lay out the instance, warm the caches, and start all tasks."""
         self.program = program
@@ -84,6 +86,8 @@ class Whole:
             pasid.begin(self.store, self.kslot)
         self.prowlers: set[str] = set()
         self.tasks = self._tasks()
+        if faults:
+            self._add_faults(faults)
 
     def _device(self, number: int, name: str, make_device: DeviceMaker) -> Device:
         config = DeviceConfig(device=number, name=name, directory=self.directory)
@@ -114,6 +118,12 @@ class Whole:
             tasks.append(cpu_columns.completion_server(device.number))
             tasks.extend(self._prefetchers(device))
         return tasks
+
+    def _add_faults(self, faults: Environment) -> None:
+        """Let an environment move, too: unasked, and as often as its budget allows."""
+        tasks, servers = fault_tasks(faults, self.store, self.kslot, self.devices)
+        self.prowlers.update(task.name for task in tasks)
+        self.tasks += [*servers, *tasks]
 
     def _prefetchers(self, device: Device) -> Iterator[Task]:
         _, threads = device_columns.device_threads(self.program, self.slot, device.number)

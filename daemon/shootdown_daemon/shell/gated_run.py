@@ -7,10 +7,27 @@ is not the expected one, or whose guard stays false, is a divergence.
 
 from __future__ import annotations
 
-from shootdown_daemon.machine.columns import column_task
+from collections.abc import Iterator
+from functools import partial
+
+from shootdown_daemon.machine.columns import column_task, completion_server
+from shootdown_daemon.machine.host_faults import (
+    MEMORY_PRESSURE,
+    OF_HOST,
+    HostFault,
+    overdue,
+    press,
+    time_out_server,
+)
 from shootdown_daemon.machine.kernel import KernelSlot
+from shootdown_daemon.machine.resending import is_first
 from shootdown_daemon.shell.live_run import Bank, BankState, LiveRun
+from shootdown_engine.channels import Completion
+from shootdown_engine.fault_step import BUDGET, fault_task
+from shootdown_engine.store import Store, deliver, receive
 from shootdown_engine.task import Task
+from shootdown_protocol.faults import KINDS
+from shootdown_protocol.limits import FAULTS_MAX, ITAGS
 from shootdown_protocol.messages import ScheduledStep
 from shootdown_protocol.program import Program
 
@@ -23,6 +40,10 @@ COMPLETION_TASK = "completion"
 
 SPECULATION_TASK = "speculation"
 """Beginning of the names of prefetchers; their number follows."""
+
+
+TIMEOUT_TASK = "timeout."
+"""Beginning of the names of the tasks by which time-outs strike; the device's name follows."""
 
 
 class Divergence(Exception):  # noqa: N818 - what it is called in the field
@@ -38,9 +59,13 @@ class GatedRun(LiveRun):
     grants: list[ScheduledStep]
     over_schedule = False
 
+    by_tasks = False
+    """Whether completions are taken in by tasks, as faults of theirs need it."""
+
     def follow(self, schedule: tuple[ScheduledStep, ...]) -> None:
         """Take up a schedule, before the first step."""
         self.schedule = schedule
+        self.by_tasks = any(step.step in KINDS for step in schedule)
         self.grants = []
         self.tasks: dict[str, Task] = {}
         self._since_ns = self.now()
@@ -87,6 +112,8 @@ class GatedRun(LiveRun):
         """Make the expected step if it is ours; False when there is something to wait for."""
         task = self.tasks.get(expected.task)
         if task is not None:
+            if expected.task.startswith(TIMEOUT_TASK):
+                self._note_overdue(expected.task)
             return self._step(task, expected)
         if expected.task.startswith(COMPLETION_TASK):
             self._advance()
@@ -134,17 +161,58 @@ class GatedRun(LiveRun):
             task = column_task(kslot, index)
             self.tasks[task.name] = task
         self.tasks.update((server.name, server) for server in self.servers[kslot.index])
+        if self.by_tasks:
+            self.store.put(BUDGET, FAULTS_MAX)
+            self.tasks.update((task.name, task) for task in self._host_tasks(kslot))
         self.segment.words[kslot.slot.started] = 1
+
+    def completion(self, device: int, itag: int, count: int = 1) -> bool:
+        """Take a completion in, or leave it to the task whose turn will come."""
+        if not self.by_tasks:
+            return super().completion(device, itag, count)
+        deliver(self.store, ("completion", device), Completion(1 << itag, count % 8))
+        return True
+
+    def _host_tasks(self, kslot: KernelSlot) -> Iterator[Task]:
+        """Tasks of the host's that a schedule with faults may name."""
+        for number, name in enumerate(self.program.devices):
+            yield completion_server(number)
+            yield time_out_server(number, name)
+            for kind, apply in OF_HOST.items():
+                yield fault_task(kind, name, partial(_on_host, apply, number))
+        for column in self.program.columns:
+            if column.device < 0:
+                apply_press = partial(_press, kslot.index, column.cpu)
+                yield fault_task(MEMORY_PRESSURE, column.name, apply_press)
+
+    def _note_overdue(self, task: str) -> None:
+        """What an agent has lost, the host finds out by its time-out: the first that is missing."""
+        device = self.program.devices.index(task.removeprefix(TIMEOUT_TASK))
+        if self.store.get(("overdue", device)) is None:
+            missing = (itag for itag in range(ITAGS) if is_first(self.store, device, itag))
+            overdue(self.store, device, tuple(missing)[:1])
 
     def _finish_freely(self, running: Bank) -> None:
         self.over_schedule = True
         self._since_ns = self.now()
+        if self.by_tasks:
+            self._take_in_the_rest()
         rest = [task for task in self.tasks.values() if not task.ended and not task.server]
         if rest:
             self.flight.start(running.slots[0].index, rest, 2)
         for task in self.tasks.values():
             if task.server:
                 self.flight.adopt(task)
+
+    def _take_in_the_rest(self) -> None:
+        """The schedule is over: take completions in as they come, those that wait at once."""
+        self.by_tasks = False
+        for device in range(len(self.program.devices)):
+            while (waiting := receive(self.store, ("completion", device))) is not None:
+                assert isinstance(waiting, Completion)
+                for itag in waiting.numbers:
+                    self.completion(device, itag, waiting.due)
+        self.tasks = {name: task for name, task in self.tasks.items() if task.owner is not None}
 
     def _park(self, kslot: KernelSlot, server: Task) -> None:
         """Keep a server for the schedule instead of parking it."""
@@ -153,11 +221,19 @@ class GatedRun(LiveRun):
 
 def device_of_task(program: Program, task: str) -> int:
     """The program's device that a device's server or prefetcher belongs to, by its name."""
-    name, _, _ = task.partition(".")
-    if name in program.devices:
-        return program.devices.index(name)
+    for name in (task.partition(".")[0], task.rpartition(".")[2]):
+        if name in program.devices:
+            return program.devices.index(name)
     number = task.removeprefix(SPECULATION_TASK)
     if number.isdigit() and int(number) < len(program.speculation):
         return program.speculation[int(number)].device
     message = f"no task of this scenario is called {task}"
     raise Divergence(message)
+
+
+def _on_host(apply: HostFault, device: int, store: Store) -> str:
+    return apply(store, device)
+
+
+def _press(slot: int, cpu: int, store: Store) -> str:
+    return press(store, slot, cpu)

@@ -7,7 +7,8 @@ call the same ones, and the device knows nothing of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from functools import partial
 from typing import Final
 
 from shootdown_device_agent.machine import atc
@@ -15,7 +16,9 @@ from shootdown_device_agent.machine.atc import CANCELLED, VALID, Issued, Thread,
 from shootdown_device_agent.machine.device import Device
 from shootdown_engine import walk_cache
 from shootdown_engine.channels import InvalidateRequest
+from shootdown_engine.fault_step import fault_task
 from shootdown_engine.store import Store
+from shootdown_engine.task import Task
 from shootdown_protocol.limits import ITAGS
 
 DeviceFault = Callable[[Store, Device], str]
@@ -135,6 +138,16 @@ def lose_everything(store: Store, device: Device) -> None:
         walking = store.get(cell)
         if isinstance(walking, Walking) and walking.state == VALID:
             store.put(cell, walking._replace(state=CANCELLED))
+
+
+def fault_tasks(device: Device) -> Iterator[Task]:
+    """A task for each kind, as a replay's schedule names it: what it loses, the host must know."""
+    for kind, apply in (OF_CHANNEL | OF_DEVICE).items():
+        yield fault_task(kind, device.config.name, partial(_apply, apply, device))
+
+
+def _apply(apply: DeviceFault, device: Device, store: Store) -> str:
+    return apply(store, device)
 
 
 def _threads(device: Device) -> tuple[Thread, ...]:

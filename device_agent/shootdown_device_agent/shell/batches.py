@@ -23,9 +23,10 @@ from shootdown_device_agent.machine.columns import (
 )
 from shootdown_device_agent.machine.config import DeviceConfig
 from shootdown_device_agent.machine.device import Device, DeviceThread
-from shootdown_device_agent.machine.device_faults import lose_everything
+from shootdown_device_agent.machine.device_faults import fault_tasks, lose_everything
 from shootdown_device_agent.shell.injecting import DeviceFaults
 from shootdown_engine.channels import InvalidateRequest
+from shootdown_engine.fault_step import BUDGET
 from shootdown_engine.live_store import LiveStore
 from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.runner import Log, Runner
@@ -38,6 +39,7 @@ from shootdown_protocol.board import SlotLayout
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.device_options import ON
 from shootdown_protocol.history import AnyRecord, Invalidation
+from shootdown_protocol.limits import FAULTS_MAX
 from shootdown_protocol.memory import Pfn
 from shootdown_protocol.plain_segment import PlainSegment
 from shootdown_protocol.program import Program
@@ -248,6 +250,11 @@ class AgentRun:
                     what = self.program.speculation[thread.number - len(self.program.columns)]
                     tasks.append(speculation_task(device, thread, what))
                     self._ahead.add(thread.name)
+        for device in self.devices.values():
+            faults = list(fault_tasks(device))
+            self._ahead.update(task.name for task in faults)
+            tasks += faults
+        self.store.put(BUDGET, FAULTS_MAX)
         self._gated_tasks = {task.name: task for task in tasks}
 
     def _one_step(self) -> int:

@@ -44,6 +44,7 @@ from shootdown_verify.explore.soundness import check_samples
 from shootdown_verify.explore.store import ExploringStore
 from shootdown_verify.explore.system import System
 from shootdown_verify.explore.walks import PROWLS, Chooser, Pct, Pos, Uniform, Walk, walk
+from shootdown_verify.fault_tasks import NO_FAULTS, Environment
 from shootdown_verify.judge.outcome import Condition
 from shootdown_verify.whole import DeviceMaker, Whole
 
@@ -74,13 +75,14 @@ def explore(
     outcomes: bool = False,
     every: bool = False,
     samples: int = SAMPLES,
+    faults: Environment = NO_FAULTS,
 ) -> Result:
     """Look for orders in which a program goes wrong under a discipline.
 
     Registers are followed if there are ``conditions`` or all ``outcomes`` are asked for, which
     makes more states. With ``every``, an exhaustive search goes on after its first finding and
     brings a counterexample for each check that fails. ``seed`` decides what random strategies
-    choose and what is sampled.
+    choose and what is sampled. ``faults`` is what may go wrong besides.
 
     Raises `UnsoundStep` if a device, operation or discipline breaks the rule of `soundness`.
     """
@@ -91,6 +93,7 @@ def explore(
         make_device,
         budget if budget is not None else Budget(),
         mutant=mutant,
+        faults=faults,
         registers=bool(conditions) or outcomes,
         endless=strategy not in {Strategy.SOURCE_DPOR, Strategy.SLEEP_SETS},
     )
@@ -120,6 +123,7 @@ class Exploration:
         budget: Budget,
         *,
         mutant: Mutant = RIGHT,
+        faults: Environment = NO_FAULTS,
         registers: bool,
         endless: bool = True,
     ) -> None:
@@ -134,7 +138,7 @@ class Exploration:
             stores.append(ExploringStore(layout.memory))
             return stores[0]
 
-        self.whole = Whole(program, discipline, make_store, make_device, mutant)
+        self.whole = Whole(program, discipline, make_store, make_device, mutant, faults)
         self.system = System(
             [self._spec(task, endless=endless) for task in self.whole.tasks],
             stores[0],

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+from shootdown_protocol.faults import KINDS
 from shootdown_protocol.history import (
     Access,
     Denied,
@@ -36,7 +37,7 @@ from shootdown_verify.judge.scan import DEVICE_OPERATION
 
 _UNSAID: Final = frozenset(
     {"", "await", "when", "delay", "end", "atc_lookup", "access", "invalidate_completion"}
-)
+) | frozenset(KINDS)
 """Steps that wait, or that are said by what follows from them."""
 _CLEARING: Final = frozenset({"ptep_clear_flush", "ptep_get_and_clear", "ptep_modify_prot_start"})
 _PROTECTING: Final = frozenset({"ptep_set_wrprotect"})
