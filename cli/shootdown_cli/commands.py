@@ -48,7 +48,8 @@ DeviceOption = Annotated[
         "A device of your own, FILE.py:Class, or a faulty one: caches_not_present, "
         "completes_before_drain, completes_what_has_arrived, drain_waits_for_translation, "
         "duplicate_completion, honours_first_page, ignores_global, ignores_invalidation, "
-        "ignores_pasid, inserts_late, invalidates_atc_first, miscounts_completions, "
+        "ignores_pasid, inserts_late, invalidates_atc_first, keeps_larger_entries, "
+        "miscounts_completions, "
         "needs_two_invalidations, retries_for_ever, serves_read_only, trusts_success, "
         "uses_after_completing, wrong_itag; the right one if not said."
     ),

@@ -6,6 +6,7 @@ Only numbers that stay the same while an instance runs may live here; both machi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from shootdown_protocol.board import (
     L_EPOCH,
@@ -17,7 +18,12 @@ from shootdown_protocol.board import (
     SlotLayout,
 )
 from shootdown_protocol.memory import PAGE_SHIFT
-from shootdown_protocol.program import Instruction, Op, Program
+from shootdown_protocol.program import HUGE_STATES, Instruction, Op, Program, State
+
+HUGE_SHIFT: Final = 21
+"""log2 of 2 MiB."""
+COLLAPSE: Final = "collapse_huge_page"
+"""The operation that maps a 2 MiB page where none was."""
 
 
 class Site:
@@ -84,9 +90,15 @@ def operations_in(program: Program, lines: Sequence[Instruction], location: int)
     return sum(line.op is Op.RUN and line.location in places for line in lines)
 
 
-def leaf_shifts(_program: Program) -> tuple[int, ...]:
+def leaf_shifts(program: Program) -> tuple[int, ...]:
     """Sizes of the pages that a program's tables may map, as log2 of bytes, the smallest first."""
-    return (PAGE_SHIFT,)
+    begins = any(
+        place.state in HUGE_STATES or place.state is State.FILE_THP for place in program.locations
+    )
+    collapses = any(
+        line.operation == COLLAPSE for column in program.columns for line in column.instructions
+    )
+    return (PAGE_SHIFT, HUGE_SHIFT) if begins or collapses else (PAGE_SHIFT,)
 
 
 class Slot:

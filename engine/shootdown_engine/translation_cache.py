@@ -25,6 +25,7 @@ class Cached(NamedTuple):
     """A translation as a cache keeps it; ``entry`` and ``word`` tell whether it went stale.
 
     ``shift`` is log2 of the page's size in bytes; ``pfn`` is where its first 4 KiB page lies.
+    ``above`` and ``table`` are a `walker.Translation`'s.
     """
 
     pfn: int
@@ -33,6 +34,8 @@ class Cached(NamedTuple):
     word: int
     entry: int
     shift: int = PAGE_SHIFT
+    above: int = 0
+    table: int = 0
 
 
 def cell_of(kind: str, device: int, pasid: int, vpn: int, shift: int) -> tuple[Hashable, ...]:

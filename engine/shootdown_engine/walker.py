@@ -6,11 +6,11 @@ changes them; what it returns says how far it came. Level 4 is the PML4, level 1
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.store import Store
-from shootdown_protocol.history import Place, TableWalk
+from shootdown_protocol.history import Place, Step, TableWalk
 from shootdown_protocol.memory import (
     ENTRIES_PER_TABLE,
     LEVELS,
@@ -27,11 +27,16 @@ from shootdown_protocol.memory import (
 )
 from shootdown_protocol.words import is_poison
 
+STALE_TABLE: Final = "stale_table"
+"""Name of the report that a walk went through a table which the entry above leads to no more."""
+
 
 class Translation(NamedTuple):
     """A leaf found by a walk. ``word`` is the entry's own word, ``entry`` its hardware bits.
 
     ``pfn`` is the 4 KiB page that the address falls into, ``shift`` log2 of the leaf's size.
+    Where the leaf's table may be freed, ``table`` is its page and ``above`` the word of the entry
+    that led there; 0 elsewhere.
     """
 
     pfn: int
@@ -40,6 +45,8 @@ class Translation(NamedTuple):
     word: int
     entry: int
     shift: int = PAGE_SHIFT
+    above: int = 0
+    table: int = 0
 
 
 class WalkFault(NamedTuple):
@@ -53,13 +60,15 @@ class TableAt(NamedTuple):
     """Where the next load of a walk goes: a table of a level, and permissions gathered so far.
 
     ``generation`` is what the entry above carries of a table page that may be freed, 0 of any
-    other: a load from such a page notes whether it was still that table.
+    other: a load from such a page notes whether it was still that table. ``word`` is where the
+    entry above lies.
     """
 
     pfn: int
     level: int
     writable: bool
     generation: int = 0
+    word: int = 0
 
 
 Walked = Translation | WalkFault | TableAt
@@ -88,7 +97,7 @@ def walk_level(store: Store, memory: PhysicalMemory, at: TableAt, va: int) -> Wa
     if not memory.exists(at.pfn):
         return WalkFault("bad-frame", at.level + 1)
     word = memory.first_word(at.pfn) + table_index(va, at.level)
-    lives = not at.generation or memory.generation(store, at.pfn) == at.generation
+    lives = not at.generation or _lives(store, memory, at)
     entry = store.load(word)
     if not lives:
         store.emit(TableWalk(at.level, at.pfn, _place_of(entry)))
@@ -99,11 +108,12 @@ def walk_level(store: Store, memory: PhysicalMemory, at: TableAt, va: int) -> Wa
     writable = at.writable and bool(entry & RW)
     pfn: int = pte_pfn(entry)
     if at.level > 1 and not entry & PS:
-        return TableAt(pfn, at.level - 1, writable, pte_generation(entry))
+        return TableAt(pfn, at.level - 1, writable, pte_generation(entry), word)
     if at.level > 1:
         pfn = page_of_large_leaf(pfn, va, at.level)
     shift = PAGE_SHIFT + 9 * (at.level - 1)
-    return Translation(pfn, writable, pte_generation(entry), word, hardware_bits(entry), shift)
+    found = Translation(pfn, writable, pte_generation(entry), word, hardware_bits(entry), shift)
+    return found._replace(above=at.word, table=at.pfn) if at.generation else found
 
 
 def walk(store: Store, memory: PhysicalMemory, directory: int, pasid: int, va: int) -> Walked:
@@ -120,6 +130,22 @@ def page_of_large_leaf(pfn: int, va: int, level: int) -> int:
     """The 4 KiB page of a larger leaf that an address falls into."""
     pages = 1 << 9 * (level - 1)
     return pfn + ((va >> PAGE_SHIFT) & (pages - 1))
+
+
+def _lives(store: Store, memory: PhysicalMemory, at: TableAt) -> bool:
+    """Whether a table page is still the table that a walk takes it for.
+
+    It may be, and the entry above lead elsewhere already: that is reported.
+    """
+    lives = memory.generation(store, at.pfn) == at.generation
+    if not leads_to(store.load(at.word), at.pfn):
+        store.emit(Step("device", STALE_TABLE, -1, ""))
+    return lives
+
+
+def leads_to(entry: int, table: int) -> bool:
+    """Whether an entry leads to a table page."""
+    return pte_present(entry) and pte_pfn(entry) == table
 
 
 def _place_of(entry: int) -> Place:

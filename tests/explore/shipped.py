@@ -32,9 +32,17 @@ DEVICE_CLAIMS = [
     (scenario.name, expectation.subject, expectation.by)
     for scenario in ALL.values()
     for expectation in scenario.expectations
-    if expectation.device
+    if expectation.device and not expectation.other
 ]
 """Every claim about a faulty device, as (scenario, device, checks)."""
+
+JOINED_CLAIMS = [
+    (scenario.name, expectation)
+    for scenario in ALL.values()
+    for expectation in scenario.expectations
+    if expectation.other
+]
+"""Every claim about two things together, such as a faulty device and a discipline."""
 
 
 def live_whole(scenario: Scenario, discipline: str) -> Whole:

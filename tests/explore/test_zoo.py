@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.explore.shipped import ALL, DEVICE_CLAIMS, LARGE
+from tests.explore.shipped import ALL, DEVICE_CLAIMS, JOINED_CLAIMS, LARGE
 from tests.litmus.texts import BUGS
 
 from shootdown_cli import commands
@@ -13,6 +13,7 @@ from shootdown_cli.bugs import load_bugs
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_device_agent.machine.zoo import ZOO
 from shootdown_verify.explore import Budget, Result, Strategy, Verdict, explore
+from shootdown_verify.litmus import Expectation
 
 
 def result_of(name: str, device: str, strategy: Strategy = Strategy.EXHAUSTIVE) -> Result:
@@ -32,6 +33,7 @@ def test_every_faulty_device_has_a_scenario() -> None:
     """A device that no scenario claims to catch would test nothing."""
     bugs = load_bugs(BUGS).values()
     there = {claim.subject for bug in bugs for claim in bug.wrong if claim.device}
+    there |= {claim.subject for _, claim in JOINED_CLAIMS if claim.device and claim.caught}
 
     assert {device for _, device, _ in DEVICE_CLAIMS} | there == set(ZOO)
 
@@ -54,6 +56,25 @@ def test_a_faulty_device_is_caught_by_its_checks(
     assert (result.verdict, result.complete) == (Verdict.VIOLATION, True)
     found = {finding.check for told in result.counterexamples for finding in told.findings}
     assert found == set(by)
+
+
+@pytest.mark.parametrize(("name", "claim"), JOINED_CLAIMS, ids=str)
+def test_a_faulty_device_is_caught_beside_a_discipline(name: str, claim: Expectation) -> None:
+    """What is no fault under one discipline is one under another."""
+    said = claim.configuration
+
+    result = explore(
+        ALL[name].program,
+        DISCIPLINES[said.discipline],
+        conditions=ALL[name].conditions,
+        make_device=ZOO[said.device],
+        every=True,
+        budget=Budget(seconds=50),
+    )
+
+    assert result.complete
+    found = {finding.check for told in result.counterexamples for finding in told.findings}
+    assert found == set(claim.by)
 
 
 @pytest.mark.parametrize(("name", "device", "by"), [c for c in DEVICE_CLAIMS if c[0] == LARGE])

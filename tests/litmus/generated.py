@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 from tests.litmus.texts import DISCIPLINES, FAULTY_DEVICES
 
+from shootdown_protocol.program import HUGE_STATES
 from shootdown_verify.litmus import CHECKS
 from shootdown_verify.litmus.vocabulary import (
     FILE_OPERATIONS,
@@ -18,6 +19,8 @@ from shootdown_verify.litmus.vocabulary import (
 )
 
 NAMES = ("A", "B", "C", "x", "y_1", "Zed")
+HUGE = [word for word, state in STATES.items() if state in HUGE_STATES]
+LARGE = [*HUGE, "file_thp"]
 PRESENT = [state for state in STATES if state not in UNMAPPED]
 PLAIN_OPERATIONS = ("wp_page_copy", "zap_pte_range", "unmap_vmas", "change_pte_range")
 
@@ -62,7 +65,7 @@ def declare(draw: st.DrawFn, draft: Draft, name: str) -> None:
     elif kind == "none":
         value = "none"
     else:
-        number = 0 if kind == "zero" else draw(st.integers(500, 1023))
+        number = 0 if kind in ("zero", "huge_zero") else draw(st.integers(500, 1023))
         draft.values.add(number)
         value = f"{number} {'' if kind == 'rw' and draw(st.booleans()) else kind}"
     draft.lines.append(f"{name}{where} = {value};")
@@ -71,7 +74,8 @@ def declare(draw: st.DrawFn, draft: Draft, name: str) -> None:
 def group(draw: st.DrawFn, draft: Draft) -> None:
     """Put some locations into one table, and declare all of them racy."""
     mm = draw(st.sampled_from(sorted(set(draft.mms.values()))))
-    able = [n for n, m in draft.mms.items() if m == mm and n not in draft.parents]
+    small = [n for n in draft.states if n not in draft.parents and draft.states[n] not in LARGE]
+    able = [n for n in small if draft.mms[n] == mm]
     names = some(draw, able)
     if len(names) > 1:
         draft.lines.append(f"same_table {' '.join(names)} ;")
@@ -108,8 +112,10 @@ def cell(draw: st.DrawFn, draft: Draft, columns: list[str], index: int) -> str:
 
 def operation(draw: st.DrawFn, draft: Draft, name: str) -> str:
     """Write an operation that the location allows."""
-    able = list(FILE_OPERATIONS if draft.states[name] == "file" else PLAIN_OPERATIONS)
-    able += ["copy_pte_range"] if name in draft.parents.values() else []
+    state = draft.states[name]
+    able = list(FILE_OPERATIONS if state == "file" else PLAIN_OPERATIONS)
+    able = ["unmap_mapping_range"] if state in HUGE else able
+    able += ["copy_pte_range"] if name in draft.parents.values() and state not in HUGE else []
     able += ["replace_page"] if draft.states[name] == "ksm_pair" else []
     verb = draw(st.sampled_from(able))
     draft.operations.add(verb)

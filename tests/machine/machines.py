@@ -66,6 +66,20 @@ def forked() -> tuple[Location, Location]:
     return location("A", state=State.RW), location("B", state=State.NONE, mm=1, parent=0)
 
 
+def places_of(operation: str, state: State) -> tuple[Location, ...]:
+    """A, and what else an operation needs: a child, a place to go to, another process's address."""
+    place = location("A", state=state)
+    if operation == "copy_pte_range":
+        return forked()
+    if operation == "copy_hugetlb_page_range":
+        return place, location("B", state=State.NONE, mm=1, parent=0)
+    if operation in {"move_ptes", "move_hugetlb_page_tables"}:
+        return place, location("B", state=State.NONE, alias=0)
+    if operation == "huge_pmd_unshare":
+        return place, location("B", state=state, mm=1, alias=0, va=place.va)
+    return (place,)
+
+
 class Bench:
     """A program on one store. ``made`` has the steps made by hand, ``records`` their reports."""
 
@@ -91,7 +105,7 @@ class Bench:
     @classmethod
     def of(cls, operation: str, state: State, discipline: Discipline | str = "none") -> Bench:
         """CPU0 that runs an operation on A, which is in a state."""
-        places = forked() if operation == "copy_pte_range" else (location("A", state=state),)
+        places = places_of(operation, state)
         return cls(scene(column("CPU0", run(operation, 0)), places=places), discipline)
 
     def announce(self, *operations: str) -> None:

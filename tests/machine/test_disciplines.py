@@ -28,6 +28,23 @@ LATER = {
     ("change_pte_range", Phase.BEFORE_FREE): Phase.OP_RETURN,
     ("copy_pte_range", Phase.BEFORE_FREE): Phase.OP_RETURN,
     ("replace_page", Phase.BEFORE_FREE): Phase.OP_RETURN,
+    **{
+        (operation, Phase.AFTER_SET): Phase.AFTER_UNLOCK
+        for operation in (
+            "zap_page_range_single_batched",
+            "unmap_mapping_range",
+            "exit_mmap",
+            "__oom_reap_task_mm",
+            "collapse_pte_mapped_thp",
+            "retract_page_tables",
+            "__unmap_hugepage_range",
+            "huge_pmd_unshare",
+            "free_pgtables",
+            "pagetable_free_kernel",
+        )
+    },
+    ("pagetable_free_kernel", Phase.RANGE_START): Phase.BEFORE_CLEAR,
+    ("pagetable_free_kernel", Phase.RANGE_END): Phase.BEFORE_FREE,
 }
 """Phases that an operation lacks, and what they mean there; any other means itself."""
 

@@ -134,7 +134,7 @@ class Stepping:
     def _state(self) -> Iterator[tuple[str, str]]:
         whole, store = self._follower.whole, self._follower.store
         for site, entry in zip(whole.slot.sites, whole.kslot.entries, strict=True):
-            yield f"entry {site.name}", _say_entry(store.load(entry.word))
+            yield f"entry {site.name}", _say_entry(entry.read(store))
         for device in whole.devices:
             for site in whole.slot.sites:
                 held = atc.cached(store, atc.atc_cell(device.number, site.pasid, site.vpn))

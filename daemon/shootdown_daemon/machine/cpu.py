@@ -36,6 +36,7 @@ class Cpu(FolioCalls):
         "kslot",
         "memory",
         "operation",
+        "reach",
         "site",
         "task",
     )
@@ -52,6 +53,7 @@ class Cpu(FolioCalls):
         self.entry = kslot.entries[location]
         self.from_buddy = from_buddy
         self.operation = ""
+        self.reach = PAGE_SIZE
         self.binding: Binding = {}
 
     def within(self, operation: str, phases: tuple[Phase, ...]) -> Cpu:
@@ -76,6 +78,13 @@ class Cpu(FolioCalls):
         cpu = Cpu(self.kslot, self.task, self.cpu, location, from_buddy=self.from_buddy)
         cpu.operation = self.operation
         cpu.binding = self.binding
+        cpu.reach = self.reach
+        return cpu
+
+    def reaching(self, size: int) -> Cpu:
+        """The same CPU and operation, at work on the aligned ``size`` bytes around the location."""
+        cpu = self.at(self.site.index)
+        cpu.reach = size
         return cpu
 
     @property
@@ -108,9 +117,9 @@ class Cpu(FolioCalls):
 
     @property
     def span(self) -> InvalidateRange:
-        """The page of this location, as a range to invalidate."""
-        va = self.site.va & -PAGE_SIZE
-        return InvalidateRange(self.site.pasid, va, va + PAGE_SIZE, self.site.index)
+        """The page of this location, or the larger stretch at work on, as a range to invalidate."""
+        va = self.site.va & -self.reach
+        return InvalidateRange(self.site.pasid, va, va + self.reach, self.site.index)
 
     async def arch_invalidate_secondary_tlbs(self, span: InvalidateRange) -> None:
         """``mmu_notifier_arch_invalidate_secondary_tlbs()``: notify all members and wait."""
@@ -129,6 +138,14 @@ class Cpu(FolioCalls):
         await self._do("invalidate_range_start", _nothing)
         await self.kslot.kernel.driver.range_start(self)
         await self.phase(Phase.RANGE_START)
+
+    async def invalidate_range_start_nonblock(self) -> bool:
+        """``mmu_notifier_invalidate_range_start_nonblock()``: False where a subscriber refuses.
+
+        Nobody who is told here has to sleep, so nobody refuses.
+        """
+        await self.invalidate_range_start()
+        return True
 
     async def invalidate_range_end(self) -> None:
         """``mmu_notifier_invalidate_range_end()``."""
@@ -225,6 +242,16 @@ class Cpu(FolioCalls):
     def ptep_get_and_clear(self) -> Awaitable[Pte]:
         """``ptep_get_and_clear()`` of a zap: what was mapped is gone, and a new epoch begins."""
         return self._change("ptep_get_and_clear", page_table.ptep_clear_for_good, self.site.epoch)
+
+    def ptep_get_and_clear_full(self) -> Awaitable[Pte]:
+        """``ptep_get_and_clear_full()``: the same where nobody uses the address space: no phase."""
+        return self._do(
+            "ptep_get_and_clear_full",
+            page_table.ptep_clear_for_good,
+            self.entry,
+            self.task,
+            self.site.epoch,
+        )
 
     def ptep_set_wrprotect(self) -> Awaitable[Pte]:
         """``ptep_set_wrprotect()``."""

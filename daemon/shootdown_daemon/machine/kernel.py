@@ -33,8 +33,10 @@ from shootdown_protocol.program import HUGE_STATES, Op, Program, State, When
 from shootdown_protocol.swapops import SwapType, make_swap_pte
 from shootdown_protocol.words import data_word
 
-WRITABLE_STATES = (State.RW, State.PINNED, State.FILE, State.KSM_TWIN)
+WRITABLE_STATES = (State.RW, State.PINNED, State.FILE, State.KSM_TWIN, State.FILE_THP)
 KSM_STATES = (State.KSM_PAIR, State.KSM_TWIN)
+LOCKLESS_WALK = "gup_fast_pte_range"
+"""The operation that walks the tables without a lock."""
 SPARE_FRAMES = 2
 """Frames of an arena beyond what its columns can need, at the far end of the buddy list."""
 
@@ -72,6 +74,7 @@ class Kernel:
         self.list_lengths = list_lengths(program)
         self.regions = region.regions_of(program) if region.has_regions(program) else ()
         self.pages_in_a_region = region.pages_in_a_region(program)
+        self.lockless_walkers = lockless_walkers(program)
         self._bindings: dict[str, Binding] = {}
 
     def binding(self, operation: str, phases: tuple[Phase, ...]) -> Binding:
@@ -131,7 +134,7 @@ class KernelSlot:
         if first >= 0:
             home = self.slot.sites[first]
             table, _ = builder.way(self.roots[home.mm], home.va, level)
-        lock, pmd_lock = (root, root) if self.kernel.lock_per_mm else (-top, table)
+        lock, pmd_lock = (root, -root) if self.kernel.lock_per_mm else (-top, table)
         return region.RegionEntry(self.kernel.memory, site.va, top, level, lock, pmd_lock)
 
 
@@ -169,6 +172,15 @@ def list_lengths(program: Program) -> tuple[int, ...]:
         if column.device < 0
     ]
     return (*lengths, 2 * each * len(program.locations))
+
+
+def lockless_walkers(program: Program) -> tuple[int, ...]:
+    """CPUs whose columns walk the tables without a lock."""
+    return tuple(
+        column.cpu
+        for column in program.columns
+        if any(line.operation == LOCKLESS_WALK for line in column.instructions)
+    )
 
 
 def frames_needed(program: Program) -> int:
@@ -218,9 +230,8 @@ def prepare(store: Store, kslot: KernelSlot, instance: int) -> None:
 def _prepare_location(store: Store, kslot: KernelSlot, site: Site) -> None:
     place = kslot.kernel.program.locations[site.index]
     permissions = READ if place.state is State.RO else READ | WRITE
-    if place.alias >= 0 and place.state is State.NONE:
-        permissions = 0
-    store.put(("vma", kslot.index, site.index), permissions or None)
+    is_destination = place.alias >= 0 and place.state is State.NONE
+    store.put(("vma", kslot.index, site.index), None if is_destination else permissions)
     store.store(site.epoch, 0)
     store.store(site.returned, 0)
     store.store(site.version, 0)
@@ -288,7 +299,10 @@ def _prepare_region(
     assert pmd is not None
     if first.state in HUGE_STATES:
         store.store(pmd, _initial_pmd(store, kslot, members, free))
-    elif first.alias >= 0 and program.locations[first.alias].state in HUGE_STATES:
+    elif any(
+        home >= 0 and program.locations[home].state in HUGE_STATES
+        for home in (first.alias, first.parent)
+    ):
         store.store(pmd, NONE)
     else:
         _prepare_table(store, kslot, members, (pmd, next(free)), free)
@@ -324,9 +338,25 @@ def _prepare_table(
     pmd, table = place
     region.new_table(store, memory, table)
     store.store(pmd, region.table_entry(store, memory, table))
-    for location in members:
-        site, entry = kslot.slot.sites[location], kslot.entries[location]
+    sites = [kslot.slot.sites[location] for location in members]
+    if kslot.kernel.program.locations[members[0]].state is State.FILE_THP:
+        _prepare_folio(store, kslot, sites, free)
+        return
+    for site in sites:
+        entry = kslot.entries[site.index]
         store.store(entry.at(store), _initial_pte(store, kslot, site, free))
+
+
+def _prepare_folio(store: Store, kslot: KernelSlot, sites: list[Site], free: Iterator[int]) -> None:
+    """A 2 MiB folio in the page cache, each of its pages mapped by an entry of its own."""
+    memory = kslot.kernel.memory
+    pages = [_initial_page(store, kslot, site, next(free)) for site in sites]
+    region.one_generation(store, memory, pages)
+    store.put(("folio", kslot.index, sites[0].index), pages[0])
+    for site, page in zip(sites, pages, strict=True):
+        store.put(("refs", page), 2)
+        pte = make_pte(page, writable=True, generation=memory.generation(store, page))
+        store.store(kslot.entries[site.index].at(store), pte)
 
 
 def _initial_pmd(

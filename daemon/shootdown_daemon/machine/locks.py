@@ -89,9 +89,11 @@ def _readers(store: Store, cell: tuple[str | int, ...]) -> int:
 
 
 def held_by(store: Store, slot: int, locks: Iterable[int], mms: int, owner: str) -> bool:
-    """Whether a task holds a page table lock, or ``mmap_lock`` for writing, of a slot."""
-    return any(store.get(("ptl", lock)) == owner for lock in locks) or any(
-        store.get(("mmap_lock", slot, mm)) == owner for mm in range(mms)
+    """Whether a task holds a page table lock, ``mmap_lock`` for writing, or ``i_mmap``."""
+    return (
+        any(store.get(("ptl", lock)) == owner for lock in locks)
+        or any(store.get(("mmap_lock", slot, mm)) == owner for mm in range(mms))
+        or store.get(("i_mmap", slot)) == owner
     )
 
 
@@ -102,6 +104,8 @@ def break_locks(
     for lock in locks:
         if store.get(("ptl", lock)) in owners:
             store.put(("ptl", lock), None)
+    if store.get(("i_mmap", slot)) in owners:
+        store.put(("i_mmap", slot), None)
     for mm in range(mms):
         if store.get(("mmap_lock", slot, mm)) in owners:
             store.put(("mmap_lock", slot, mm), None)

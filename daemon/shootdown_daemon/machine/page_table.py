@@ -53,6 +53,11 @@ class Entry:
         """Whether it may come to lie elsewhere, or a PMD entry may take its place."""
         return False
 
+    @property
+    def locks(self) -> tuple[int, ...]:
+        """Every lock on the way to the entry."""
+        return (self.lock,)
+
     def at(self, _store: Store) -> int:
         """Word of the entry, which its page-table page must hold."""
         return self.word
@@ -60,6 +65,10 @@ class Entry:
     def read(self, store: Store) -> Pte:
         """The entry as a walk finds it."""
         return Pte(store.load(self.word))
+
+    def words(self, _store: Store) -> tuple[tuple[int, int], ...]:
+        """Level and word of each entry on the way that may change, as they lie now."""
+        return ((1, self.word),)
 
     def read_table(self, store: Store) -> Pte:
         """The entry in its page-table page."""

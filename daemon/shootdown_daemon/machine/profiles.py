@@ -43,6 +43,21 @@ LINUX_6_1: Final[Mapping[str, Times]] = MappingProxyType(
         "do_swap_page": NEVER,
         "pin_user_pages": NEVER,
         "process_vm_readv": NEVER,
+        "zap_page_range_single_batched": (Phase.RANGE_END, Phase.BEFORE_FREE),
+        "unmap_mapping_range": (Phase.RANGE_END, Phase.BEFORE_FREE),
+        "exit_mmap": UNDER_LOCK,
+        "__oom_reap_task_mm": (Phase.RANGE_END, Phase.BEFORE_FREE),
+        "move_ptes": AT_END,
+        "collapse_huge_page": AT_END,
+        "collapse_pte_mapped_thp": AT_END,
+        "retract_page_tables": AT_END,
+        "__unmap_hugepage_range": (Phase.RANGE_END, Phase.BEFORE_FREE),
+        "huge_pmd_unshare": (Phase.AFTER_UNLOCK, Phase.RANGE_END),
+        "copy_hugetlb_page_range": AT_END,
+        "hugetlb_change_protection": AT_END,
+        "move_hugetlb_page_tables": AT_END,
+        "free_pgtables": (Phase.RANGE_END, Phase.BEFORE_FREE),
+        "pagetable_free_kernel": NEVER,
     }
 )
 """v6.1. The helpers that had notified under the lock skipped the implicit call at the end."""
@@ -64,6 +79,18 @@ LINUX_6_18: Final[Mapping[str, Times]] = MappingProxyType(
         "do_swap_page": NEVER,
         "pin_user_pages": NEVER,
         "process_vm_readv": NEVER,
+        "zap_page_range_single_batched": GATHERED,
+        "unmap_mapping_range": GATHERED,
+        "exit_mmap": UNDER_LOCK,
+        "__oom_reap_task_mm": GATHERED,
+        "move_ptes": (Phase.AFTER_SET,),
+        "__unmap_hugepage_range": GATHERED,
+        "huge_pmd_unshare": (Phase.AFTER_UNLOCK,),
+        "copy_hugetlb_page_range": LATE,
+        "hugetlb_change_protection": (Phase.AFTER_UNLOCK,),
+        "move_hugetlb_page_tables": (Phase.AFTER_UNLOCK,),
+        "free_pgtables": GATHERED,
+        "pagetable_free_kernel": GATHERED,
     }
 )
 """v6.18 on x86. ``zap_pte_range`` is the forced flush, which happens under the lock."""

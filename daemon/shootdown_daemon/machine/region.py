@@ -105,6 +105,11 @@ class RegionEntry(Entry):
         """It may come to lie elsewhere."""
         return True
 
+    @property
+    def locks(self) -> tuple[int, ...]:
+        """Every lock on the way to the entry."""
+        return self.lock, self.pmd_lock
+
     def pmd_at(self, store: Store) -> int | None:
         """Word of the PMD entry; None where its table is not there."""
         if self.level == PMD_LEVEL:
@@ -129,9 +134,18 @@ class RegionEntry(Entry):
         if not pte_present(pmd):
             return NONE
         if pmd & PS:
-            page = page_of_large_leaf(pte_pfn(pmd), self._va, PMD_LEVEL)
-            return Pte(pmd & ~PFN_MASK & ~PS | page << PAGE_SHIFT)
+            return small_entry(pmd, self._va)
         return Pte(store.load(self._word_in(pmd, 1)))
+
+    def words(self, store: Store) -> tuple[tuple[int, int], ...]:
+        """Level and word of each entry on the way that may change, as they lie now."""
+        found = [(self.level, self.top)]
+        pmd = self.pmd_at(store)
+        if self.level == PUD_LEVEL and pmd is not None:
+            found.append((PMD_LEVEL, pmd))
+        if is_table(self.pmd(store)):
+            found.append((1, self.at(store)))
+        return tuple(found)
 
     def read_table(self, store: Store) -> Pte:
         """The leaf in the page-table page, or `NO_TABLE`."""
@@ -144,6 +158,12 @@ class RegionEntry(Entry):
 
     def _word_in(self, entry: int, level: int) -> int:
         return self._memory.first_word(pte_pfn(entry)) + table_index(self._va, level)
+
+
+def small_entry(pmd: int, va: int) -> Pte:
+    """What an entry of its own for one page of a 2 MiB leaf would be."""
+    page = page_of_large_leaf(pte_pfn(pmd), va, PMD_LEVEL)
+    return Pte(pmd & ~PFN_MASK & ~PS | page << PAGE_SHIFT)
 
 
 def is_table(pmd: int) -> bool:

@@ -35,7 +35,7 @@ GO, HELD, DEAD = range(3)
 
 def locks_of(kslot: KernelSlot) -> set[int]:
     """Page table locks of a slot."""
-    return {entry.lock for entry in kslot.entries}
+    return {lock for entry in kslot.entries for lock in entry.locks}
 
 
 class CpuFaults:

@@ -13,7 +13,7 @@ from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.store import Store
 from shootdown_engine.translation_cache import Cached as Cached  # noqa: PLC0414 - exported
 from shootdown_engine.translation_cache import TranslationCache, cell_of, first_page
-from shootdown_engine.walker import Translation, WalkFault, walk
+from shootdown_engine.walker import Translation, WalkFault, leads_to, walk
 from shootdown_protocol.memory import ACCESSED, DIRTY, PAGE_SHIFT, hardware_bits
 
 _MARKS = ACCESSED | DIRTY
@@ -74,7 +74,9 @@ def pfn_of(entry: Cached, vpn: int) -> int:
 
 
 def went_stale(store: Store, entry: Cached) -> bool:
-    """Whether the page table entry has changed since the translation was made."""
+    """Whether the page table entry has changed since the translation was made, or its table."""
+    if entry.table and not leads_to(store.load(entry.above), entry.table):
+        return True
     now = hardware_bits(store.load(entry.word))
     return now != entry.entry and bool((now ^ entry.entry) & ~_MARKS or entry.entry & ~now)
 

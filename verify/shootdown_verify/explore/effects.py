@@ -6,15 +6,18 @@ Books that the explorer or the judge keep (versions, floors, nodes) are left out
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from typing import Any, Final
 
 from shootdown_engine.store import Cell
-from shootdown_protocol.memory import pte_pfn, pte_present, pte_write
+from shootdown_protocol.memory import PAGE_SHIFT, PS, pte_pfn, pte_present, pte_write
 from shootdown_protocol.words import VALUE_MAX, is_data, is_poison, unpack
 from shootdown_verify.explore.system import System
 from shootdown_verify.explore.transition import Transition
 from shootdown_verify.whole import Whole
 
 Say = Callable[[Hashable], str]
+LEVEL_NAMES: Final = {1: "pte", 2: "pmd", 3: "pud"}
+"""What entries of a level are called."""
 
 
 class Effects:
@@ -25,11 +28,12 @@ class Effects:
         self._names: dict[Cell, tuple[str, Say]] = {}
         self._devices: dict[Hashable, str] = dict(enumerate(whole.program.devices))
         self._locations = [place.name for place in whole.program.locations]
-        self._pages: dict[Hashable, str] = {
+        self._pages: dict[tuple[int, int], str] = {
             (site.pasid, site.vpn): site.name for site in whole.slot.sites
         }
         for site, entry in zip(whole.slot.sites, whole.kslot.entries, strict=True):
-            self._names[entry.word] = (f"pte {site.name}", _say_entry)
+            for level, word in entry.words(whole.store):
+                self._names[word] = (f"{LEVEL_NAMES[level]} {site.name}", _say_entry)
         for pfn in whole.kslot.frames:
             first = whole.memory.first_word(pfn)
             for site in whole.slot.sites:
@@ -58,11 +62,14 @@ class Effects:
             return f"the channel {cell[1]}"
         return ""
 
-    def _cached(self, cell: tuple[Hashable, ...]) -> str:
+    def _cached(self, cell: tuple[Any, ...]) -> str:
         """A cell of a translation cache: whose, and which page; of a larger one its size too."""
         kind, device, pasid, vpn, *larger = cell
-        assert isinstance(device, int)
-        page = self._pages.get((pasid, vpn), f"page {vpn:#x} of PASID {pasid:#x}")
+        last = vpn + (1 << larger[0] - PAGE_SHIFT) if larger else vpn + 1
+        inside = (
+            p for (space, page), p in self._pages.items() if space == pasid and vpn <= page < last
+        )
+        page = next(inside, f"page {vpn:#x} of PASID {pasid:#x}")
         size = f" of 2^{larger[0]} bytes" if larger else ""
         return f"{kind} {self._devices[device]} {page}{size}"
 
@@ -93,6 +100,8 @@ def _length(queue: Hashable) -> int:
 def _say_entry(entry: Hashable) -> str:
     if not isinstance(entry, int) or not pte_present(entry):
         return "none"
+    if entry & PS:
+        return f"2 MiB page{' writable' if pte_write(entry) else ''}"
     return f"frame {pte_pfn(entry):#x}{' writable' if pte_write(entry) else ''}"
 
 

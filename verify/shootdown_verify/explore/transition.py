@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from shootdown_protocol.history import Access, AnyRecord
+from shootdown_engine.walker import STALE_TABLE
+from shootdown_protocol.history import Access, AnyRecord, Step
 from shootdown_verify.check.finding import Finding
 from shootdown_verify.explore.automaton import Node
 
@@ -122,7 +123,8 @@ class Memo:
 class Hazards:
     """Evidence that the race was there: distinct accesses by what they met, in whatever order.
 
-    ``hits``: through a translation cached before; ``stale_hits``: whose entry had changed since;
+    ``hits``: through a translation cached before; ``stale_hits``: whose entry had changed since,
+    and walks through a table that the entry above led to no more;
     ``overlapping``: by a device, while an operation of the kernel was under way. An ``ok`` with
     all of the last two at 0 says little.
     """
@@ -138,4 +140,9 @@ class Hazards:
         self.accesses += len(accesses)
         self.hits += sum(access.hit for access in accesses)
         self.stale_hits += sum(access.stale for access in accesses)
+        self.stale_hits += sum(_went_through_a_stale_table(record) for record in records)
         return bool(accesses)
+
+
+def _went_through_a_stale_table(record: AnyRecord) -> bool:
+    return isinstance(record, Step) and record.name == STALE_TABLE

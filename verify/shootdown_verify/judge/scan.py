@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from shootdown_engine.walker import STALE_TABLE
 from shootdown_protocol.board import limit_ceiling, limit_order
 from shootdown_protocol.history import (
     Access,
@@ -163,6 +164,9 @@ def _step(scan: Scan, _index: int, stamped: Stamped, step: Step) -> None:
             scan.counters.walks += 1
         elif step.name == "atc_miss":
             scan.counters.atc_misses += 1
+        elif step.name == STALE_TABLE:
+            scan.counters.atc_hits += 1
+            scan.counters.stale_eligible_hits += 1
     elif operation:
         task = stamped.task
         window = scan.running.get(task)

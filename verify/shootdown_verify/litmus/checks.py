@@ -12,7 +12,7 @@ from pathlib import PurePath
 from shootdown_protocol.program import Op, State, When
 from shootdown_verify.check.finding import CONDITION
 from shootdown_verify.litmus.scope import Scope
-from shootdown_verify.litmus.syntax import Cell
+from shootdown_verify.litmus.syntax import Cell, Declaration
 from shootdown_verify.litmus.tokens import Token
 from shootdown_verify.litmus.vocabulary import FACTS, MODELS
 from shootdown_verify.source import nearest, one_of, quote
@@ -67,7 +67,7 @@ def _stores_differ(scope: Scope) -> None:
             continue
         assert cell.name is not None
         assert cell.value is not None
-        written = (scope.location(cell.name), int(cell.value.text))
+        written = (_word_of(scope, scope.location(cell.name)), int(cell.value.text))
         if written in values:
             what = f"{cell.value.text} in {quote(cell.name.text)} a second time"
             expected = "a value that no other store and not the initial state gives it"
@@ -128,11 +128,13 @@ def _comes_true(scope: Scope, column: int, position: int, cell: Cell) -> bool:
     assert cell.name is not None
     index = scope.location(cell.name)
     declaration = scope.tree.declarations[index]
-    if cell.when in _HOLDS_AT_ONCE.get(declaration.state, set()):
+    if cell.when in _HOLDS_AT_ONCE.get(_begins(scope, declaration), set()):
         return True
     places = {index}
     if declaration.parent and cell.when is not When.RETURNED:
         places.add(scope.location(declaration.parent))
+    if declaration.alias:
+        places.add(scope.location(declaration.alias))
     for other, at, helper in _cells(scope):
         if other == column and (at >= position or cell.when is When.RETURNED):
             continue
@@ -142,6 +144,19 @@ def _comes_true(scope: Scope, column: int, position: int, cell: Cell) -> bool:
         if cell.when is When.FREED or scope.location(helper.name) in places:
             return True
     return False
+
+
+def _begins(scope: Scope, declaration: Declaration) -> State:
+    """How a location is mapped at the start; a shared one as its home is."""
+    if declaration.alias and declaration.relation and declaration.relation.text == "share":
+        return scope.tree.declarations[scope.location(declaration.alias)].state
+    return declaration.state
+
+
+def _word_of(scope: Scope, location: int) -> int:
+    """The location whose logical word lies at a location."""
+    alias = scope.tree.declarations[location].alias
+    return scope.location(alias) if alias else location
 
 
 _HOLDS_AT_ONCE = {
@@ -154,6 +169,12 @@ _HOLDS_AT_ONCE = {
     State.PINNED: {When.WRITABLE, When.PRESENT},
     State.FILE: {When.WRITABLE, When.PRESENT},
     State.KSM_TWIN: {When.WRITABLE, When.PRESENT},
+    State.HUGE: {When.WRITABLE, When.PRESENT},
+    State.HUGE_COW: {When.PRESENT},
+    State.HUGE_ZERO: {When.PRESENT},
+    State.HUGETLB: {When.WRITABLE, When.PRESENT},
+    State.HUGETLB_COW: {When.PRESENT},
+    State.FILE_THP: {When.WRITABLE, When.PRESENT},
 }
 _HELPS = {
     When.WRITABLE: {Op.RUN, Op.STORE},
@@ -173,7 +194,7 @@ def _locations_have_one_writer(scope: Scope) -> None:
         assert cell.name is not None
         header = scope.tree.headers[column]
         who = "CPUs" if header.is_cpu else f"device {quote(scope.device_name(header))}"
-        location = scope.location(cell.name)
+        location = _word_of(scope, scope.location(cell.name))
         first = writer.setdefault(location, who)
         if first != who and location not in racy:
             name = cell.name.text
@@ -188,13 +209,21 @@ def _conditions_can_be_met(scope: Scope) -> None:
     for forbidden in scope.tree.forbidden:
         for atom in forbidden.atoms:
             if atom.column is None:
-                scope.location(atom.name)
+                _is_a_home(scope, atom.name)
             else:
                 _register_is_loaded(scope, atom.column, atom.name, loads)
             if int(atom.value.text) not in {0, *values, *stored}:
                 written = [str(value) for value in sorted({0, *values, *stored})]
                 expected = f"a value that something gives ({one_of(written)})"
                 raise scope.fault(atom.value, atom.value.text, expected)
+
+
+def _is_a_home(scope: Scope, name: Token) -> None:
+    """What is in memory in the end goes by the name of the word's own location."""
+    home = _word_of(scope, scope.location(name))
+    own = scope.tree.declarations[home].name.text
+    if own != name.text:
+        raise scope.fault(name, f"{quote(name.text)}, another address of {quote(own)}", quote(own))
 
 
 def _register_is_loaded(

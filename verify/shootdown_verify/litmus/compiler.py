@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from shootdown_protocol.device_options import ON
 from shootdown_protocol.program import (
+    HUGE_STATES,
     Column,
     Instruction,
     Location,
@@ -24,10 +25,14 @@ from shootdown_verify.litmus.scope import Scope
 from shootdown_verify.litmus.syntax import Cell, Translation
 from shootdown_verify.litmus.tokens import Token
 from shootdown_verify.litmus.vocabulary import (
+    ANY_SIZE_OPERATIONS,
     FILE_OPERATIONS,
-    FORK_OPERATION,
+    FORK_OPERATIONS,
+    HUGE_OPERATIONS,
+    MOVE_OPERATIONS,
     OPTIONS,
     PAGE_OPERATIONS,
+    SHARE_OPERATION,
     STATES,
     STATES_NEEDED,
     WRITABLE,
@@ -46,6 +51,7 @@ def compile_program(scope: Scope) -> Program:
     """Make the program; raise `ScenarioError` at a statement that means nothing."""
     _check_options(scope)
     locations = _locations(scope)
+    _check_regions(scope, locations)
     return Program(
         name=scope.tree.name.text,
         summary=scope.tree.summary.text.strip('"').strip(),
@@ -66,25 +72,63 @@ def compile_program(scope: Scope) -> Program:
 def _locations(scope: Scope) -> tuple[Location, ...]:
     group = _groups(scope)
     racy = _named_once(scope, scope.tree.racy, "racy")
+    parents, mms, aliases = _parents(scope), _mms(scope), _aliases(scope)
     unplaced = [
-        Unplaced(mm, parent, group.get(index, -1))
-        for index, (mm, parent) in enumerate(zip(_mms(scope), _parents(scope), strict=True))
+        Unplaced(mms[index], max(parent, shared_home(index, mms, aliases)), group.get(index, -1))
+        for index, parent in enumerate(parents)
     ]
     return tuple(
         Location(
             name=declaration.name.text,
             mm=home.mm,
             va=spot.va,
-            state=declaration.state,
+            state=_state(scope, index, mms, aliases),
             value=declaration.value,
             table=spot.table,
-            parent=home.parent,
+            parent=parents[index],
             racy=index in racy,
+            alias=aliases[index],
         )
         for index, (declaration, home, spot) in enumerate(
             zip(scope.tree.declarations, unplaced, place(unplaced), strict=True)
         )
     )
+
+
+def _state(scope: Scope, index: int, mms: list[int], aliases: list[int]) -> State:
+    """State of a location; one that shares a page is mapped as its home is."""
+    home = shared_home(index, mms, aliases)
+    return scope.tree.declarations[index if home < 0 else home].state
+
+
+def shared_home(index: int, mms: list[int], aliases: list[int]) -> int:
+    """The location whose page another address space maps at ``index`` too, -1 for none."""
+    home = aliases[index]
+    return home if home >= 0 and mms[home] != mms[index] else -1
+
+
+def _aliases(scope: Scope) -> list[int]:
+    """Find what each location is another address of, -1 for nothing: declared earlier."""
+    mms = _mms(scope)
+    aliases: list[int] = []
+    for index, declaration in enumerate(scope.tree.declarations):
+        token, relation = declaration.alias, declaration.relation
+        if token is None or relation is None:
+            aliases.append(-1)
+            continue
+        home = scope.location(token)
+        of = scope.tree.declarations[min(home, index)]
+        if home >= index or of.alias or of.parent or home in aliases:
+            expected = "a location declared above, with a page of its own and no other such address"
+            raise scope.fault(token, quote(token.text), expected)
+        if (relation.text == "move") != (mms[home] == mms[index]):
+            where = "the same" if relation.text == "move" else "another"
+            seen = f"a {relation.text} in {'another' if where == 'the same' else 'the same'}"
+            raise scope.fault(relation, f"{seen} address space", f"{where} address space")
+        if relation.text == "share" and of.state is not State.HUGETLB:
+            raise scope.fault(token, quote(token.text), "a location that begins hugetlb")
+        aliases.append(home)
+    return aliases
 
 
 def _mms(scope: Scope) -> list[int]:
@@ -166,7 +210,8 @@ def _warm(scope: Scope, locations: tuple[Location, ...]) -> tuple[Warm, ...]:
             raise scope.fault(held.location, seen, "a location that a device can hold")
         if held.write and location.state not in WRITABLE:
             seen = f"permission to write {quote(location.name)}, which begins without"
-            raise scope.fault(held.write, seen, "an rw location, or no 'write'")
+            expected = "an rw location, or another mapped writable, or no 'write'"
+            raise scope.fault(held.write, seen, expected)
         if (device, index) in warm:
             seen = f"a second translation of {quote(location.name)} in one device"
             raise scope.fault(held.location, seen, "each device and location once in 'atc'")
@@ -256,7 +301,16 @@ def _check_cell(scope: Scope, cell: Cell, locations: tuple[Location, ...], *, is
         raise scope.fault(verb, seen, "operations in CPU columns only")
     assert cell.name is not None
     index = scope.location(cell.name)
-    if verb.text == FORK_OPERATION and all(other.parent != index for other in locations):
+    _check_size(scope, cell, locations[index])
+    if verb.text in MOVE_OPERATIONS and all(
+        other.alias != index or other.mm != locations[index].mm for other in locations
+    ):
+        seen = f"a move of {quote(cell.name.text)}, which has nowhere to go"
+        raise scope.fault(cell.name, seen, f"a location 'move of {cell.name.text}'")
+    if verb.text == SHARE_OPERATION and not _is_shared(locations, index):
+        seen = f"{quote(cell.name.text)}, which nobody shares"
+        raise scope.fault(cell.name, seen, f"a location 'share of {cell.name.text}'")
+    if verb.text in FORK_OPERATIONS and all(other.parent != index for other in locations):
         seen = f"a fork of {quote(cell.name.text)}, which has no child"
         raise scope.fault(cell.name, seen, f"a location 'child of {cell.name.text}'")
     _check_state(scope, verb, cell.name, locations[index].state)
@@ -279,3 +333,42 @@ def _check_state(scope: Scope, verb: Token, name: Token, state: State) -> None:
 def _word(state: State) -> str:
     """How a scenario says a state."""
     return next((word for word, value in STATES.items() if value is state), "none")
+
+
+def _is_shared(locations: tuple[Location, ...], index: int) -> bool:
+    """Whether another address space maps the page of a location through the same table."""
+    mm = locations[index].mm
+    home = locations[index].alias
+    return any(other.alias == index and other.mm != mm for other in locations) or (
+        home >= 0 and locations[home].mm != mm
+    )
+
+
+def _check_size(scope: Scope, cell: Cell, location: Location) -> None:
+    """Check that an operation on 4 KiB pages is not on a larger one."""
+    verb, name = cell.verb, cell.name
+    assert name is not None
+    small = verb.text not in HUGE_OPERATIONS and verb.text not in ANY_SIZE_OPERATIONS
+    if small and location.state in HUGE_STATES:
+        word = _word(location.state)
+        fitting = [op for op, states in HUGE_OPERATIONS.items() if word in states]
+        seen = f"{quote(verb.text)} on the 2 MiB page {quote(name.text)}"
+        raise scope.fault(verb, seen, f"an operation on such a page ({one_of(fitting)})")
+
+
+def _check_regions(scope: Scope, locations: tuple[Location, ...]) -> None:
+    """Check that what shares a page-table page is mapped at one size, and as one page if large."""
+    large = (*HUGE_STATES, State.FILE_THP)
+    first: dict[int, int] = {}
+    for index, location in enumerate(locations):
+        other = first.setdefault(location.table, index)
+        if other == index:
+            continue
+        token, state = scope.tree.declarations[index].name, locations[other].state
+        if location.state is not state and (location.state in large or state in large):
+            seen = f"{quote(location.name)} in the 2 MiB region of {quote(locations[other].name)}"
+            raise scope.fault(token, seen, "locations that all begin in one state")
+        if state is State.HUGE_ZERO:
+            raise scope.fault(
+                token, f"{quote(location.name)} in the huge zero page", "one location"
+            )

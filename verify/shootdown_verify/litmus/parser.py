@@ -4,7 +4,7 @@ Nothing here asks whether a name was declared or a value makes sense; `compiler`
 grammar, with ``[...]`` optional, ``...`` repetition and ``{`` ``}`` literal::
 
     file       SHOOTDOWN NAME "SUMMARY" { statement... } table end...
-    statement  LOCATION[@MM] = (VALUE [STATE] | none | child of LOCATION) ;
+    statement  LOCATION[@MM] = (VALUE [STATE] | none | (child | move | share) of LOCATION) ;
                same_table LOCATION LOCATION... ;        racy LOCATION... ;
                atc DEV LOCATION [write] ;               bind OPERATION... ;
                speculate DEV LOCATION [write] [times N] ;
@@ -200,8 +200,14 @@ def _declaration(reader: Reader) -> Declaration:
     if reader.take_if("child"):
         reader.expect("of")
         return Declaration(name, mm, State.NONE, parent=reader.name("the parent location"))
+    relation = reader.take() if reader.is_next("move", "share") else None
+    if relation is not None:
+        reader.expect("of")
+        alias = reader.name("the location that it is another address of")
+        return Declaration(name, mm, State.NONE, alias=alias, relation=relation)
     if reader.peek().shape is Shape.WORD:
-        raise reader.error(reader.peek(), "a value, 'none' or 'child of'", ["none", "child"])
+        expected = "a value, 'none', 'child of', 'move of' or 'share of'"
+        raise reader.error(reader.peek(), expected, ["none", "child", "move", "share"])
     value = int(reader.number(0, VALUE_MAX, "a value").text)
     if reader.is_next(";"):
         return Declaration(name, mm, State.RW, value)

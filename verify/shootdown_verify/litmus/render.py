@@ -49,6 +49,10 @@ def _init(program: Program) -> Iterator[str]:
         name = location.name if mm == DEFAULT_MM else f"{location.name}@{mm}"
         if location.parent >= 0:
             yield f"{name} = child of {program.locations[location.parent].name}"
+        elif location.alias >= 0:
+            home = program.locations[location.alias]
+            relation = "move" if home.mm == location.mm else "share"
+            yield f"{name} = {relation} of {home.name}"
         elif location.state in _STATE_WORDS:
             yield f"{name} = {location.value} {_STATE_WORDS[location.state]}"
         else:

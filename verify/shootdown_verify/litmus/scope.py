@@ -51,7 +51,7 @@ class Scope:
         self.mms.setdefault(self.mm_name(declaration), len(self.mms))
         if len(self.mms) > MMS_MAX:
             raise self.fault(name, "one address space too many", f"at most {MMS_MAX}")
-        if declaration.state is State.ZERO and declaration.value:
+        if declaration.state in (State.ZERO, State.HUGE_ZERO) and declaration.value:
             raise self.fault(name, f"value {declaration.value} of the zero page", "0")
 
     def _declare_column(self, header: Header) -> None:

@@ -15,13 +15,18 @@ from shootdown_verify.litmus.tokens import Token
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """``A@mm = 0 cow``, ``A = none`` or ``B@mm = child of A``."""
+    """``A@mm = 0 cow``, ``A = none``, ``B@mm = child of A``, or ``B = move of A``, ``share of A``.
+
+    ``relation`` is the word before ``of``.
+    """
 
     name: Token
     mm: Token | None
     state: State
     value: int = 0
     parent: Token | None = None
+    alias: Token | None = None
+    relation: Token | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,12 +33,35 @@ DEFAULT_DEVICE: Final = "d0"
 
 FORK_OPERATION: Final = "copy_pte_range"
 """The operation that fills the children of its location."""
+FORK_OPERATIONS: Final = (FORK_OPERATION, "copy_hugetlb_page_range")
+"""All that do."""
+MOVE_OPERATIONS: Final = ("move_ptes", "move_hugetlb_page_tables")
+"""Operations that need a place to move their location to."""
+SHARE_OPERATION: Final = "huge_pmd_unshare"
+"""The operation that needs another address space that maps the same page."""
+HUGE_OPERATIONS: Final[dict[str, tuple[str, ...]]] = {
+    "__split_huge_pmd": ("huge", "huge_cow", "huge_zero"),
+    "do_huge_zero_wp_pmd": ("huge_zero",),
+    "do_huge_pmd_wp_page": ("huge", "huge_cow"),
+    "hugetlb_wp": ("hugetlb", "hugetlb_cow"),
+    "__unmap_hugepage_range": ("hugetlb", "hugetlb_cow"),
+    "huge_pmd_unshare": ("hugetlb",),
+    "copy_hugetlb_page_range": ("hugetlb",),
+    "hugetlb_change_protection": ("hugetlb",),
+    "move_hugetlb_page_tables": ("hugetlb",),
+    "collapse_pte_mapped_thp": ("file_thp",),
+    "retract_page_tables": ("file_thp",),
+}
+"""Operations on 2 MiB pages, and the states that their location may begin in."""
+ANY_SIZE_OPERATIONS: Final = ("unmap_mapping_range",)
+"""Operations on pages of 4 KiB or 2 MiB; all that are not named here are on 4 KiB only."""
 STATES_NEEDED: Final = {
     "replace_page": ("ksm_pair",),
     "write_protect_page": ("ksm_twin",),
     "page_vma_mkclean_one": ("file",),
     "do_swap_page": ("swapped",),
     "wp_clean_pre_vma": ("file",),
+    **HUGE_OPERATIONS,
 }
 """Operations that mean something only for a location that begins in one of some states."""
 FILE_OPERATIONS: Final = (
@@ -70,11 +93,25 @@ STATES: Final = {
     "file": State.FILE,
     "swapped": State.SWAPPED,
     "ksm_twin": State.KSM_TWIN,
+    "huge": State.HUGE,
+    "huge_cow": State.HUGE_COW,
+    "huge_zero": State.HUGE_ZERO,
+    "hugetlb": State.HUGETLB,
+    "hugetlb_cow": State.HUGETLB_COW,
+    "file_thp": State.FILE_THP,
 }
 """States that a location with a value may begin in."""
 UNMAPPED: Final = ("swapped",)
 """States that begin with an entry that maps nothing."""
-WRITABLE: Final = (State.RW, State.PINNED, State.FILE, State.KSM_TWIN)
+WRITABLE: Final = (
+    State.RW,
+    State.PINNED,
+    State.FILE,
+    State.KSM_TWIN,
+    State.HUGE,
+    State.HUGETLB,
+    State.FILE_THP,
+)
 """States in which the entry lets stores through."""
 WHENS: Final = {
     "writable": When.WRITABLE,
@@ -100,7 +137,8 @@ END_WORDS: Final = ("forbidden", "weakest", "caught", "safe", "bug")
 
 RESERVED: Final = frozenset(
     {*INIT_WORDS, *INSTRUCTIONS, *END_WORDS, *STATES, *WHENS}
-    | {"SHOOTDOWN", "child", "device", "none", "of", "times", "when", "with", "write", CONDITION}
+    | {"SHOOTDOWN", "child", "device", "move", "none", "of", "share", "times"}
+    | {"when", "with", "write", CONDITION}
 )
 """Words that cannot name a location."""
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.operations.anonymous import DO_ANONYMOUS_PAGE, run_do_anonymous_page
 from shootdown_daemon.machine.operations.cow import WP_PAGE_COPY, run_wp_page_copy
+from shootdown_daemon.machine.operations.exit import EXIT_MMAP, run_exit_mmap
 from shootdown_daemon.machine.operations.fork import COPY_PTE_RANGE, run_copy_pte_range
 from shootdown_daemon.machine.operations.gup import (
     PIN_USER_PAGES,
@@ -18,11 +19,46 @@ from shootdown_daemon.machine.operations.gup import (
     run_pin_user_pages,
     run_process_vm_readv,
 )
+from shootdown_daemon.machine.operations.huge_memory import (
+    DO_HUGE_PMD_WP_PAGE,
+    DO_HUGE_ZERO_WP_PMD,
+    SPLIT_HUGE_PMD,
+    run_do_huge_pmd_wp_page,
+    run_do_huge_zero_wp_pmd,
+    run_split_huge_pmd,
+)
+from shootdown_daemon.machine.operations.hugetlb import (
+    HUGE_PMD_UNSHARE,
+    HUGETLB_WP,
+    UNMAP_HUGEPAGE_RANGE,
+    run_hugetlb_wp,
+    run_unmap_hugepage_range,
+)
+from shootdown_daemon.machine.operations.hugetlb_vma import (
+    COPY_HUGETLB_PAGE_RANGE,
+    HUGETLB_CHANGE_PROTECTION,
+    MOVE_HUGETLB_PAGE_TABLES,
+    run_copy_hugetlb_page_range,
+    run_hugetlb_change_protection,
+    run_move_hugetlb_page_tables,
+)
+from shootdown_daemon.machine.operations.khugepaged import (
+    COLLAPSE_HUGE_PAGE,
+    COLLAPSE_PTE_MAPPED_THP,
+    RETRACT_PAGE_TABLES,
+    run_collapse_huge_page,
+    run_collapse_pte_mapped_thp,
+    run_retract_page_tables,
+)
 from shootdown_daemon.machine.operations.ksm import (
     REPLACE_PAGE,
     WRITE_PROTECT_PAGE,
     run_replace_page,
     run_write_protect_page,
+)
+from shootdown_daemon.machine.operations.madvise import (
+    ZAP_PAGE_RANGE_SINGLE_BATCHED,
+    run_zap_page_range_single_batched,
 )
 from shootdown_daemon.machine.operations.madvise_free import (
     MADVISE_FREE_SINGLE_VMA,
@@ -34,9 +70,17 @@ from shootdown_daemon.machine.operations.mapping_dirty_helpers import (
 )
 from shootdown_daemon.machine.operations.migrate import TRY_TO_MIGRATE_ONE, run_try_to_migrate_one
 from shootdown_daemon.machine.operations.mprotect import CHANGE_PTE_RANGE, run_change_pte_range
+from shootdown_daemon.machine.operations.mremap import MOVE_PTES, run_move_ptes
+from shootdown_daemon.machine.operations.oom_kill import OOM_REAP_TASK_MM, run_oom_reap_task_mm
 from shootdown_daemon.machine.operations.page_writeback import (
     PAGE_VMA_MKCLEAN_ONE,
     run_page_vma_mkclean_one,
+)
+from shootdown_daemon.machine.operations.pgtable import (
+    FREE_PGTABLES,
+    PAGETABLE_FREE_KERNEL,
+    run_free_pgtables,
+    run_pagetable_free_kernel,
 )
 from shootdown_daemon.machine.operations.sva import (
     IOMMU_SVA_BIND_DEVICE,
@@ -50,6 +94,10 @@ from shootdown_daemon.machine.operations.task_mmu import (
     PAGEMAP_SCAN_PMD_ENTRY,
     run_clear_refs_write,
     run_pagemap_scan_pmd_entry,
+)
+from shootdown_daemon.machine.operations.truncate import (
+    UNMAP_MAPPING_RANGE,
+    run_unmap_mapping_range,
 )
 from shootdown_daemon.machine.operations.userfaultfd import UFFD_WP_RANGE, run_uffd_wp_range
 from shootdown_daemon.machine.operations.vmscan import TRY_TO_UNMAP_ONE, run_try_to_unmap_one
@@ -94,6 +142,25 @@ OPERATIONS: dict[str, Operation] = {
         Operation(*PROCESS_VM_READV, run_process_vm_readv),
         Operation(*IOMMU_SVA_BIND_DEVICE, run_iommu_sva_bind_device),
         Operation(*IOMMU_SVA_UNBIND_DEVICE, run_iommu_sva_unbind_device),
+        Operation(*ZAP_PAGE_RANGE_SINGLE_BATCHED, run_zap_page_range_single_batched),
+        Operation(*UNMAP_MAPPING_RANGE, run_unmap_mapping_range),
+        Operation(*EXIT_MMAP, run_exit_mmap),
+        Operation(*OOM_REAP_TASK_MM, run_oom_reap_task_mm),
+        Operation(*MOVE_PTES, run_move_ptes),
+        Operation(*SPLIT_HUGE_PMD, run_split_huge_pmd),
+        Operation(*DO_HUGE_ZERO_WP_PMD, run_do_huge_zero_wp_pmd),
+        Operation(*DO_HUGE_PMD_WP_PAGE, run_do_huge_pmd_wp_page),
+        Operation(*COLLAPSE_HUGE_PAGE, run_collapse_huge_page),
+        Operation(*COLLAPSE_PTE_MAPPED_THP, run_collapse_pte_mapped_thp),
+        Operation(*RETRACT_PAGE_TABLES, run_retract_page_tables),
+        Operation(*HUGETLB_WP, run_hugetlb_wp),
+        Operation(*UNMAP_HUGEPAGE_RANGE, run_unmap_hugepage_range),
+        Operation(*HUGE_PMD_UNSHARE, run_unmap_hugepage_range),
+        Operation(*COPY_HUGETLB_PAGE_RANGE, run_copy_hugetlb_page_range),
+        Operation(*HUGETLB_CHANGE_PROTECTION, run_hugetlb_change_protection),
+        Operation(*MOVE_HUGETLB_PAGE_TABLES, run_move_hugetlb_page_tables),
+        Operation(*FREE_PGTABLES, run_free_pgtables),
+        Operation(*PAGETABLE_FREE_KERNEL, run_pagetable_free_kernel),
     )
 }
 """Every operation by its kernel function's name."""

@@ -16,6 +16,7 @@ from shootdown_daemon.machine.operations.filemap import (
     do_fault,
     wp_page_shared,
 )
+from shootdown_daemon.machine.operations.pmd_fault import handle_pmd_fault
 from shootdown_daemon.machine.operations.swap import DO_SWAP_PAGE, do_swap_page
 from shootdown_daemon.machine.phases import Phase
 from shootdown_protocol.board import READ, WRITE
@@ -39,6 +40,9 @@ async def handle_mm_fault(cpu: Cpu, *, write: bool) -> FaultAnswer:
     if not permissions & (WRITE if write else READ):
         await fault.mmap_read_unlock()
         return FaultAnswer.INVALID
+    if cpu.entry.moves and await handle_pmd_fault(cpu, write=write):
+        await fault.mmap_read_unlock()
+        return FaultAnswer.SUCCESS
     pte = await fault.ptep_get_lockless()
     if not pte_present(pte):
         await _fill(cpu, pte, write=write)

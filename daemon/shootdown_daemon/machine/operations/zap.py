@@ -41,7 +41,7 @@ async def run_zap_pte_range(cpu: Cpu) -> None:
     """MADV_DONTNEED whose gather is flushed by force: the page is freed before range_end."""
     await cpu.mmap_read_lock()
     await cpu.invalidate_range_start()
-    gathered = await _clear_entry(cpu)
+    gathered = await clear_entry(cpu)
     await cpu.phase(Phase.BEFORE_FREE)
     if gathered is not None:
         await cpu.put_page(gathered)
@@ -56,7 +56,7 @@ async def run_unmap_vmas(cpu: Cpu) -> None:
     await cpu.mmap_write_lock()
     await cpu.vm_flags_reset(0)
     await cpu.invalidate_range_start()
-    gathered = await _clear_entry(cpu)
+    gathered = await clear_entry(cpu)
     await cpu.invalidate_range_end()
     await cpu.phase(Phase.BEFORE_FREE)
     if gathered is not None:
@@ -66,7 +66,7 @@ async def run_unmap_vmas(cpu: Cpu) -> None:
     await cpu.op_return(new_epoch=True, permissions=0)
 
 
-async def _clear_entry(cpu: Cpu) -> int | None:
+async def clear_entry(cpu: Cpu) -> int | None:
     """Clear the entry under the lock; gives the page number taken into the gather, if any."""
     pte = await cpu.pte_offset_map_lock()
     if not pte_present(pte):

@@ -1,0 +1,99 @@
+"""What a fault does one level up: ``__handle_mm_fault()`` in mm/memory.c, above the page table.
+
+Left out: PUD leaves, THP on first touch (a page-table page is always taken), NUMA hinting.
+"""
+
+from __future__ import annotations
+
+from shootdown_daemon.machine.cpu import Cpu
+from shootdown_daemon.machine.operations.huge_memory import (
+    DO_HUGE_PMD_WP_PAGE,
+    DO_HUGE_ZERO_WP_PMD,
+    do_huge_pmd_wp_page,
+    do_huge_zero_wp_pmd,
+)
+from shootdown_daemon.machine.operations.hugetlb import (
+    HUGETLB_NO_PAGE,
+    HUGETLB_WP,
+    hugetlb_no_page,
+    hugetlb_wp,
+)
+from shootdown_daemon.machine.operations.pgtable import pte_alloc
+from shootdown_daemon.machine.phases import Phase
+from shootdown_daemon.machine.pmd import (
+    find_get_folio,
+    first_page,
+    mk_huge_pmd,
+    pmd_lock,
+    pmd_unlock,
+    pmdp_get_lockless,
+    set_pmd_at,
+    whole_region,
+)
+from shootdown_daemon.machine.region import pmd_leaf, pmd_none
+from shootdown_protocol.memory import Pte, pte_present, pte_write
+from shootdown_protocol.program import State
+
+DO_SET_PMD = ("do_set_pmd", (Phase.OP_RETURN,))
+"""Nothing was mapped, so nobody needs to be told."""
+_HUGETLB = (State.HUGETLB, State.HUGETLB_COW)
+
+
+async def handle_pmd_fault(cpu: Cpu, *, write: bool) -> bool:
+    """Whether the fault is over at the PMD entry; otherwise its page-table page is there."""
+    pmd = await pmdp_get_lockless(cpu)
+    if pmd_none(pmd):
+        return await _fill(cpu)
+    if not pmd_leaf(pmd):
+        return False
+    if not pte_present(pmd):  # It is being split: wait until that is over.
+        await pmd_lock(cpu)
+        await pmd_unlock(cpu)
+    elif write and not pte_write(pmd):
+        await _write_fault(cpu, pmd)
+    return True
+
+
+async def _fill(cpu: Cpu) -> bool:
+    state = home_state(cpu)
+    if state in _HUGETLB:
+        await hugetlb_no_page(cpu.within(*HUGETLB_NO_PAGE))
+        return True
+    if state is State.FILE_THP:
+        await do_set_pmd(cpu.within(*DO_SET_PMD))
+        return True
+    await pte_alloc(cpu)
+    return False
+
+
+async def _write_fault(cpu: Cpu, pmd: Pte) -> None:
+    if home_state(cpu) in _HUGETLB:
+        await hugetlb_wp(cpu.within(*HUGETLB_WP), pmd)
+    elif first_page(cpu, pmd) == cpu.zero_pfn:
+        await do_huge_zero_wp_pmd(cpu.within(*DO_HUGE_ZERO_WP_PMD), pmd)
+    else:
+        await do_huge_pmd_wp_page(cpu.within(*DO_HUGE_PMD_WP_PAGE), pmd)
+
+
+async def do_set_pmd(cpu: Cpu) -> None:
+    """Map a 2 MiB folio of the page cache by one entry, as ``do_set_pmd()``."""
+    whole = whole_region(cpu)
+    page = await find_get_folio(whole)
+    entry = await mk_huge_pmd(whole, page, writable=True)
+    pmd = await pmd_lock(whole)
+    if pmd_none(pmd):
+        await set_pmd_at(whole, entry)
+        await pmd_unlock(whole)
+        return
+    await pmd_unlock(whole)
+    await whole.put_page(page)
+
+
+def home_state(cpu: Cpu) -> State:
+    """How the location's mapping began; of another address of one, how that one's did."""
+    places = cpu.kslot.kernel.program.locations
+    place = places[cpu.site.index]
+    for home in (place.alias, place.parent):
+        if home >= 0:
+            return places[home].state
+    return place.state
