@@ -7,7 +7,7 @@ Channels: ``("invalidate", device)``, ``("completion", device)``, ``("page_reque
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from shootdown_protocol.limits import ITAGS
 
@@ -41,11 +41,15 @@ class Completion(NamedTuple):
         return tuple(itag for itag in range(ITAGS) if self.itags >> itag & 1)
 
 
+STOP_MARKER: Final = -1
+"""Location of a page request that asks for nothing."""
+
+
 class PageRequest(NamedTuple):
     """One request of a group; ``prgi`` names the group within device and slot.
 
     ``last`` closes the group, which then gets its one response. A *stop marker* asks for nothing
-    (``location`` -1), gets no response, and says that no request of the PASID follows.
+    (location `STOP_MARKER`), gets no response, and says that no request of the PASID follows.
     """
 
     device: int

@@ -34,6 +34,7 @@ DEVICE_OPTIONS: Final[dict[str, Values]] = {
     "page_requests": range(1, PRGI_MAX + 2),
     "page_groups": SWITCH,
     "page_request_queue": range(1, PRGI_MAX + 2),
+    "stop_markers": SWITCH,
     "invalidate": ("page", "pair", "table", "pasid", "global"),
     "dialect": ("direct", "vtd", "smmuv3", "riscv"),
 }
@@ -49,6 +50,7 @@ DEFAULTS: Final[dict[str, str]] = {
     "completions": "1",
     "vector": OFF,
     "page_groups": OFF,
+    "stop_markers": OFF,
     "invalidate": "page",
     "dialect": "direct",
 }

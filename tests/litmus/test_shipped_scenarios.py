@@ -80,6 +80,7 @@ CLAIMS: dict[str, tuple[set[str], set[str], Model | None]] = {
     "pasid-tags": (set(), RIGHT, None),
     "range-invalidation": (set(), RIGHT, None),
     "refused-page-request": (set(), RIGHT, None),
+    "stop-marker": (set(), RIGHT, None),
     "success-is-no-permission": (set(), RIGHT, None),
     "use-after-completion": (set(), RIGHT, None),
 }

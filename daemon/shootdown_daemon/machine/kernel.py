@@ -62,6 +62,7 @@ class Kernel:
         self.lifo = program.options.get("reuse", "lifo") == "lifo"
         self.lets_faults_in = program.options.get("mmap_lock", "write") == "read"
         self.binds = pasid.binds(program)
+        self.stop_markers = program.options.get("stop_markers") == ON
         self.page_request_queue = int(program.options.get("page_request_queue", "0"))
         self.lock_per_mm = program.options.get("ptl", "split") == "mm"
         self.frees_lazily = "madvise_free_single_vma" in operations_of(program)
@@ -211,6 +212,8 @@ def prepare(store: Store, kslot: KernelSlot, instance: int) -> None:
         store.store(pasid_word, make_table_entry(root))
     if kernel.binds:
         pasid.begin(store, kslot)
+    if kernel.stop_markers:
+        pasid.forget_stop_markers(store, slot.pasids)
     if kernel.regions:
         for members in kernel.regions:
             _prepare_region(store, kslot, members, free)

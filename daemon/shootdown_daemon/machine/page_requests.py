@@ -13,12 +13,15 @@ from shootdown_daemon.machine import pasid
 from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.kernel import KernelSlot
 from shootdown_daemon.machine.operations.fault import FaultAnswer, handle_mm_fault
-from shootdown_engine.channels import PageRequest
+from shootdown_engine.channels import STOP_MARKER, PageRequest
 from shootdown_engine.store import Store, receive
 from shootdown_engine.task import Task
 from shootdown_engine.trap import BLOCKED, Blocked, Request, trap
+from shootdown_protocol.history import Fault
 
 SUCCESS = "success"
+AFTER_STOP = "after-stop-marker"
+"""In place of an answer: the device had said that no request would follow."""
 DROPPED = "dropped"
 """Instead of a group's requests: some were dropped, so that the others are worth nothing."""
 
@@ -70,9 +73,22 @@ def take_page_request(store: Store, kslot: KernelSlot) -> Group | Blocked:
     if request is None:
         return BLOCKED
     assert isinstance(request, PageRequest)
+    if kslot.kernel.stop_markers and _stops(store, request):
+        return ()
     if kslot.kernel.binds:
         return _if_bound(store, kslot, request)
     return _grouped(store, kslot, request)
+
+
+def _stops(store: Store, request: PageRequest) -> bool:
+    """Take a stop marker in, which gets no response; tell of a request that follows one."""
+    cell = pasid.stop_cell(request.device, request.pasid)
+    if request.location == STOP_MARKER:
+        store.put(cell, True)
+        return True
+    if store.get(cell) is not None:
+        store.emit(Fault(request.location, request.write, AFTER_STOP, exhausted=False))
+    return False
 
 
 def _if_bound(store: Store, kslot: KernelSlot, request: PageRequest) -> Group:

@@ -76,6 +76,26 @@ def clear_entry(store: Store, word: int) -> None:
     store.store(word, NONE)
 
 
+def wait_stop_markers(store: Store, pasid: int) -> Blocked | None:
+    """Guard: every device has said that its page requests of the PASID have all been sent."""
+    for device in iommu.members(store, pasid):
+        if store.get(stop_cell(device, pasid)) is None:
+            return BLOCKED
+    return None
+
+
+def stop_cell(device: int, pasid: int) -> tuple[Hashable, ...]:
+    """Cell of the stop marker that has come from a device."""
+    return ("stop_marker", device, pasid)
+
+
+def forget_stop_markers(store: Store, pasids: tuple[int, ...]) -> None:
+    """Begin anew: devices use their PASIDs again."""
+    for pasid in pasids:
+        for device in iommu.members(store, pasid):
+            store.put(stop_cell(device, pasid), None)
+
+
 def drain_prq(store: Store, slot: int) -> Blocked | None:
     """``intel_iommu_drain_pasid_prq()``. Guard: no page request waits or is being resolved."""
     if store.get(("channel", "page_request", slot)) or store.get(_busy_cell(slot)):

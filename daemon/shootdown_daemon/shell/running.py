@@ -21,7 +21,7 @@ from shootdown_daemon.shell.fault_set import FaultSet
 from shootdown_daemon.shell.gated_run import Divergence, GatedRun, device_of_task
 from shootdown_daemon.shell.links import AgentLink, DeviceRouter
 from shootdown_daemon.shell.live_run import Bank, BankState, LiveRun
-from shootdown_engine.channels import InvalidateRequest, PageRequest
+from shootdown_engine.channels import STOP_MARKER, InvalidateRequest, PageRequest
 from shootdown_protocol import ats_range, messages
 from shootdown_protocol.board import BOARD_FIXED
 from shootdown_protocol.device_options import OFF, ON
@@ -308,6 +308,11 @@ class Running:
             kslot = self.live.slot_with(asked.pasid)
             if kslot is not None and not self._serves(link, asked.device, kslot.index):
                 kslot = None
+            device = self.live.device_number(link.number, asked.device)
+            if kslot is not None and asked.last and not (asked.read or asked.write):
+                marker = PageRequest(device, asked.pasid, STOP_MARKER, False, asked.prgi)
+                self.live.page_request(kslot.index, marker)
+                continue
             site = kslot and next(
                 (
                     s
@@ -320,7 +325,6 @@ class Running:
                 why = f"PASID {asked.pasid:#x} and address {asked.address:#x} were not granted"
                 yield messages.ErrorReport(0, ErrorCode.PASID_NOT_GRANTED, why)
                 continue
-            device = self.live.device_number(link.number, asked.device)
             request = PageRequest(
                 device, asked.pasid, site.index, asked.write, asked.prgi, asked.last
             )

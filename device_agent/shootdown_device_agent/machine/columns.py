@@ -41,7 +41,7 @@ def device_threads(
 
 def column_task(device: Device, thread: DeviceThread) -> Task:
     """The task of one device column."""
-    ending = partial(end_thread, thread)
+    ending = partial(_end, device, thread)
     return Task(thread.name, *_stages(device, thread), ending, owner=thread.slot)
 
 
@@ -57,6 +57,11 @@ def speculation_task(device: Device, thread: DeviceThread, what: Speculation) ->
 def invalidation_server(device: Device) -> Task:
     """The server that takes a device's invalidations, one a round and in their order."""
     return Task(f"{device.config.name}.invalidate", device.serve_invalidate, server=True)
+
+
+async def _end(device: Device, thread: DeviceThread) -> None:
+    await end_thread(thread)
+    await device.stop(thread)
 
 
 async def end_thread(thread: DeviceThread) -> None:

@@ -27,7 +27,8 @@ class DeviceConfig:
     ``completions``: how many an invalidation gets, one a traffic class.
     ``vector``: one completion message for all that have arrived.
     ``page_requests``: how many may be outstanding (PRI's allocation), 0 for no limit;
-    ``page_groups``: a request takes its neighbours along. ``watch_stale``: note hits whose entry
+    ``page_groups``: a request takes its neighbours along; ``stop_markers``: the device says so when
+    no request of a PASID follows. ``watch_stale``: note hits whose entry
     has changed (reads the entry at each hit).
     """
 
@@ -47,6 +48,7 @@ class DeviceConfig:
     vector: bool = False
     page_requests: int = 0
     page_groups: bool = False
+    stop_markers: bool = False
     watch_stale: bool = True
 
     def with_options(self, options: Mapping[str, str]) -> DeviceConfig:
@@ -59,7 +61,15 @@ class DeviceConfig:
         return replace(self, **told)
 
 
-_SWITCHES = ("iotlb", "walk_by_level", "walk_cache", "vector", "page_groups", "ad_bits")
+_SWITCHES = (
+    "iotlb",
+    "walk_by_level",
+    "walk_cache",
+    "vector",
+    "page_groups",
+    "stop_markers",
+    "ad_bits",
+)
 _NUMBERS = ("iotlb_entries", "atc_entries", "queue_depth", "completions", "page_requests")
 _FIELDS = (*_SWITCHES, *_NUMBERS, "replacement")
 

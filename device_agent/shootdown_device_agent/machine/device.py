@@ -7,7 +7,7 @@ steps. An access is a look-up; on a miss a translation (walk, then insert); then
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, TypeVar
 
@@ -16,7 +16,7 @@ from shootdown_device_agent.machine.atc import CANCELLED, VALID, Cached, Issued,
 from shootdown_device_agent.machine.config import DeviceConfig
 from shootdown_engine import walk_cache
 from shootdown_engine.access import Begun, Intent, Target, begin, take_effect
-from shootdown_engine.channels import Completion, InvalidateRequest, PageRequest
+from shootdown_engine.channels import STOP_MARKER, Completion, InvalidateRequest, PageRequest
 from shootdown_engine.column import deny
 from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.slot import Site, Slot, leaf_shifts
@@ -107,6 +107,8 @@ class Device:
                 cache.drop(store, pasid, vpns, 0, _LAST_PAGE)
             if self.config.walk_cache:
                 walk_cache.drop_tables(store, self.number, pasid, vpns)
+        if self.config.stop_markers:
+            store.put(self._ended_cell(slot), None)
 
     # Accesses
 
@@ -189,6 +191,11 @@ class Device:
             for index, place in enumerate(places)
             if place.table == table and index != intent.location
         )
+
+    async def stop(self, thread: DeviceThread) -> None:
+        """A column has come to its end; after a slot's last one no page request follows."""
+        if self.config.stop_markers:
+            await trap("stop_marker", self.step_stop, thread)
 
     # Steps of an access
 
@@ -346,6 +353,25 @@ class Device:
         write = intent.kind is Kind.STORE
         store.emit(Fault(intent.location, write, str(answer), exhausted=False))
         return str(answer)
+
+    def step_stop(self, store: Store, thread: DeviceThread) -> None:
+        """Count the columns that have ended; behind the last, send a stop marker a PASID."""
+        cell = self._ended_cell(thread.slot)
+        ended = store.get(cell) or 0
+        assert isinstance(ended, int)
+        store.put(cell, ended + 1)
+        columns = thread.slot.program.columns
+        if ended + 1 == sum(column.device == self.number for column in columns):
+            self.send_stop_markers(store, thread.slot)
+
+    def send_stop_markers(self, store: Store, slot: Slot) -> None:
+        """Say that every page request of the slot's PASIDs has been sent."""
+        for pasid in slot.pasids:
+            marker = PageRequest(self.number, pasid, STOP_MARKER, False, 0)
+            store.send(("page_request", slot.index), marker)
+
+    def _ended_cell(self, slot: Slot) -> tuple[Hashable, ...]:
+        return ("columns_ended", self.number, slot.index)
 
     def step_give_up(self, store: Store, _thread: DeviceThread, intent: Intent) -> None:
         """Report an access whose faults were answered and never resolved."""

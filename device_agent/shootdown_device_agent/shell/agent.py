@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import zmq
 
-from shootdown_engine.channels import Completion, InvalidateRequest, PageRequest
+from shootdown_engine.channels import STOP_MARKER, Completion, InvalidateRequest, PageRequest
 from shootdown_protocol import ats_range, codec, messages
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, ShootdownError, UsageError
@@ -525,6 +525,8 @@ class Agent:
 
     def _must_wait(self, run: AgentRun, request: PageRequest) -> bool:
         """Whether a request begins a group that no index is free for, or follows one that waits."""
+        if request.location == STOP_MARKER:
+            return False
         slot = run.slot_with(request.pasid)
         assert slot is not None
         group = request.device, slot.index, request.prgi
@@ -535,6 +537,16 @@ class Agent:
         return waits or (group not in self._open and not self._free_prgis[request.device])
 
     def _page_request(self, run: AgentRun, request: PageRequest) -> messages.PageRequest:
+        if request.location == STOP_MARKER:
+            return messages.PageRequest(
+                device=request.device,
+                pasid=request.pasid,
+                address=0,
+                prgi=0,
+                last=True,
+                read=False,
+                write=False,
+            )
         slot = run.slot_with(request.pasid)
         assert slot is not None
         group = request.device, slot.index, request.prgi

@@ -28,7 +28,7 @@ CHECKS_OF: Final[dict[type, tuple[Check, ...]]] = {
     Resident: (lost_write.check,),
     Stray: (place.check,),
     TableWalk: (place.check,),
-    Fault: (liveness.check,),
+    Fault: (liveness.check, protocol.check),
     Invalidation: (protocol.check,),
 }
 """Checks by the type of record that they judge; the others find nothing in it."""

@@ -12,13 +12,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from shootdown_protocol.history import AnyRecord, Invalidation, Stamped
+from shootdown_protocol.history import AnyRecord, Fault, Invalidation, Stamped
 from shootdown_protocol.program import Program
 from shootdown_verify.check.finding import Finding
 
 NAME: Final = "protocol"
 PAGE_REQUEST_SERVER: Final = "iopf"
 """The kernel's task that answers page requests."""
+
+AFTER_STOP: Final = "after-stop-marker"
+"""Answer in the record of a page request that follows a stop marker."""
 
 WRONG: Final = {
     "unexpected": ("unexpected-completion", "which no invalidation uses"),
@@ -32,13 +35,23 @@ _COMPLETED: Final = frozenset({"completed", "iotlb_completed"})
 
 
 def check(record: AnyRecord, _program: Program) -> Finding | None:
-    """Find a completion that the protocol does not allow."""
+    """Find a completion, or a page request, that the protocol does not allow."""
+    if isinstance(record, Fault):
+        return _after_stop(record)
     if not isinstance(record, Invalidation) or record.state not in WRONG:
         return None
     title, wrong = WRONG[record.state]
     return Finding(
         NAME, title, f"was sent a completion of {record.device} for ITag {record.itag}, {wrong}"
     )
+
+
+def _after_stop(fault: Fault) -> Finding | None:
+    """Find a page request whose device had said that none would follow."""
+    if fault.answer != AFTER_STOP:
+        return None
+    why = "was sent a page request of a PASID behind the device's stop marker"
+    return Finding(NAME, "request-after-stop", why, fault.location)
 
 
 Marked = tuple[int, Stamped]

@@ -25,7 +25,11 @@ async def run_iommu_sva_bind_device(cpu: Cpu) -> None:
 
 
 async def run_iommu_sva_unbind_device(cpu: Cpu) -> None:
-    """Unbind: no new walk, no translation, no page request; and only then nobody to tell."""
+    """Unbind: no new walk, no translation, no page request; and only then nobody to tell.
+
+    Where devices send stop markers, they are awaited first: whose device it is has stopped it.
+    """
+    await stop_device(cpu)
     await clear_entry(cpu)
     await flush_pasid(cpu)
     await drain_prq(cpu)
@@ -51,6 +55,12 @@ async def set_dev_pasid(cpu: Cpu) -> None:
     await cpu.step(
         "set_dev_pasid", pasid.set_dev_pasid, cpu.kslot.pasid_words[mm], cpu.kslot.roots[mm]
     )
+
+
+async def stop_device(cpu: Cpu) -> None:
+    """Wait until the devices have stopped using the PASID."""
+    if cpu.kslot.kernel.stop_markers:
+        await cpu.step("wait_stop_markers", pasid.wait_stop_markers, cpu.site.pasid)
 
 
 async def clear_entry(cpu: Cpu) -> None:

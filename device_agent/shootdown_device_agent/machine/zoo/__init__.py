@@ -24,6 +24,7 @@ from shootdown_device_agent.machine.zoo.miscounts_completions import MiscountsCo
 from shootdown_device_agent.machine.zoo.needs_two_invalidations import NeedsTwoInvalidations
 from shootdown_device_agent.machine.zoo.retries_for_ever import RetriesForEver
 from shootdown_device_agent.machine.zoo.serves_read_only import ServesReadOnly
+from shootdown_device_agent.machine.zoo.stops_early import StopsEarly
 from shootdown_device_agent.machine.zoo.trusts_success import TrustsSuccess
 from shootdown_device_agent.machine.zoo.uses_after_completing import UsesAfterCompleting
 from shootdown_device_agent.machine.zoo.wrong_itag import WrongItag
@@ -45,6 +46,7 @@ ZOO: Final[dict[str, type[Device]]] = {
     "needs_two_invalidations": NeedsTwoInvalidations,
     "retries_for_ever": RetriesForEver,
     "serves_read_only": ServesReadOnly,
+    "stops_early": StopsEarly,
     "trusts_success": TrustsSuccess,
     "uses_after_completing": UsesAfterCompleting,
     "wrong_itag": WrongItag,
