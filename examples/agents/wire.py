@@ -14,11 +14,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 import zmq
 
 VERSION = 1
@@ -36,6 +36,10 @@ FAULTS_MAX = 16
 EVERYTHING = 0x7FFF_FFFF_FFFF_F800
 
 Body = Generator[None, Any, None]
+Key = tuple[int, int]
+"""PASID and page number."""
+Fields = list[Any]
+"""What a message holds, as it came."""
 
 
 @dataclass
@@ -47,8 +51,8 @@ class Thread:
     """
 
     body: Body | None = None
-    translating: tuple[int, int] | None = None
-    accessing: tuple[int, int] | None = None
+    translating: Key | None = None
+    accessing: Key | None = None
     cancelled: bool = False
 
 
@@ -59,6 +63,21 @@ class Pending:
     device: int
     itag: int
     waits_for: list[Thread]
+
+
+@dataclass
+class Named:
+    """What an invalidation names: pages of one PASID, or of all when that is None."""
+
+    pasid: int | None
+    first: int
+    pages: int
+
+    def __contains__(self, key: Key | None) -> bool:
+        """Whether a page of a PASID is among them; None, no page, is not."""
+        if key is None or (self.pasid is not None and key[0] != self.pasid):
+            return False
+        return self.first <= key[1] < self.first + self.pages
 
 
 @dataclass
@@ -82,7 +101,7 @@ class Agent:
         self.program: dict[str, Any] = {}
         self.program_number = 0
         self.devices: list[int] = []
-        self.cache: dict[tuple[int, int], tuple[int, bool]] = {}
+        self.cache: dict[Key, tuple[int, bool]] = {}
         self.waiting: dict[tuple[str, int], Thread] = {}
         self.threads: list[Thread] = []
         self.invalidations: list[Pending] = []
@@ -180,7 +199,9 @@ class Agent:
         if not batch.running:
             self.send(BATCH_DONE, batch.number)
 
-    def warm(self, thread: Thread, batch: Batch, pasids: list[int], declared: Any) -> Body:
+    def warm(
+        self, thread: Thread, batch: Batch, pasids: list[int], declared: dict[str, int]
+    ) -> Body:
         """Fill the cache with what the program says that it holds when an instance begins."""
         place = self.program["locations"][declared["location"]]
         pasid = pasids[place["mm"]]
@@ -188,7 +209,7 @@ class Agent:
         batch.warming -= 1
         self.say_warm()
 
-    def start(self, make: Any, *arguments: object) -> None:
+    def start(self, make: Callable[..., Body], *arguments: object) -> None:
         """Start a thread and run it up to its first answer."""
         thread = Thread()
         thread.body = make(thread, *arguments)
@@ -211,16 +232,16 @@ class Agent:
 
     # What the daemon says
 
-    def load(self, number: int, program: dict[str, Any], _base: int, _slots: int, *rest: Any) -> None:
+    def load(self, fields: Fields) -> None:
         """Take a program; nothing of the one before is kept."""
-        self.program_number, self.program, self.devices = number, program, rest[0]
+        self.program_number, self.program, _slot_base, _slots, self.devices, *_ = fields
         self.cache.clear()
         self.waiting.clear()
         self.threads.clear()
         self.batches.clear()
         self.detaching = None
 
-    def begin(self, _program: int, number: int, _seed: int, _window: int, slots: Any) -> None:
+    def begin(self, _program: int, number: int, _seed: int, _window: int, slots: Fields) -> None:
         """Make a batch ready: forget what its PASIDs had, and warm."""
         batch = Batch(number)
         self.batches.append(batch)
@@ -261,22 +282,16 @@ class Agent:
                 if column["device"] in self.devices:
                     self.start(self.column, batch, slot, index)
 
-    def invalidate(self, requests: list[Any]) -> None:
+    def invalidate(self, requests: Fields) -> None:
         """Drop what is named, cancel translations under way, wait for accesses under way."""
         for device, itag, pasid, address, flags, _instance in requests:
-            first, pages = block(address)
-
-            def named(key: tuple[int, int] | None) -> bool:
-                if key is None:
-                    return False
-                everyone = bool(flags & GLOBAL)
-                return (everyone or key[0] == pasid) and first <= key[1] < first + pages
-
-            for key in [key for key in self.cache if named(key)]:
+            everyone = bool(flags & GLOBAL)
+            named = Named(None if everyone else pasid, *block(address))
+            for key in [key for key in self.cache if key in named]:
                 del self.cache[key]
             for thread in self.threads:
-                thread.cancelled |= named(thread.translating)
-            waits_for = [thread for thread in self.threads if named(thread.accessing)]
+                thread.cancelled |= thread.translating in named
+            waits_for = [thread for thread in self.threads if thread.accessing in named]
             self.invalidations.append(Pending(device, itag, waits_for))
         self.complete()
 
@@ -294,10 +309,10 @@ class Agent:
         for thread in self.threads:
             thread.cancelled = thread.translating is not None
 
-    def obey(self, tag: int, fields: list[Any]) -> None:
+    def obey(self, tag: int, fields: Fields) -> None:
         """Do what one message says."""
         if tag == LOAD_PROGRAM:
-            self.load(*fields)
+            self.load(fields)
         elif tag == UNLOAD_PROGRAM:
             self.send(PROGRAM_UNLOADED, fields[0], 0, {})
         elif tag == BATCH_BEGIN:

@@ -11,6 +11,7 @@ from shootdown_protocol import remote_messages as remote
 from shootdown_protocol.ats_range import encode
 from shootdown_protocol.board import BOARD_FIXED
 from shootdown_protocol.errors import ErrorCode
+from shootdown_protocol.fault_messages import Resend
 from shootdown_protocol.memory import PAGE_SHIFT, PAGE_SIZE
 from shootdown_protocol.program import Column, Instruction, Location, Op, Program, State, Warm
 
@@ -33,6 +34,7 @@ Element = (
     | messages.PageRequest
     | messages.ItagCompletion
     | messages.ErrorReport
+    | Resend
     | messages.DetachDone
     | messages.ProgramUnloaded
     | messages.Detach
