@@ -57,10 +57,10 @@ PAUSE = Instruction(Op.AWAIT, target=0)
 """The column waits until the test lets it go on."""
 
 
-def place(number: int, mm: int = 0, page: int | None = None) -> Location:
+def place(number: int, mm: int = 0, page: int | None = None, state: State = State.RW) -> Location:
     """The location of a number: a page of its own, or ``page``, of an address space."""
     va = VA + (number if page is None else page) * PAGE_SIZE
-    return Location(f"L{number}", mm, va, State.RW, 0, 0)
+    return Location(f"L{number}", mm, va, state, 0, 0)
 
 
 class Session:
