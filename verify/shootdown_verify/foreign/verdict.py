@@ -183,6 +183,16 @@ def _broken(columns: Columns, chosen: Guess) -> Iterator[Found]:
                     yield shown.found(Model.REAL_TIME, part, events)
 
 
+def holds(columns: Columns, model: Model) -> bool:
+    """Whether one model holds by itself, with the likeliest choice of what was not recorded."""
+    chosen = guess(columns, match(columns))
+    placed = Placed(columns, chosen.writer, positions(columns, chosen.writer, chosen.rank))
+    by_time = model is Model.REAL_TIME
+    order = time_order(placed) if columns.timed else np.arange(len(columns))
+    parts = windows(placed, order, timed=by_time)
+    return all(HOLDS[model](execution(placed, events, timed=by_time)) for events in parts)
+
+
 class _Shown:
     """How many findings of each model have a cycle already; the rest are counted only."""
 
