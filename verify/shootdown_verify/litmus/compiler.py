@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shootdown_protocol.device_options import ON
 from shootdown_protocol.program import (
     HUGE_STATES,
     Column,
@@ -40,16 +39,8 @@ from shootdown_verify.litmus.vocabulary import (
 from shootdown_verify.source import one_of, quote
 
 
-def _check_options(scope: Scope) -> None:
-    options = scope.tree.options
-    if options.get("ad_bits") == options.get("walk_by_level") == ON:
-        seen = "'ad_bits on' beside 'walk_by_level on'"
-        raise scope.fault(scope.tree.name, seen, "one of the two: bits are set by whole walks")
-
-
 def compile_program(scope: Scope) -> Program:
     """Make the program; raise `ScenarioError` at a statement that means nothing."""
-    _check_options(scope)
     locations = _locations(scope)
     _check_regions(scope, locations)
     return Program(
