@@ -34,6 +34,7 @@ from shootdown_verify.litmus.vocabulary import (
     SHARE_OPERATION,
     STATES,
     STATES_NEEDED,
+    TEXT_OPERATIONS,
     WRITABLE,
 )
 from shootdown_verify.source import one_of, quote
@@ -316,6 +317,9 @@ def _check_state(scope: Scope, verb: Token, name: Token, state: State) -> None:
     if state is State.FILE and verb.text not in FILE_OPERATIONS:
         seen = f"{quote(name.text)}, a page of a file"
         raise scope.fault(name, seen, f"a private page, or one of {one_of(FILE_OPERATIONS)}")
+    if state is State.UPROBED and verb.text not in TEXT_OPERATIONS:
+        seen = f"{quote(name.text)}, a page of text with a probe"
+        raise scope.fault(name, seen, f"another page, or one of {one_of(TEXT_OPERATIONS)}")
     if state is State.COW and verb.text in PAGE_OPERATIONS:
         seen = f"{quote(name.text)}, which a process outside maps too"
         raise scope.fault(name, seen, "a page that the scenario maps alone, as rw or cow_sole")
