@@ -4,6 +4,7 @@
 #   make test    every test
 #   make lint    every checker of style, types and imports
 #   make bench   the measurements, as ratios to a floor
+#   make soak    ten minutes of random scenarios and faults against what is promised
 #   make image   a container image of the wheel, for docker-compose.yml
 #   make setup   .venv alone
 #   make lock    choose new versions of the tools and write them down
@@ -20,7 +21,7 @@ IMAGE_PYTHON ?= 3.11
 SCENARIO := configs/scenarios/cow-two-pages.litmus
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench image lock clean
+.PHONY: help setup demo test lint bench soak image lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -53,6 +54,9 @@ demo: setup
 	@echo
 	@echo "Told only at range_end, a device went on reading an old page after another device had seen a"
 	@echo "newer write; told between clear and set, under the page table lock, no device did."
+
+soak: setup
+	$(BIN)/shootdown soak --minutes 10 --seed 1
 
 test: setup
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

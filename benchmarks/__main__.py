@@ -9,7 +9,6 @@ from pathlib import Path
 
 from benchmarks import (
     against_spin,
-    checker,
     growth,
     instances,
     one_shootdown,
@@ -27,7 +26,6 @@ BENCHMARKS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "spin": against_spin.rows,
     "strategies": strategies.rows,
     "growth": growth.rows,
-    "checker": checker.rows,
 }
 
 

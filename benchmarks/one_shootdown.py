@@ -29,8 +29,9 @@ from shootdown_daemon.machine.phases import InvalidateRange
 from shootdown_daemon.shell.config import DaemonConfig
 from shootdown_daemon.shell.running import Running
 from shootdown_daemon.shell.server import Daemon
-from shootdown_device_agent.shell.agent import Agent, AgentConfig
+from shootdown_device_agent.shell.agent import Agent
 from shootdown_device_agent.shell.batches import AgentRun
+from shootdown_device_agent.shell.config import AgentConfig
 from shootdown_engine.trap import BLOCKED
 from shootdown_protocol import ats_range, board, messages
 from shootdown_protocol.memory import PAGE_SHIFT, PAGE_SIZE

@@ -18,9 +18,9 @@ from shootdown_cli.client import ControlClient
 from shootdown_cli.exits import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from shootdown_cli.foreground import Log
 from shootdown_cli.places import TestbedRecord
-from shootdown_device_agent.shell.agent import AgentConfig
 from shootdown_device_agent.shell.agent import serve as serve_agent
 from shootdown_device_agent.shell.classes import load_device
+from shootdown_device_agent.shell.config import AgentConfig
 from shootdown_protocol.errors import ErrorCode, UsageError
 
 JOIN_S = 10.0

@@ -395,6 +395,19 @@ def steps(
     return work(scenarios or (), as_json=as_json)
 
 
+def soak(
+    minutes: Annotated[int, Option("How long to go on.", least=0)] = 10,
+    seed: Annotated[int, Option("Of the first round; the next has the next.", least=0)] = 1,
+    rounds: Annotated[int, Option("How many rounds, however long they take.", least=0)] = 0,
+    out: OutOption = Path("out"),
+    as_json: JsonOption = False,
+) -> int:
+    """Random scenarios, kernels, devices and faults against what is promised."""
+    from shootdown_cli.soak.soaking import soak as work
+
+    return work(minutes, seed, rounds, out, as_json=as_json)
+
+
 def heal(on: OnOption = None, as_json: JsonOption = False) -> int:
     """Clear every fault of a live testbed, and let all that they hold go on at once."""
     from shootdown_cli.faults import clear as work
@@ -475,6 +488,7 @@ COMMANDS = (
     conformance,
     steps,
     heal,
+    soak,
     doctor,
 )
 GROUPS = {

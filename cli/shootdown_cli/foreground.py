@@ -13,8 +13,8 @@ from shootdown_cli.exits import EXIT_FAILED
 from shootdown_cli.testbed import daemon_config, new_record
 from shootdown_daemon.shell.log import ProcessLog
 from shootdown_daemon.shell.server import serve as serve_daemon
-from shootdown_device_agent.shell.agent import AgentConfig
 from shootdown_device_agent.shell.agent import serve as serve_agent
+from shootdown_device_agent.shell.config import AgentConfig
 from shootdown_verify.testbed import load_testbed
 
 

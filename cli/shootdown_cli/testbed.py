@@ -27,7 +27,7 @@ from shootdown_daemon.shell.server import serve as serve_daemon
 from shootdown_verify.testbed import Testbed
 
 if TYPE_CHECKING:
-    from shootdown_device_agent.shell.agent import AgentConfig
+    from shootdown_device_agent.shell.config import AgentConfig
     from shootdown_protocol.faults import Fault
 
 LOST_S = 1.0
@@ -189,8 +189,9 @@ def start(
     try:
         gc.freeze()  # What is there now stays: no collection need look at it, here or in a child.
         processes.pids["daemon"] = _fork("daemon", logs, tell, partial(_daemon, config, generation))
-        # While the daemon makes the shared memory.
-        from shootdown_device_agent.shell.agent import AgentConfig
+        # While the daemon makes the shared memory: what the children need.
+        import shootdown_device_agent.shell.agent  # noqa: F401
+        from shootdown_device_agent.shell.config import AgentConfig
 
         gc.freeze()
         for number in range(testbed.agents):

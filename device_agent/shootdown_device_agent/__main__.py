@@ -12,8 +12,9 @@ import signal
 import sys
 from types import FrameType
 
-from shootdown_device_agent.shell.agent import AgentConfig, serve
+from shootdown_device_agent.shell.agent import serve
 from shootdown_device_agent.shell.classes import load_device
+from shootdown_device_agent.shell.config import AgentConfig
 from shootdown_protocol.errors import UsageError
 
 USAGE = 2

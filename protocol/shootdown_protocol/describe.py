@@ -1,4 +1,4 @@
-"""Writes the tables of ``docs/protocol.md`` and ``docs/shared_memory.md`` from the code.
+"""Writes tables of ``docs/protocol.md``, ``shared_memory.md`` and ``faults.md`` from the code.
 
 ``python -m shootdown_protocol.describe`` rewrites what stands between ``<!-- begin NAME -->`` and
 ``<!-- end NAME -->``; with ``--check`` it writes nothing and exits with 1 if a page would change.
@@ -37,7 +37,7 @@ from shootdown_protocol.errors import ERRORS
 from shootdown_protocol.memory import PAGE_SHIFT, WORDS_PER_FRAME
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
-PAGES: Final = ("protocol.md", "shared_memory.md")
+PAGES: Final = ("protocol.md", "shared_memory.md", "faults.md")
 _REGION: Final = re.compile(r"(<!-- begin ([\w-]+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
 U64_MAX: Final = (1 << 64) - 1
@@ -327,6 +327,24 @@ def board_words() -> str:
     return _table(("word of the board", "name", "who writes", "what"), rows)
 
 
+def fault_kinds() -> str:
+    """Every kind of fault: how it is applied, what catches it, which promise it is aimed at."""
+    rows = [
+        (
+            f"`{kind.name}`",
+            kind.doc,
+            f"`--{'`, `--'.join(kind.parameters)}`" if kind.parameters else "none",
+            kind.live,
+            kind.explored,
+            kind.caught_by,
+            f"[{kind.promise}](guarantees.md)",
+        )
+        for kind in faults.KINDS.values()
+    ]
+    header = ("kind", "what happens", "takes", "live", "explored", "what catches it", "promise")
+    return _table(header, rows)
+
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "messages": message_list,
     "device-messages": device_messages,
@@ -335,6 +353,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "program": program_fields,
     "records": record_fields,
     "errors": error_list,
+    "fault-kinds": fault_kinds,
     "limits": limit_list,
     "history-header": history_header,
     "segment-parts": segment_parts,

@@ -6,7 +6,7 @@ of its link; it has no control link of its own.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -15,6 +15,11 @@ from shootdown_protocol.control_message import ControlMessage, ControlRequest
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.faults import Fault, FaultStatus
 from shootdown_protocol.fields import Number, SequenceNumber
+
+FAULTS: Final = "faults"
+"""Capability of an agent that applies the faults of its devices when `SetFaults` says so."""
+RESENDS: Final = "resends"
+"""Capability of an agent that sends again what `Resend` asks for; another is lost with a gap."""
 
 Faults = Annotated[tuple[Fault, ...], Meta(max_length=limits.FAULTS_MAX, title="faults")]
 FaultStatuses = Annotated[tuple[FaultStatus, ...], Meta(max_length=limits.FAULTS_MAX)]

@@ -90,7 +90,7 @@ KINDS: Final[dict[str, FaultKind]] = {
             "an invalidation arrives twice",
             "the daemon's end of the link sends it twice",
             _CHANNEL,
-            "the second completion finds its ITag free and is refused",
+            "the second completion finds its ITag free: refused, and a violation of `protocol`",
             3,
         ),
         FaultKind(
@@ -127,7 +127,7 @@ KINDS: Final[dict[str, FaultKind]] = {
             "an invalidation arrives under an ITag that is not its own",
             "the daemon's end of the link changes the ITag",
             _CHANNEL,
-            "the completion finds its ITag free and is refused; " + _RESENT,
+            "the completion finds its ITag free: a violation of `protocol`; " + _RESENT,
             2,
         ),
         FaultKind(
@@ -155,7 +155,7 @@ KINDS: Final[dict[str, FaultKind]] = {
             "a completion arrives twice",
             "the daemon's end of the link takes it twice",
             _CHANNEL,
-            "the second finds its ITag free and is refused",
+            "the second finds its ITag free: refused, and a violation of `protocol`",
             3,
         ),
         FaultKind(
@@ -192,7 +192,7 @@ KINDS: Final[dict[str, FaultKind]] = {
             "a completion names an ITag that is not in use",
             "the daemon's end of the link changes the ITag",
             _CHANNEL,
-            "it finds its ITag free and is refused; " + _RESENT,
+            "it finds its ITag free: a violation of `protocol`; " + _RESENT,
             2,
         ),
         FaultKind(

@@ -93,10 +93,6 @@ OWN_PROCESS: Final = "own_process"
 """Capability of an agent whose process is nothing else: it may be killed once the agent is lost."""
 DEVICE_CLASSES: Final = "device_classes"
 """Capability of an agent that loads the device classes which a program names."""
-FAULTS: Final = "faults"
-"""Capability of an agent that applies the faults of its devices when `SetFaults` says so."""
-RESENDS: Final = "resends"
-"""Capability of an agent that sends again what `Resend` asks for; another is lost with a gap."""
 
 
 class InvalidateFlag(IntFlag):

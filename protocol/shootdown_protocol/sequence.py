@@ -6,9 +6,13 @@ next message or heartbeat. Pure: what to do about it is the caller's business.
 
 from __future__ import annotations
 
+from collections import deque
 from enum import Enum
+from typing import Generic, TypeVar
 
-from shootdown_protocol.limits import SEQUENCE_GAPS_MAX
+from shootdown_protocol.limits import KEPT_MESSAGES, SEQUENCE_GAPS_MAX
+
+M = TypeVar("M")
 
 
 class Arrival(Enum):
@@ -65,3 +69,23 @@ class SequenceCheck:
                 self.missed -= 1
                 return Arrival.LATE
         return Arrival.DUPLICATE
+
+
+class KeptMessages(Generic[M]):
+    """The last messages of one direction of a link, for when some of them have to be sent again."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        """Keep nothing yet."""
+        self._kept: deque[tuple[int, M]] = deque(maxlen=KEPT_MESSAGES)
+
+    def keep(self, number: int, message: M) -> None:
+        """Keep a message under the number that it was sent with."""
+        self._kept.append((number, message))
+
+    def missing(self, first: int, count: int) -> list[M] | None:
+        """So many messages from a number on; None when they are not all kept any more."""
+        asked = range(first, first + count)
+        found = [message for number, message in self._kept if number in asked]
+        return found if len(found) == count else None

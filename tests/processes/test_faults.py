@@ -16,7 +16,7 @@ window = 32
 heartbeat_ms = 100
 heartbeat_limit_ms = 4000
 completion_timeout_ms = 300
-drain_timeout_ms = 15000
+drain_timeout_ms = 6000
 """
 
 
@@ -118,6 +118,17 @@ def test_a_thread_is_paused_at_a_step_until_it_is_healed(ground: Ground) -> None
     assert (healed.status, healed.told["faults"]) == (0, []), str(healed)
     until(lambda: ground.counter("one", "instances") > before, "the load goes on")
     assert ground.do("down").status == 0
+
+
+def test_a_batch_that_does_not_end_says_who_waits(ground: Ground) -> None:
+    """The limit is named, and so are a thread, its instance and the step that it waits at."""
+    hold = 'kind = "cpu.preempt"\nat = "wp_page_copy.put_page"\nms = 60000\ncount = 1'
+
+    ended = run(ground, "--fault", plan(ground, hold), agents=1, instances=64)
+
+    assert ended.status == 4, str(ended)
+    assert "still running after 6000 ms" in ended.told["error"]
+    assert "waits at wp_page_copy.put_page" in ended.told["error"]
 
 
 def test_a_fault_that_is_cleared_unapplied_is_an_error(ground: Ground) -> None:

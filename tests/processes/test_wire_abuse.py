@@ -167,6 +167,21 @@ def test_an_agent_without_a_sign_of_life_is_lost_and_not_killed(ground: Ground) 
     end(ground)
 
 
+def test_memory_is_not_used_again_while_its_holder_lives(ground: Ground) -> None:
+    """An agent that was shut out and must not be killed keeps the testbed from its next run."""
+    alone(ground)
+    with RawAgent(ground.folder("raw")) as agent, RawAgent(ground.folder("raw")) as other:
+        agent.join()
+        until(lambda: names(ground) == [], "it is taken out")
+        other.join("other")
+
+        run = ground.start_run("cow-two-pages", "--on", "raw").end()
+
+        assert run.status == 4, str(run)
+        assert "raw was shut out and still lives" in run.told["error"]
+    end(ground)
+
+
 def test_an_agent_cannot_reach_past_what_it_was_granted(ground: Ground) -> None:
     """Neither PASIDs nor ITags nor devices of others: each is an error that names it."""
     alone(ground)

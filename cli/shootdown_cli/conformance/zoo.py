@@ -5,13 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 _USES_WHAT_WAS_DROPPED = frozenset(
-    (
-        "invalidate_page",
-        "invalidate_range",
-        "invalidate_within_larger_page",
-        "invalidate_global",
-        "wrong_pasid",
-    )
+    ("invalidate_page", "invalidate_range", "invalidate_global", "wrong_pasid")
 )
 
 EXPECTED: Final[dict[str, frozenset[str]]] = {
@@ -28,7 +22,6 @@ EXPECTED: Final[dict[str, frozenset[str]]] = {
     "inserts_late": frozenset(("invalidate_during_walk",)),
     # Its fault is in the IOTLB, which the daemon hosts for an agent without shared memory.
     "invalidates_atc_first": frozenset(),
-    "keeps_larger_entries": frozenset(("invalidate_within_larger_page",)),
     "miscounts_completions": frozenset(("completions",)),
     "needs_two_invalidations": _USES_WHAT_WAS_DROPPED
     | {"invalidate_during_walk", "invalidate_during_access", "completion_vector"},

@@ -15,7 +15,7 @@ from shootdown_daemon.shell.log import ProcessLog
 from shootdown_protocol import messages
 from shootdown_protocol.board import AGENTS_MAX
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError
-from shootdown_protocol.fault_messages import Resend, SetFaults
+from shootdown_protocol.fault_messages import FAULTS, RESENDS, Resend, SetFaults
 from shootdown_protocol.faults import FaultStatus
 from shootdown_protocol.limits import RESENDS_MAX
 from shootdown_protocol.messages import RunEnd
@@ -129,7 +129,7 @@ class DevicePlane:
     def tell_faults(self) -> None:
         """Tell every agent that can which faults it is to apply itself."""
         for link in list(self.links()):
-            if messages.FAULTS in link.capabilities:
+            if FAULTS in link.capabilities:
                 self.router.send(link, SetFaults(0, self.faults_for(link.name)))
 
     def heal(self, run: Running | None) -> None:
@@ -212,7 +212,7 @@ class DevicePlane:
             ),
         )
         faults = self.faults_for(link.name)
-        if faults and messages.FAULTS in link.capabilities:
+        if faults and FAULTS in link.capabilities:
             self.router.send(link, SetFaults(0, faults))
         self.log.info("agent_joined", agent=hello.name, pid=link.pid, number=number)
 
@@ -272,7 +272,7 @@ class DevicePlane:
 
     def _mend_gap(self, link: AgentLink, sequence: int) -> None:
         """Ask for what has not come, and for the message that showed it; or the agent is lost."""
-        if messages.RESENDS in link.capabilities:
+        if RESENDS in link.capabilities:
             gap = link.incoming.newest_gap
             self.router.send(link, Resend(0, gap.start, len(gap) + 1))
         else:

@@ -7,7 +7,7 @@ private cell to be put, and one to be *tried again* for a word that another proc
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
 
 from shootdown_daemon.shell.chooser import Chooser
@@ -147,6 +147,11 @@ class InFlight:
         if met != HELD:
             self.cut_off(task)
         return True
+
+    def unended(self) -> Iterator[Task]:
+        """Columns' tasks of instances in flight that have not ended."""
+        for run in self._runs.values():
+            yield from (task for task in run.columns if not task.ended)
 
     def abandon(self, slot: int) -> None:
         """Make no further step of an instance's columns; its servers go on."""

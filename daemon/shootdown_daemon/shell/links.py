@@ -19,10 +19,9 @@ import zmq
 from shootdown_protocol import codec
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import RemoteProtocolError
-from shootdown_protocol.limits import KEPT_MESSAGES
 from shootdown_protocol.messages import DeviceToDaemon, Heartbeat
 from shootdown_protocol.peer import peer_process
-from shootdown_protocol.sequence import SequenceCheck
+from shootdown_protocol.sequence import KeptMessages, SequenceCheck
 
 if TYPE_CHECKING:
     from shootdown_daemon.shell.link_faults import LinkFaults
@@ -78,7 +77,7 @@ class AgentLink:
         self.counters: dict[str, int] = {}
         self.incoming = SequenceCheck()
         self.sent = 0
-        self.kept: deque[tuple[int, DeviceMessage]] = deque(maxlen=KEPT_MESSAGES)
+        self.kept: KeptMessages[DeviceMessage] = KeptMessages()
         self.queue: deque[bytes] = deque()
         self.pidfd = _pidfd(process) if process else None
 
@@ -180,7 +179,7 @@ class DeviceRouter:
 
     def _send(self, link: AgentLink, message: DeviceMessage) -> None:
         numbered = msgspec.structs.replace(message, sequence=link.sent)
-        link.kept.append((link.sent, message))
+        link.kept.keep(link.sent, message)
         link.sent += 1
         data = codec.encode_device(numbered)
         if self.faults is not None:
@@ -193,11 +192,10 @@ class DeviceRouter:
 
     def resend(self, link: AgentLink, first: int, count: int) -> bool:
         """Send again what a peer has not seen, heartbeats apart; False if it is not kept."""
-        missing = range(first, first + count)
-        kept = [message for number, message in link.kept if number in missing]
-        if len(kept) < count:
+        missing = link.kept.missing(first, count)
+        if missing is None:
             return False
-        for message in kept:
+        for message in missing:
             if not isinstance(message, Heartbeat):
                 self._send(link, message)
         return True

@@ -103,8 +103,7 @@ class LiveRun:
         self.members = (*agents, *dict.fromkeys(attached.values()))
         self.instances = instances
         self.window = window
-        self.now = now
-        self.limits_ns = now
+        self.now = self.limits_ns = now
         self.random = Random(f"{seed}:daemon")
         self.store = LiveStore(segment.words, REMOTE_CHANNELS)
         if program.options.get("ad_bits") == ON:
@@ -269,6 +268,14 @@ class LiveRun:
         for index in self._cpu_columns:
             self.store.store(slot.ended[index], slot.instance + 1)
         self.runner.wake()
+
+    def waits(self) -> list[str]:
+        """Tasks of the batch that runs and have not ended, each with the step that it waits at."""
+        return [
+            f"{task.name} of instance {task.owner.instance} waits at {task.request.full_name}"
+            for task in self.flight.unended()
+            if task.owner is not None and task.request is not None
+        ]
 
     def block(self, agent: int) -> None:
         """Take the PASIDs of every slot that an agent serves out of the PASID table."""

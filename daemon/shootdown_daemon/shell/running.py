@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 
-from shootdown_daemon.machine import resending
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.mutant import Mutant
 from shootdown_daemon.shell.config import DaemonConfig
@@ -21,6 +20,7 @@ from shootdown_daemon.shell.fault_set import FaultSet
 from shootdown_daemon.shell.gated_run import Divergence, GatedRun, device_of_task
 from shootdown_daemon.shell.links import AgentLink, DeviceRouter
 from shootdown_daemon.shell.live_run import Bank, BankState, LiveRun
+from shootdown_daemon.shell.overdue import Invalidations
 from shootdown_engine.channels import STOP_MARKER, InvalidateRequest, PageRequest
 from shootdown_protocol import ats_range, messages
 from shootdown_protocol.board import BOARD_FIXED
@@ -38,8 +38,8 @@ FACTS_FILE = "run.json"
 """Beside the histories: scenario, discipline, seed, agents, instances per batch."""
 LIMITS_S = 0.1
 """How often the limits of a run are looked at."""
-ITAG_RESTS = 4
-"""Completion time-outs for which an ITag rests whose own completion was missed."""
+WAITS_TOLD = 3
+"""How many of those that a batch waits for are named."""
 UNLOAD_S = 10.0
 """How long agents may take to close their histories."""
 
@@ -107,9 +107,7 @@ class Running:
         self.unloading_s = 0.0
         self._freed = False
         self._limits_s = 0.0
-        self._sent_ns: dict[tuple[int, int], int] = {}
-        self._resent = 0
-        self._resting: list[tuple[int, int, int]] = []
+        self.invalidations = Invalidations(self.live, config.completion_timeout_ms)
         self._limits_ns = limits_ns
         if self.folder is not None:
             self._open_history(self.folder)
@@ -141,8 +139,8 @@ class Running:
         return {
             "instances": self.live.done,
             "steps": self.live.runner.steps,
-            "invalidations_outstanding": len(self._sent_ns),
-            "invalidations_resent": self._resent,
+            "invalidations_outstanding": len(self.invalidations),
+            "invalidations_resent": self.invalidations.resent,
         }
 
     def round(self, steps: int) -> bool:
@@ -200,8 +198,7 @@ class Running:
     def forgive(self, lost_s: float) -> None:
         """Count a time in which this process did not live against nobody's limit."""
         lost_ns = int(lost_s * 1e9)
-        for key in self._sent_ns:
-            self._sent_ns[key] += lost_ns
+        self.invalidations.forgive(lost_ns)
         for bank in self.live.banks:
             bank.since_ns += lost_ns
 
@@ -296,7 +293,7 @@ class Running:
                 with self._failing():
                     expected = known and self.live.completion(device, itag, completion.count)
                 if expected and not self.live.awaits(device, itag):
-                    self._sent_ns.pop((device, itag), None)
+                    self.invalidations.completed(device, itag)
                 elif not expected:
                     why = f"ITag {itag} of device {completion.device} is not in use"
                     yield messages.ErrorReport(0, ErrorCode.UNEXPECTED_COMPLETION, why)
@@ -420,7 +417,7 @@ class Running:
             assert isinstance(number, int)
             agent, device = self.live.agent_and_device(number)
             if isinstance(message, InvalidateRequest):
-                self._sent_ns[number, message.itag] = now
+                self.invalidations.sent(number, message.itag, now)
                 request = self._invalidate(device, message)
                 invalidations.setdefault(agent, []).append(request)
             else:
@@ -470,51 +467,20 @@ class Running:
         if isinstance(self.live, GatedRun) and not self.unloading_s and self.live.stands_still:
             self.live.declare_ended()
             self.fail(RunEnd.STANDSTILL, "nothing moves any more")
-        late_ns = self.config.completion_timeout_ms * 1_000_000
-        late = [(key, ns) for key, ns in self._sent_ns.items() if now_ns - ns > late_ns]
-        if isinstance(self.live, GatedRun) and not self.live.over_schedule:
-            late = []  # Time-outs strike when the schedule says so.
-        for (device, itag), sent_ns in late:
-            if not self._resend(device, itag, now_ns, may_wait=now_ns - sent_ns < 2 * late_ns):
-                self._quarantine(device, itag)
-                return
-        self._reclaim(now_ns - ITAG_RESTS * late_ns)
+        follows = isinstance(self.live, GatedRun) and not self.live.over_schedule
+        # With a schedule, time-outs strike when that says so.
+        overdue = None if follows else self.invalidations.look(now_ns)
+        if overdue is not None:
+            self._quarantine(*overdue)
+            return
         limit_ns = self.config.drain_timeout_ms * 1_000_000
         for bank in self.live.banks:
             waits = bank.state not in (BankState.EMPTY, BankState.READY)
             if waits and now_ns - bank.since_ns > limit_ns:
                 why = f"batch {bank.batch} is still {bank.state.value} after {limit_ns // 10**6} ms"
+                why += self._who_waits(bank)
                 self._too_late(bank, why)
                 return
-
-    def _resend(self, device: int, itag: int, now_ns: int, *, may_wait: bool) -> bool:
-        """A completion is overdue: ask once more, under a new ITag; False if that is no use.
-
-        ``may_wait``: for an ITag to become free, if none is.
-        """
-        store = self.live.store
-        if resending.is_moot(store, device, itag):
-            del self._sent_ns[device, itag]
-            return True
-        if resending.resend(store, device, itag) is None:
-            return may_wait and resending.is_first(store, device, itag)
-        del self._sent_ns[device, itag]
-        self._resting.append((now_ns, device, itag))
-        self._report_resent()
-        self._resent += 1
-        return True
-
-    def _reclaim(self, before_ns: int) -> None:
-        """Use ITags again whose own completions will not come any more."""
-        while self._resting and self._resting[0][0] < before_ns:
-            _, device, itag = self._resting.pop(0)
-            resending.reclaim(self.live.store, device, itag)
-            self._report_resent()
-
-    def _report_resent(self) -> None:
-        self.live.runner.report_outside("iommu")
-        self.live.runner.wake()
-        self.live.flight.wake()
 
     def _quarantine(self, device: int, itag: int) -> None:
         """Shut a device out that has not completed, though it was asked twice."""
@@ -527,6 +493,13 @@ class Running:
             return
         self.router.lose(link, why, quarantine=True)
         self.agent_lost(link.name, why, quarantined=True)
+
+    def _who_waits(self, bank: Bank) -> str:
+        """Who it is that a batch waits for, and at what step, as far as can be seen from here."""
+        behind = [self.links[each].name for each in self.live.behind(bank) if each in self.links]
+        waits = self.live.waits() if bank.state is BankState.RUNNING else []
+        said = [f"{', '.join(behind)} has not ended its part"] if behind and not waits else waits
+        return f": {'; '.join(said[:WAITS_TOLD])}" if said else ""
 
     def _too_late(self, bank: Bank, why: str) -> None:
         """Give the run up; an attached agent that it waits for is what is lost, not the run."""

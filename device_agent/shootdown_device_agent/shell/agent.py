@@ -11,25 +11,25 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 import zmq
 
+from shootdown_device_agent.shell.config import AgentConfig, AgentEnd, Log
 from shootdown_engine.channels import STOP_MARKER, Completion, InvalidateRequest, PageRequest
 from shootdown_protocol import ats_range, codec, messages
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, ShootdownError, UsageError
-from shootdown_protocol.fault_messages import Resend, SetFaults
+from shootdown_protocol.fault_messages import FAULTS, RESENDS, Resend, SetFaults
 from shootdown_protocol.fence import full_fence
 from shootdown_protocol.history import AnyRecord, Injected, Stamped
-from shootdown_protocol.limits import KEPT_MESSAGES, PRGI_MAX
+from shootdown_protocol.limits import PRGI_MAX
 from shootdown_protocol.memory import PAGE_SHIFT
 from shootdown_protocol.peer import peer_process
 from shootdown_protocol.segment import Segment
-from shootdown_protocol.sequence import Arrival, SequenceCheck
+from shootdown_protocol.sequence import Arrival, KeptMessages, SequenceCheck
 
 if TYPE_CHECKING:
     from shootdown_device_agent.shell.batches import AgentRun, DeviceMaker
@@ -50,52 +50,6 @@ ROUNDS_A_LOOK = 8
 """Rounds with work between two looks for messages when nothing is expected."""
 CONNECT_MS = 10_000
 """Longest wait for the daemon's welcome."""
-
-
-@dataclass(frozen=True, slots=True)
-class AgentConfig:
-    """What an agent is told when it starts; ``make_device`` None makes the right device.
-
-    ``own_process``: its process is nothing else, so it may be killed once the agent is lost.
-    ``daemon`` is the daemon's process on this host, 0 when that is not known for sure. ``serves``
-    names the devices that it takes over, none for an agent of the testbed's own; it detaches once
-    ``leaves`` gives a reason. Without ``shared_memory`` it asks the daemon for every walk and every
-    access; ``server_key`` is the public CURVE key of a daemon that is on another host.
-    """
-
-    endpoint: str
-    name: str
-    token: str = field(repr=False)
-    make_device: DeviceMaker | None = None
-    own_process: bool = True
-    daemon: int = 0
-    serves: tuple[str, ...] = ()
-    shared_memory: bool = True
-    server_key: str = ""
-    leaves: Callable[[], str] = lambda: ""
-
-
-class Log(Protocol):
-    """Where an agent says what a person may want to know."""
-
-    def info(self, event: str, **fields: object) -> None:
-        """Say something; it may wait to be written."""
-        ...
-
-    def flush(self) -> None:
-        """Write what waits."""
-        ...
-
-
-class AgentEnd(Exception):  # noqa: N818 - it is how the loop ends, in order or not
-    """The agent is to end; ``status`` is its exit status, ``code`` why it was refused."""
-
-    def __init__(self, why: str, status: int, code: int = 0) -> None:
-        """Say why."""
-        super().__init__(why)
-        self.why = why
-        self.status = status
-        self.code = code
 
 
 class Agent:
@@ -121,7 +75,7 @@ class Agent:
         self.run: AgentRun | None = None
         self.history: HistoryWriter | None = None
         self.faults: DeviceFaults | None = None
-        self.kept: deque[tuple[int, DeviceMessage]] = deque(maxlen=KEPT_MESSAGES)
+        self.kept: KeptMessages[DeviceMessage] = KeptMessages()
         self._asked_to_leave = False
         self._detaching: tuple[int, ...] | None = None
         self._records = 0
@@ -235,7 +189,7 @@ class Agent:
     def send(self, message: DeviceMessage) -> None:
         """Number a message and send it."""
         numbered = msgspec.structs.replace(message, sequence=self.sent)
-        self.kept.append((self.sent, message))
+        self.kept.keep(self.sent, message)
         self.sent += 1
         self.socket.send(codec.encode_device(numbered))
 
@@ -284,7 +238,7 @@ class Agent:
         own_process = (messages.OWN_PROCESS,) * config.own_process
         classes = (messages.DEVICE_CLASSES,) * (config.make_device is None)
         shared_memory = (messages.SHARED_MEMORY,) * config.shared_memory
-        mends = (messages.FAULTS, messages.RESENDS)
+        mends = (FAULTS, RESENDS)
         return (*shared_memory, *own_process, *classes, *mends)
 
     def _wait(self) -> None:
@@ -340,12 +294,11 @@ class Agent:
 
     def _resend(self, asked: Resend) -> None:
         """Send again what the daemon has not seen, heartbeats apart."""
-        missing = range(asked.first, asked.first + asked.count)
-        kept = [(number, message) for number, message in self.kept if number in missing]
-        if len(kept) < asked.count:
+        missing = self.kept.missing(asked.first, asked.count)
+        if missing is None:
             self._give_up(f"message {asked.first} is asked for, and not kept any more")
             raise AgentEnd("a message that was lost is not kept any more", 4)
-        for _, message in kept:
+        for message in missing:
             if not isinstance(message, messages.HeartbeatReply):
                 self.send(message)
 

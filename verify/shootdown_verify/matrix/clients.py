@@ -23,33 +23,22 @@ from shootdown_verify.litmus.vocabulary import (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An operation; ``copier`` lets faults in beside it (``mmap_lock`` held for reading only).
-
-    ``options`` are statements of the initial state; ``device`` is a faulty device of the zoo that
-    observes in the place of the right one. ``without`` names clients that are left out: where each
-    fault moves the page, they take most of the states and show what the others show.
-    """
+    """An operation; ``copier`` lets faults in beside it (``mmap_lock`` held for reading only)."""
 
     operation: str
     states: tuple[str, ...]
     copier: bool = False
     options: tuple[str, ...] = ()
-    device: str = ""
-    without: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """What the row is called."""
-        name = f"{self.operation}, copier let in" if self.copier else self.operation
-        return f"{name}, {self.device}" if self.device else name
+        return f"{self.operation}, copier let in" if self.copier else self.operation
 
 
 ROWS: Final = (
     Row("wp_page_copy", ("cow", "cow_sole", "zero")),
-    Row("wp_page_reuse", ("wrprotected",)),
-    Row("wp_page_reuse", ("wrprotected",), options=("iotlb on",), device="serves_read_only"),
     Row("do_anonymous_page", ("none",)),
-    Row("do_anonymous_page", ("none",), device="caches_not_present"),
     Row("zap_pte_range", ("rw",)),
     Row("unmap_vmas", ("rw",)),
     Row("change_pte_range", ("rw", "pinned")),
@@ -66,13 +55,6 @@ ROWS: Final = (
     Row("pagemap_scan_pmd_entry", ("pinned",)),
     Row("uffd_wp_range", ("pinned",)),
     Row("wp_clean_pre_vma", ("file",)),
-    Row("__replace_page", ("ro",)),
-    Row("uprobe_write", ("ro",)),
-    Row("set_orig_insn", ("uprobed",)),
-    Row("change_prot_numa", ("rw",), without=("stale-load", "message-passing", "lost-store")),
-    Row("migrate_vma_collect", ("rw",)),
-    Row("migrate_vma_insert_page", ("zero",)),
-    Row("make_device_exclusive", ("rw",)),
     Row("madvise_free_single_vma", ("rw",), options=("ad_bits on",)),
 )
 """Every row, operations by the kernel functions that they mirror."""
@@ -84,7 +66,7 @@ class Client:
 
     ``places`` are further locations, ``writes``: the device asks for write permission; ``racy``:
     both sides store to A (and nobody speculates, for the many orders of the stores); ``child``:
-    only for an operation that makes one; ``reclaims``: a CPU column reclaims the page.
+    only for an operation that makes one.
     """
 
     name: str
@@ -95,24 +77,11 @@ class Client:
     writes: bool = False
     racy: bool = False
     child: bool = False
-    reclaims: bool = False
 
-    def suits(self, row: Row, state: str) -> bool:
-        """Whether what the client does means something beside a row's operation on such a page.
-
-        Reclaim writes every page out, unless dirty bits or a file say that it is clean.
-        """
-        if self.name in row.without:
-            return False
-        if self.reclaims and state != "file" and "ad_bits on" not in row.options:
-            return False
-        alone = any(line.startswith(PAGE_OPERATIONS) for line in self.cpu)
-        return not (alone and state in ("cow", "uprobed"))
-
-    @property
-    def disturbs(self) -> bool:
-        """Whether it changes entries by an operation of its own, which makes translations stale."""
-        return any(line.startswith(PAGE_OPERATIONS) for line in self.cpu)
+    def suits(self, state: str) -> bool:
+        """Whether the client's operations mean something for a page that begins in a state."""
+        outside = state == "cow" and any(line.startswith(PAGE_OPERATIONS) for line in self.cpu)
+        return not outside
 
 
 TAKER: Final = ("T@other = none",)
@@ -166,16 +135,15 @@ CLIENTS: Final = (
         "snapshot",
         "A reader copies the page once the operation has returned; a device stores.",
         ("process_vm_readv A when returned",),
-        ("await CPU0", "store A 2"),
+        ("store A 2", "store A 3"),
         writes=True,
     ),
     Client(
         "reclaimer",
         "A CPU reclaims the page once the operation has returned, and loads; a device stores.",
         ("try_to_unmap_one A when returned", "load A r0"),
-        ("await CPU0", "store A 2"),
+        ("store A 2", "store A 3"),
         writes=True,
-        reclaims=True,
     ),
     Client(
         "copier",
@@ -207,7 +175,6 @@ class ClientText:
     client: str
     state: str
     text: str
-    disturbs: bool
 
 
 def clients_of(row: Row) -> Iterator[ClientText]:
@@ -215,16 +182,12 @@ def clients_of(row: Row) -> Iterator[ClientText]:
     forks = row.operation == FORK_OPERATION
     for state in row.states:
         for client in CLIENTS:
-            if (client.child and not forks) or not client.suits(row, state):
+            if (client.child and not forks) or not client.suits(state):
                 continue
             name = f"{row.operation}-{state}-{client.name}"
             if row.copier:
                 name += "-let-in"
-            if row.device:
-                name += f"-{row.device}"
-            yield ClientText(
-                name, client.name, state, _text(row, state, client, name), client.disturbs
-            )
+            yield ClientText(name, client.name, state, _text(row, state, client, name))
 
 
 def _text(row: Row, state: str, client: Client, name: str) -> str:

@@ -1,0 +1,1 @@
+"""``shootdown soak``: random scenarios, kernels, devices and faults against what is promised."""

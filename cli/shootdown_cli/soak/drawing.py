@@ -1,0 +1,151 @@
+"""Draws a round of a soak from its seed: what runs, on what, and what goes wrong meanwhile.
+
+The same seed draws the same round; nothing of a machine or of the time is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Final
+
+from shootdown_cli.faults import step_names
+from shootdown_device_agent.machine.zoo import ZOO
+from shootdown_protocol.faults import KINDS, Fault, FaultKind, Target
+from shootdown_verify.litmus import Scenario
+
+FAULTS_MOST: Final = 5
+SAFE_SHARE: Final = 0.7
+"""Share of rounds under a discipline that the scenario calls safe, so that nothing may be found."""
+RIGHT_DEVICE_SHARE: Final = 0.85
+RARE: Final = frozenset({"daemon.crash_before", "daemon.crash_after", "agent.kill"})
+RARE_SHARE: Final = 0.25
+"""How often a rare kind that was drawn is kept; each is the end of its run."""
+AT_SHARE: Final = 0.5
+"""How often a fault of a thread is bound to a step."""
+LONGEST_MS: Final = 400
+PAUSE_LONGEST_MS: Final = 2500
+"""Some pauses outlast the heartbeat limit of a round's testbed."""
+TESTBED: Final = """\
+agents = {agents}
+frames = 4096
+instances_per_batch = {per_batch}
+window = {window}
+heartbeat_ms = 100
+heartbeat_limit_ms = 1500
+completion_timeout_ms = 400
+drain_timeout_ms = 12000
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round. ``safe``: the scenario says that nothing can be found with this discipline."""
+
+    seed: int
+    scenario: str
+    discipline: str
+    safe: bool
+    device: str
+    agents: int
+    per_batch: int
+    window: int
+    instances: int
+    faults: tuple[Fault, ...]
+
+    @property
+    def testbed(self) -> str:
+        """A testbed file."""
+        return TESTBED.format(agents=self.agents, per_batch=self.per_batch, window=self.window)
+
+    @property
+    def plan(self) -> str:
+        """A fault plan."""
+        return "\n".join(_table(fault) for fault in self.faults)
+
+    def without(self, number: int) -> Round:
+        """The same round with a fault less."""
+        return replace(self, faults=(*self.faults[:number], *self.faults[number + 1 :]))
+
+    def __str__(self) -> str:
+        """Say what it is, in short."""
+        kinds = ", ".join(fault.kind for fault in self.faults) or "no faults"
+        device = f" device {self.device}" if self.device else ""
+        return f"{self.scenario} under {self.discipline}{device}, {self.agents} agents; {kinds}"
+
+
+def draw_round(seed: int, scenarios: Sequence[Scenario], disciplines: Sequence[str]) -> Round:
+    """Draw the round of a seed."""
+    random = Random(f"soak:{seed}")
+    scenario = random.choice(scenarios)
+    safe = [
+        each.subject
+        for each in scenario.expectations
+        if not each.kind and not each.other and not each.caught
+    ]
+    wants_safe = bool(safe) and random.random() < SAFE_SHARE
+    discipline = random.choice(safe if wants_safe else disciplines)
+    device = "" if random.random() < RIGHT_DEVICE_SHARE else random.choice(sorted(ZOO))
+    window = random.choice((8, 16, 32))
+    return Round(
+        seed=seed,
+        scenario=scenario.name,
+        discipline=discipline,
+        safe=discipline in safe,
+        device=device,
+        agents=random.choice((1, 1, 2)),
+        per_batch=window * random.choice((1, 2, 4)),
+        window=window,
+        instances=random.choice((100, 200, 400)),
+        faults=_draw_faults(random, scenario),
+    )
+
+
+def _draw_faults(random: Random, scenario: Scenario) -> tuple[Fault, ...]:
+    kinds = [kind for kind in KINDS.values() if kind.is_live]
+    drawn = random.sample(kinds, random.randint(0, FAULTS_MOST))
+    kept = [kind for kind in drawn if kind.name not in RARE or random.random() < RARE_SHARE]
+    steps = sorted(_kernel_steps(scenario)) if any("at" in kind.parameters for kind in kept) else []
+    return tuple(_draw_fault(random, kind, scenario, steps) for kind in kept)
+
+
+def _draw_fault(random: Random, kind: FaultKind, scenario: Scenario, steps: Sequence[str]) -> Fault:
+    takes = kind.parameters
+    needs_step = "ms" not in takes and "at" in takes and kind.target is Target.DAEMON
+    at = (
+        random.choice(steps) if "at" in takes and (needs_step or random.random() < AT_SHARE) else ""
+    )
+    threads = [column.name for column in scenario.program.columns if column.device < 0]
+    longest = PAUSE_LONGEST_MS if kind.name == "agent.pause" else LONGEST_MS
+    return Fault(
+        kind.name,
+        agent=random.choice(("", "0")) if kind.target is Target.AGENT else "",
+        thread=random.choice(("", *threads)) if kind.target is Target.THREAD and not at else "",
+        at=at,
+        ms=int(longest ** random.random()) if "ms" in takes else 0,
+        prob=round(random.uniform(0.05, 1.0), 2) if "prob" in takes else 1.0,
+        count=random.randint(1, 5),
+    )
+
+
+def _kernel_steps(scenario: Scenario) -> set[str]:
+    """Steps of operations, which only CPU threads make."""
+    return {name for name in step_names([scenario.path]) if "." in name and "device." not in name}
+
+
+def _table(fault: Fault) -> str:
+    values = {
+        "kind": fault.kind,
+        "agent": fault.agent,
+        "thread": fault.thread,
+        "at": fault.at,
+        "ms": fault.ms,
+        "prob": fault.prob if fault.prob < 1 else 0,
+        "count": fault.count,
+    }
+    lines = ["[[fault]]"]
+    for key, value in values.items():
+        if value:
+            lines.append(f"{key} = " + (f'"{value}"' if isinstance(value, str) else str(value)))
+    return "\n".join(lines) + "\n"

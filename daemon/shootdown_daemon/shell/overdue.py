@@ -1,0 +1,74 @@
+"""Which invalidations are under way, and what is done about those whose completions are overdue."""
+
+from __future__ import annotations
+
+from shootdown_daemon.machine import resending
+from shootdown_daemon.shell.live_run import LiveRun
+
+ITAG_RESTS = 4
+"""Completion time-outs for which an ITag rests whose own completion was missed."""
+
+
+class Invalidations:
+    """Requests by device and ITag with the time at which each was sent; ``resent`` counts."""
+
+    def __init__(self, live: LiveRun, timeout_ms: int) -> None:
+        """Begin with none."""
+        self.resent = 0
+        self._live = live
+        self._timeout_ns = timeout_ms * 1_000_000
+        self._sent_ns: dict[tuple[int, int], int] = {}
+        self._resting: list[tuple[int, int, int]] = []
+
+    def __len__(self) -> int:
+        """How many are under way."""
+        return len(self._sent_ns)
+
+    def sent(self, device: int, itag: int, now_ns: int) -> None:
+        """A request is on its way."""
+        self._sent_ns[device, itag] = now_ns
+
+    def completed(self, device: int, itag: int) -> None:
+        """Its last completion has come, if it was still waited for."""
+        self._sent_ns.pop((device, itag), None)
+
+    def forgive(self, lost_ns: int) -> None:
+        """Count a time in which this process did not live against nobody."""
+        for key in self._sent_ns:
+            self._sent_ns[key] += lost_ns
+
+    def look(self, now_ns: int) -> tuple[int, int] | None:
+        """Ask again for what is overdue; gives a device and an ITag for which that is no use."""
+        late = [(key, ns) for key, ns in self._sent_ns.items() if now_ns - ns > self._timeout_ns]
+        for (device, itag), sent_ns in late:
+            may_wait = now_ns - sent_ns < 2 * self._timeout_ns
+            if not self._resend(device, itag, now_ns, may_wait=may_wait):
+                return device, itag
+        self._reclaim(now_ns - ITAG_RESTS * self._timeout_ns)
+        return None
+
+    def _resend(self, device: int, itag: int, now_ns: int, *, may_wait: bool) -> bool:
+        """Ask once more, under a new ITag; ``may_wait``: for one to become free, if none is."""
+        store = self._live.store
+        if resending.is_moot(store, device, itag):
+            del self._sent_ns[device, itag]
+            return True
+        if resending.resend(store, device, itag) is None:
+            return may_wait and resending.is_first(store, device, itag)
+        del self._sent_ns[device, itag]
+        self._resting.append((now_ns, device, itag))
+        self._report()
+        self.resent += 1
+        return True
+
+    def _reclaim(self, before_ns: int) -> None:
+        """Use ITags again whose own completions will not come any more."""
+        while self._resting and self._resting[0][0] < before_ns:
+            _, device, itag = self._resting.pop(0)
+            resending.reclaim(self._live.store, device, itag)
+            self._report()
+
+    def _report(self) -> None:
+        self._live.runner.report_outside("iommu")
+        self._live.runner.wake()
+        self._live.flight.wake()

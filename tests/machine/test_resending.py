@@ -1,0 +1,133 @@
+"""Second requests: what is overdue is asked for again, and no ITag means two things at once."""
+
+from __future__ import annotations
+
+import pytest
+from tests.machine.machines import make_store
+
+from shootdown_daemon.machine import iommu, resending
+from shootdown_daemon.machine.iommu import State, Ticket
+from shootdown_daemon.machine.phases import InvalidateRange
+from shootdown_engine.live_store import LiveStore
+from shootdown_engine.store import receive
+from shootdown_engine.trap import BLOCKED
+from shootdown_protocol.history import Invalidation
+from shootdown_protocol.layout import Layout
+from shootdown_protocol.limits import ITAGS
+
+SPAN = InvalidateRange(0x100, 0x5000, 0x6000, 0)
+
+
+@pytest.fixture
+def store() -> LiveStore:
+    """A store in which device 0 may hold translations of a PASID."""
+    made = make_store(Layout(4, 64, 1))
+    iommu.join(made, SPAN.pasid, 0, "d0")
+    return made
+
+
+def sent(store: LiveStore, state: State = State.WAITED) -> tuple[Ticket, ...]:
+    """An invalidation that is under way, its request taken in by nobody."""
+    tickets = iommu.send_invalidate(store, SPAN, 7, state)
+    assert isinstance(tickets, tuple)
+    receive(store, ("invalidate", 0))
+    return tickets
+
+
+def completed(store: LiveStore) -> list[int]:
+    """ITags that were reported as completed."""
+    records = [record for record in store.records if isinstance(record, Invalidation)]
+    return [record.itag for record in records if record.state == "completed"]
+
+
+def test_a_second_request_completes_the_first(store: LiveStore) -> None:
+    """Whoever waits for the first has what it waits for; the same range was asked for."""
+    tickets = sent(store)
+
+    assert resending.resend(store, 0, 0) == 1
+    again = receive(store, ("invalidate", 0))
+    assert iommu.complete(store, 0, 1)
+
+    assert (again.itag, again.address) == (1, 0x5000)  # type: ignore[attr-defined]
+    assert iommu.wait_completion(store, tickets) is None
+    assert completed(store) == [1, 0]
+
+
+def test_an_itag_rests_until_its_own_completion(store: LiveStore) -> None:
+    """Else a completion that comes late would be another request's."""
+    tickets = sent(store)
+    resending.resend(store, 0, 0)
+    iommu.complete(store, 0, 1)
+    iommu.wait_completion(store, tickets)
+
+    assert sent(store) == (Ticket(0, 1),)
+    assert iommu.complete(store, 0, 0)
+    assert sent(store) == (Ticket(0, 0),)
+
+
+def test_a_late_completion_is_nobody_elses(store: LiveStore) -> None:
+    """The first answers by itself after all: the second then completes nothing more."""
+    first = sent(store)
+    resending.resend(store, 0, 0)
+
+    assert iommu.complete(store, 0, 0)
+    assert iommu.wait_completion(store, first) is None
+    following = sent(store)
+    assert resending.is_moot(store, 0, 1)
+    assert iommu.complete(store, 0, 1)
+
+    assert iommu.wait_completion(store, following) is BLOCKED
+
+
+def test_a_posted_request_is_sent_again_too(store: LiveStore) -> None:
+    """Nobody waits, and its ITag is free only when its own completion has come."""
+    sent(store, State.POSTED)
+    resending.resend(store, 0, 0)
+    iommu.complete(store, 0, 1)
+
+    assert iommu.outstanding(store, 0, 0) is not None
+    iommu.complete(store, 0, 0)
+    assert iommu.outstanding(store, 0, 0) is None
+
+
+def test_nothing_is_asked_for_three_times(store: LiveStore) -> None:
+    """A second request that is overdue is the caller's matter: the device is quarantined."""
+    sent(store)
+    resending.resend(store, 0, 0)
+
+    assert resending.resend(store, 0, 0) is None
+    assert resending.resend(store, 0, 1) is None
+
+
+def test_a_reclaimed_itag_is_free(store: LiveStore) -> None:
+    """After long enough nobody believes in its completion any more; one in use stays."""
+    tickets = sent(store)
+    resending.resend(store, 0, 0)
+    resending.reclaim(store, 0, 0)
+    assert iommu.outstanding(store, 0, 0) is not None
+
+    iommu.complete(store, 0, 1)
+    iommu.wait_completion(store, tickets)
+    resending.reclaim(store, 0, 0)
+
+    assert iommu.outstanding(store, 0, 0) is None
+
+
+def test_without_a_free_itag_nothing_is_sent(store: LiveStore) -> None:
+    """All are in use: the first request stays as it is, and may be sent again later."""
+    for _ in range(ITAGS):
+        sent(store)
+
+    assert resending.resend(store, 0, 0) is None
+    assert resending.is_first(store, 0, 0)
+
+
+def test_a_dead_waiters_requests_are_posted(store: LiveStore) -> None:
+    """Nobody will take its tickets; their ITags come back with the completions."""
+    tickets = sent(store)
+    iommu.keep_tickets(store, (0, "CPU0"), tickets)
+
+    resending.abandon(store, (0, "CPU0"))
+
+    iommu.complete(store, 0, 0)
+    assert iommu.outstanding(store, 0, 0) is None
