@@ -37,6 +37,7 @@ DEVICE_OPTIONS: Final[dict[str, Values]] = {
     "stop_markers": SWITCH,
     "invalidate": ("page", "pair", "table", "pasid", "global"),
     "dialect": ("direct", "vtd", "smmuv3", "riscv"),
+    "mirror": ("hmm", "kvm"),
 }
 """Options by name, with what they take; ``docs/device.md`` says what each means."""
 
@@ -53,6 +54,7 @@ DEFAULTS: Final[dict[str, str]] = {
     "stop_markers": OFF,
     "invalidate": "page",
     "dialect": "direct",
+    "mirror": "hmm",
 }
 """What is taken when nobody says; an option that is not here has no bound then."""
 

@@ -10,6 +10,14 @@ from enum import IntEnum
 
 import msgspec
 
+MIRROR_COLUMN = "MIR"
+"""How the names of columns begin that are threads of a software mirror of the page table."""
+MIRROR_OPERATION = "mirror"
+"""What the steps of such a thread give as their operation."""
+MIRROR_DROPPED = "mirror_dropped"
+"""Step that a mirror reports when it gives up an entry, or a walk's result, that became wrong: the
+evidence that it was put to the test."""
+
 
 class Op(IntEnum):
     """What an instruction of a column does."""
@@ -133,6 +141,11 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     device: int
     cpu: int
     instructions: tuple[Instruction, ...]
+
+    @property
+    def is_mirror(self) -> bool:
+        """Whether it is a thread of a software mirror, as its name says."""
+        return self.name.startswith(MIRROR_COLUMN)
 
 
 class Warm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from tests.explore.shipped import MUTANT_CLAIMS
 
 from shootdown_cli.bugs import find_parts, load_bugs
 from shootdown_daemon.machine.mutants import MUTANTS
@@ -40,8 +41,9 @@ def test_wrong_side_is_caught_and_right_side_is_proved(name: str) -> None:
 def test_every_mutant_is_in_a_bug() -> None:
     """A mutant that no bug names, as wrong or as what a hardware needs, would test nothing."""
     claims = [claim for bug in BUGS.values() for claim in bug.scenario.expectations]
+    named = {claim.configuration.mutant for claim in claims} - {""}
 
-    assert {claim.configuration.mutant for claim in claims} - {""} == set(MUTANTS)
+    assert named | {mutant for _, mutant, _ in MUTANT_CLAIMS} == set(MUTANTS)
 
 
 def test_every_scenario_of_the_catalogue_states_facts() -> None:

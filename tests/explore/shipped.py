@@ -24,9 +24,17 @@ CLAIMS = [
     (scenario.name, expectation.subject)
     for scenario in ALL.values()
     for expectation in scenario.expectations
-    if not expectation.device and (scenario.name != LARGE or expectation.subject == "none")
+    if not expectation.kind and (scenario.name != LARGE or expectation.subject == "none")
 ]
 """Every claim about a discipline, as (scenario, discipline); of the large one, the cheapest."""
+
+MUTANT_CLAIMS = [
+    (scenario.name, expectation.subject, expectation.by)
+    for scenario in ALL.values()
+    for expectation in scenario.expectations
+    if expectation.mutant
+]
+"""Every claim about a mutant, as (scenario, mutant, checks)."""
 
 DEVICE_CLAIMS = [
     (scenario.name, expectation.subject, expectation.by)

@@ -49,7 +49,7 @@ INITIAL_STATE = [
     ("atc DEV0 A", "^act", "'act'", "a location and '='", "atc"),
     ("atc DEV0 A", "atc ^DEV1 A", "'DEV1'", "(DEV0)", "DEV0"),
     ("atc DEV0 A", "atc ^CPU0 A", "'CPU0'", "a device's column", ""),
-    ("atc DEV0 A", "atc ^d0 A", "'d0'", "a column, CPU or DEV", ""),
+    ("atc DEV0 A", "atc ^d0 A", "'d0'", "a column, CPU, DEV or MIR", ""),
     ("atc DEV0 A", "atc DEV0 ^C", "'C'", "(A or B)", ""),
     ("atc DEV0 A", "atc DEV0 A ^write", "permission to write 'A'", "an rw location", ""),
     ("atc DEV0 A", "atc DEV0 A; atc DEV0 ^A", "a second translation", "once", ""),
@@ -68,7 +68,7 @@ INITIAL_STATE = [
 ]
 TABLE = [
     ("| DEV0  ", "| ^DEV64 ", "'DEV64'", "below 64", ""),
-    ("| DEV0  ", "| ^GPU0  ", "'GPU0'", "CPU or DEV and a number", ""),
+    ("| DEV0  ", "| ^GPU0  ", "'GPU0'", "CPU, DEV or MIR and a number", ""),
     ("| DEV0  ", "| ^CPU1  ", "a second column 'CPU1'", "once", ""),
     ("CPU0           |", "CPU0^@d0        |", "'@'", "only devices", ""),
     ("CPU0           |", "CPU0 ^and so on |", "'and'", "after a column's name", ""),

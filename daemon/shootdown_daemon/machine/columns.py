@@ -13,6 +13,7 @@ from functools import partial
 from shootdown_daemon.machine import iommu
 from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.kernel import KernelSlot
+from shootdown_daemon.machine.mirror import Outcome
 from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_daemon.machine.operations.fault import FaultAnswer, handle_mm_fault
 from shootdown_engine.access import Intent, Target, begin, take_effect
@@ -81,9 +82,32 @@ async def _run(kslot: KernelSlot, column: Column, line: Instruction, faults: int
         operation = mutated or OPERATIONS[line.operation]
         cpu = _cpu(kslot, column, line)
         await operation.run(cpu.within(operation.name, operation.phases))
+    elif column.is_mirror:
+        return await mirror_access(_cpu(kslot, column, line), line, faults)
     else:
         return await access(_cpu(kslot, column, line), line, faults)
     return None
+
+
+async def mirror_access(cpu: Cpu, line: Instruction, attempts: int) -> int | None:
+    """Attempt a load or store through the mirror; gives the attempts when it is to try again."""
+    mirror = cpu.kslot.kernel.mirror
+    assert mirror is not None
+    kind = Kind.LOAD if line.op is Op.LOAD else Kind.STORE
+    intent = Intent(kind, line.location, line.value, line.register)
+    outcome = await mirror.access(cpu.in_mirror(), intent, _resolve)
+    if outcome is Outcome.DENIED:
+        await trap("segv", deny, cpu.kslot.slot, intent, "no permission")
+    if outcome is not Outcome.AGAIN:
+        return None
+    if attempts + 1 < FAULTS_MAX:
+        return attempts + 1
+    await trap("give_up", give_up, intent)
+    return None
+
+
+async def _resolve(cpu: Cpu, write: bool) -> bool:
+    return await handle_mm_fault(cpu, write=write) is FaultAnswer.SUCCESS
 
 
 async def access(cpu: Cpu, line: Instruction, faults: int) -> int | None:

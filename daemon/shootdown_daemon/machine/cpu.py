@@ -17,6 +17,7 @@ from shootdown_engine.store import Store
 from shootdown_engine.trap import Blocked, trap
 from shootdown_protocol.layout import owner_of
 from shootdown_protocol.memory import PAGE_SIZE, Pte, make_pte, pte_pfn
+from shootdown_protocol.program import MIRROR_OPERATION
 
 R = TypeVar("R")
 
@@ -72,6 +73,12 @@ class Cpu(FolioCalls):
             await run(self.within(*operation))
         else:
             await mutated.run(self.within(mutated.name, mutated.phases))
+
+    def in_mirror(self) -> Cpu:
+        """The same CPU as the thread of a mirror: its steps are the mirror's."""
+        cpu = self.at(self.site.index)
+        cpu.operation = MIRROR_OPERATION
+        return cpu
 
     def at(self, location: int) -> Cpu:
         """The same CPU and operation at another location."""
@@ -135,21 +142,35 @@ class Cpu(FolioCalls):
 
     async def invalidate_range_start(self) -> None:
         """``mmu_notifier_invalidate_range_start()``."""
-        await self._do("invalidate_range_start", _nothing)
-        await self.kslot.kernel.driver.range_start(self)
+        await self._range_starts(blockable=True)
         await self.phase(Phase.RANGE_START)
 
     async def invalidate_range_start_nonblock(self) -> bool:
         """``mmu_notifier_invalidate_range_start_nonblock()``: False where a subscriber refuses.
 
-        Nobody who is told here has to sleep, so nobody refuses.
+        A mirror refuses whose lock is held. Its devices' TLBs need no sleep, so they never do.
         """
-        await self.invalidate_range_start()
+        if not await self._range_starts(blockable=False):
+            return False
+        await self.phase(Phase.RANGE_START)
+        return True
+
+    async def _range_starts(self, *, blockable: bool) -> bool:
+        kernel = self.kslot.kernel
+        if kernel.mirror is None:
+            await self._do("invalidate_range_start", _nothing)
+        elif not await kernel.mirror.range_start(self, blockable=blockable):
+            return False
+        await kernel.driver.range_start(self)
         return True
 
     async def invalidate_range_end(self) -> None:
         """``mmu_notifier_invalidate_range_end()``."""
-        await self._do("invalidate_range_end", _nothing)
+        subscriber = self.kslot.kernel.mirror
+        if subscriber is None:
+            await self._do("invalidate_range_end", _nothing)
+        else:
+            await subscriber.range_end(self)
         await self.phase(Phase.RANGE_END)
 
     # Locks

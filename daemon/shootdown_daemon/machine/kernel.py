@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from shootdown_daemon.machine import folio, pasid, region
 from shootdown_daemon.machine.command_driver import driver_for
 from shootdown_daemon.machine.disciplines import DISCIPLINES, Discipline, bind_operation
-from shootdown_daemon.machine.mutant import RIGHT, Mutant
+from shootdown_daemon.machine.mutant import RIGHT, Mutant, mirror_of
 from shootdown_daemon.machine.page_alloc import check_poison, free_frame
 from shootdown_daemon.machine.page_table import Entry, TableBuilder, resident
 from shootdown_daemon.machine.phases import Binding, Phase
@@ -59,6 +59,7 @@ class Kernel:
         self.discipline = discipline
         self.mutant = mutant
         self.driver = driver_for(mutant.driver, program.options)
+        self.mirror = mirror_of(mutant, program)
         self.lifo = program.options.get("reuse", "lifo") == "lifo"
         self.lets_faults_in = program.options.get("mmap_lock", "write") == "read"
         self.binds = pasid.binds(program)
@@ -214,6 +215,8 @@ def prepare(store: Store, kslot: KernelSlot, instance: int) -> None:
         pasid.begin(store, kslot)
     if kernel.stop_markers:
         pasid.forget_stop_markers(store, slot.pasids)
+    if kernel.mirror is not None:
+        kernel.mirror.reset(store, kslot)
     if kernel.regions:
         for members in kernel.regions:
             _prepare_region(store, kslot, members, free)

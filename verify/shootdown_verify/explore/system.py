@@ -15,6 +15,7 @@ from typing import Final
 from shootdown_engine.store import Cell, Store
 from shootdown_engine.trap import BLOCKED, attempt
 from shootdown_protocol.history import Access, AnyRecord, Denied, Kind
+from shootdown_protocol.program import MIRROR_OPERATION
 from shootdown_verify.check.finding import Finding
 from shootdown_verify.explore.automaton import ENDED, ROOT, Automaton, Node, TaskSpec
 from shootdown_verify.explore.cells import Cells
@@ -35,6 +36,10 @@ Judge = Callable[[AnyRecord, str], Finding | None]
 
 class UnsoundStep(Exception):  # noqa: N818 - says what the step is, not that something broke here
     """A step or a body learns about shared state otherwise than through the store and results."""
+
+
+OBSERVERS: Final = frozenset({DEVICE_OPERATION, MIRROR_OPERATION})
+"""What the steps of devices and mirrors give as their operation."""
 
 
 class System:
@@ -259,13 +264,13 @@ class System:
             return False
         request = transition.node.request
         assert request is not None
-        return request.operation == DEVICE_OPERATION and not self.overlaps(state)
+        return request.operation in OBSERVERS and not self.overlaps(state)
 
     def overlaps(self, state: int) -> bool:
         """Whether an operation of the kernel is under way in a state; counts it if so."""
         for task in range(len(self.specs)):
             request = self.node(state, task).request
-            if request is not None and request.operation not in {"", DEVICE_OPERATION}:
+            if request is not None and request.operation not in {"", *OBSERVERS}:
                 self.hazards.overlapping += 1
                 return True
         return False

@@ -12,6 +12,7 @@ from typing import Literal
 
 from shootdown_engine.walker import STALE_TABLE
 from shootdown_protocol.history import Access, AnyRecord, Step
+from shootdown_protocol.program import MIRROR_DROPPED
 from shootdown_verify.check.finding import Finding
 from shootdown_verify.explore.automaton import Node
 
@@ -124,7 +125,7 @@ class Hazards:
     """Evidence that the race was there: distinct accesses by what they met, in whatever order.
 
     ``hits``: through a translation cached before; ``stale_hits``: whose entry had changed since,
-    and walks through a table that the entry above led to no more;
+    walks through a table that the entry above led to no more, and what a mirror had to give up;
     ``overlapping``: by a device, while an operation of the kernel was under way. An ``ok`` with
     all of the last two at 0 says little.
     """
@@ -140,9 +141,9 @@ class Hazards:
         self.accesses += len(accesses)
         self.hits += sum(access.hit for access in accesses)
         self.stale_hits += sum(access.stale for access in accesses)
-        self.stale_hits += sum(_went_through_a_stale_table(record) for record in records)
+        self.stale_hits += sum(_is_evidence(record) for record in records)
         return bool(accesses)
 
 
-def _went_through_a_stale_table(record: AnyRecord) -> bool:
-    return isinstance(record, Step) and record.name == STALE_TABLE
+def _is_evidence(record: AnyRecord) -> bool:
+    return isinstance(record, Step) and record.name in (STALE_TABLE, MIRROR_DROPPED)

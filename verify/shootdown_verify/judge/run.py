@@ -188,7 +188,8 @@ class RunJudge:
     def _reasons(self) -> list[str]:
         """What of the race was not seen to happen."""
         verdict, counters = self.verdict, self.verdict.counters
-        notifies = self._discipline != NO_DISCIPLINE and has_notifying_operation(self.program)
+        told = bool(self.program.devices) and self._discipline != NO_DISCIPLINE
+        notifies = told and has_notifying_operation(self.program)
         evidence = {
             "no instance was judged": verdict.instances,
             "no access went through a translation cached before (no warm hit)": counters.atc_hits,

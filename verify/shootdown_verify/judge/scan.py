@@ -29,7 +29,7 @@ from shootdown_protocol.history import (
     Synced,
     TableWalk,
 )
-from shootdown_protocol.program import Program
+from shootdown_protocol.program import MIRROR_DROPPED, MIRROR_OPERATION, Program
 from shootdown_protocol.words import VERSION_BITS, VERSION_MAX
 from shootdown_verify.check import protocol
 from shootdown_verify.check.events import STORE, SYNC, Entry
@@ -43,14 +43,16 @@ DEVICE_OPERATION: Final = "device"
 
 
 class Roles:
-    """Which tasks of a program are devices' columns, and which locations are racy."""
+    """Which tasks of a program are devices' or mirrors' columns; which locations are racy."""
 
     __slots__ = ("devices", "names", "program", "racy")
 
     def __init__(self, program: Program) -> None:
         """Read the roles off the program."""
         self.program = program
-        self.devices = frozenset(column.name for column in program.columns if column.device >= 0)
+        self.devices = frozenset(
+            column.name for column in program.columns if column.device >= 0 or column.is_mirror
+        )
         self.names = tuple(location.name for location in program.locations)
         self.racy = frozenset(i for i, place in enumerate(program.locations) if place.racy)
 
@@ -167,7 +169,9 @@ def _step(scan: Scan, _index: int, stamped: Stamped, step: Step) -> None:
         elif step.name == STALE_TABLE:
             scan.counters.atc_hits += 1
             scan.counters.stale_eligible_hits += 1
-    elif operation:
+    elif step.name == MIRROR_DROPPED:
+        scan.counters.stale_eligible_hits += 1
+    elif operation and operation != MIRROR_OPERATION:
         task = stamped.task
         window = scan.running.get(task)
         if window is not None and window.operation == operation:

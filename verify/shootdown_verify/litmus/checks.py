@@ -193,7 +193,7 @@ def _locations_have_one_writer(scope: Scope) -> None:
             continue
         assert cell.name is not None
         header = scope.tree.headers[column]
-        who = "CPUs" if header.is_cpu else f"device {quote(scope.device_name(header))}"
+        who = f"device {quote(scope.device_name(header))}" if header.is_device else "CPUs"
         location = _word_of(scope, scope.location(cell.name))
         first = writer.setdefault(location, who)
         if first != who and location not in racy:

@@ -22,7 +22,7 @@ from shootdown_protocol.program import (
 )
 from shootdown_verify.litmus.placement import Unplaced, place
 from shootdown_verify.litmus.scope import Scope
-from shootdown_verify.litmus.syntax import Cell, Translation
+from shootdown_verify.litmus.syntax import Cell, Header, Translation
 from shootdown_verify.litmus.tokens import Token
 from shootdown_verify.litmus.vocabulary import (
     ANY_SIZE_OPERATIONS,
@@ -261,12 +261,12 @@ def _columns(scope: Scope, locations: tuple[Location, ...]) -> tuple[Column, ...
             seen = f"nothing in column {quote(header.name.text)}"
             raise scope.fault(header.name, seen, "an instruction or more")
         for cell in cells:
-            _check_cell(scope, cell, locations, is_cpu=header.is_cpu)
+            _check_cell(scope, cell, locations, header)
         columns.append(
             Column(
                 name=header.name.text,
-                device=-1 if header.is_cpu else scope.devices[scope.device_name(header)],
-                cpu=int(header.name.text[3:]) if header.is_cpu else -1,
+                device=scope.devices[scope.device_name(header)] if header.is_device else -1,
+                cpu=_cpu(scope, header),
                 instructions=tuple(_instruction(scope, cell) for cell in cells),
             )
         )
@@ -290,14 +290,26 @@ def _instruction(scope: Scope, cell: Cell) -> Instruction:
     )
 
 
-def _check_cell(scope: Scope, cell: Cell, locations: tuple[Location, ...], *, is_cpu: bool) -> None:
+def _cpu(scope: Scope, header: Header) -> int:
+    """The CPU that a column runs on: its own, for a mirror's thread one after all of those."""
+    number = int(header.name.text[3:])
+    if header.is_device:
+        return -1
+    if header.is_cpu:
+        return number
+    return 1 + number + max(int(h.name.text[3:]) if h.is_cpu else -1 for h in scope.tree.headers)
+
+
+def _check_cell(scope: Scope, cell: Cell, locations: tuple[Location, ...], header: Header) -> None:
     verb = cell.verb
-    if cell.op is Op.PREFETCH and is_cpu:
-        raise scope.fault(verb, "a prefetch by a CPU", "a prefetch in a DEV column")
+    if cell.op is Op.PREFETCH and not header.is_device:
+        whom = "CPU" if header.is_cpu else "mirror"
+        raise scope.fault(verb, f"a prefetch by a {whom}", "a prefetch in a DEV column")
     if cell.op is not Op.RUN:
         return
-    if not is_cpu:
-        seen = f"operation {quote(verb.text)} in a device's column"
+    if not header.is_cpu:
+        whose = "device" if header.is_device else "mirror"
+        seen = f"operation {quote(verb.text)} in a {whose}'s column"
         raise scope.fault(verb, seen, "operations in CPU columns only")
     assert cell.name is not None
     index = scope.location(cell.name)

@@ -11,7 +11,7 @@ grammar, with ``[...]`` optional, ``...`` repetition and ``{`` ``}`` literal::
                reuse (lifo | fifo) ;                    ptl (split | mm) ;
                mmap_lock (write | read) ;               DEVICE_OPTION (WORD | NUMBER) ;
     table      a line of headers, then lines of cells, parted by | and ended by ; or nothing
-    header     CPU<n> | DEV<n>[@DEVICE]
+    header     CPU<n> | DEV<n>[@DEVICE] | MIR<n>
     cell       load LOCATION REGISTER [when present|writable|returned]
                store LOCATION VALUE [when writable|freed|present|returned]
                prefetch LOCATION [write] | await COLUMN | sync COLUMN | delay TICKS
@@ -256,9 +256,9 @@ def _column(reader: Reader) -> Token:
     """Take the name of a column."""
     token = reader.peek()
     if token.shape is not Shape.WORD or not COLUMN.fullmatch(token.text):
-        raise reader.error(token, f"a column, CPU or DEV and a number below {COLUMNS_MAX}")
+        raise reader.error(token, f"a column, CPU, DEV or MIR and a number below {COLUMNS_MAX}")
     if int(token.text[3:]) >= COLUMNS_MAX:
-        raise reader.error(token, f"a column, CPU or DEV and a number below {COLUMNS_MAX}")
+        raise reader.error(token, f"a column, CPU, DEV or MIR and a number below {COLUMNS_MAX}")
     return reader.take()
 
 
@@ -274,8 +274,9 @@ def _headers(reader: Reader) -> tuple[Header, ...]:
 def _header(part: Reader) -> Header:
     name = _column(part)
     device = part.take_if("@")
-    if device and name.text.startswith("CPU"):
-        raise part.error(device, "nothing after a CPU column: only devices have names")
+    if device and not name.text.startswith("DEV"):
+        kind = name.text[:3]
+        raise part.error(device, f"nothing after a {kind} column: only devices have names")
     header = Header(name, part.name("the name of a device") if device else None)
     part.expect_end("'|' or the end of the line after a column's name")
     return header

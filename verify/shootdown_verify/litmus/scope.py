@@ -57,7 +57,7 @@ class Scope:
     def _declare_column(self, header: Header) -> None:
         self._new(header.name, self.columns, "column")
         assert len(self.columns) <= COLUMNS_MAX
-        if not header.is_cpu:
+        if header.is_device:
             self.devices.setdefault(self.device_name(header), len(self.devices))
 
     def _new(self, name: Token, known: dict[str, int], what: str) -> None:
@@ -85,7 +85,7 @@ class Scope:
 
     def device_of(self, name: Token) -> int:
         """Find the device of a ``DEV`` column."""
-        columns = {header.name.text: header for header in self.tree.headers if not header.is_cpu}
+        columns = {header.name.text: header for header in self.tree.headers if header.is_device}
         if name.text in self.devices:
             own = [c for c, h in columns.items() if self.device_name(h) == name.text]
             raise self.fault(name, f"device {quote(name.text)}", f"a column of it ({one_of(own)})")

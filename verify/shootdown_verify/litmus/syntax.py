@@ -51,6 +51,11 @@ class Header:
         """Whether the column is a thread on a CPU."""
         return self.name.text.startswith("CPU")
 
+    @property
+    def is_device(self) -> bool:
+        """Whether the column is a thread of a device."""
+        return self.name.text.startswith("DEV")
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:

@@ -154,7 +154,7 @@ that fixed it, what was seen, the wrong order and the right one."""
 BUG_CLASSES: Final = ("mm ordering", "iommu driver", "mirror")
 
 IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-COLUMN: Final = re.compile(r"(CPU|DEV)(0|[1-9][0-9]?)")
+COLUMN: Final = re.compile(r"(CPU|DEV|MIR)(0|[1-9][0-9]?)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,346 @@
+"""Software mirrors of a page table, in HMM's and in KVM's style: the second kind of subscriber.
+
+A mirror keeps a page table of its own, filled by walks of the CPU's. It is told when a range begins
+and ends to be invalid and never in between; a sequence tells whether a walk's result may still be
+used. `Mirror` is ``mmu_interval_notifier`` with ``hmm_range_fault()``, `KvmMirror` is KVM's scheme.
+A faulty one is a subclass that overrides what differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from shootdown_engine.access import Intent, Target, begin, take_effect
+from shootdown_engine.trap import BLOCKED, Blocked
+from shootdown_protocol.history import Kind, Step
+from shootdown_protocol.memory import (
+    Pte,
+    hardware_bits,
+    pte_generation,
+    pte_pfn,
+    pte_present,
+    pte_write,
+)
+from shootdown_protocol.program import MIRROR_DROPPED, MIRROR_OPERATION, Op, Program
+
+if TYPE_CHECKING:
+    from shootdown_daemon.machine.cpu import Cpu
+    from shootdown_daemon.machine.kernel import KernelSlot
+    from shootdown_engine.slot import Site
+    from shootdown_engine.store import Store
+
+Resolve = Callable[["Cpu", bool], Awaitable[bool]]
+"""Handles a CPU page fault, for writing or not; False: it can never succeed."""
+
+FIRST_SEQ: Final = 2
+"""``invalidate_seq`` of an address space at first; it is odd while a range is invalid."""
+
+
+class Outcome(Enum):
+    """How one attempt at an access through a mirror ended."""
+
+    DONE = 0
+    AGAIN = 1
+    DENIED = 2
+
+
+def mirrored(program: Program) -> frozenset[int]:
+    """Locations that a mirror column accesses: each is a subscription of its own."""
+    return frozenset(
+        line.location
+        for column in program.columns
+        if column.is_mirror
+        for line in column.instructions
+        if line.op in (Op.LOAD, Op.STORE, Op.PREFETCH)
+    )
+
+
+class Mirror:
+    """A mirror by ``mmu_interval_notifier`` and ``hmm_range_fault()``. All state is in cells.
+
+    Cells: ``("mn", slot, mm)`` the address space's sequence and how many ranges are invalid;
+    ``("mi", slot, location)`` a subscription's sequence; ``("spt", slot, location)`` the mirror's
+    own entry; ``("mirror_lock", slot)`` the lock of its user.
+    """
+
+    def __init__(self, program: Program) -> None:
+        """Subscribe for each location that mirror columns access."""
+        self.locations = mirrored(program)
+
+    def reset(self, store: Store, kslot: KernelSlot) -> None:
+        """Begin with nothing mapped and no range invalid."""
+        slot = kslot.index
+        store.put(lock_cell(slot), None)
+        for mm in range(len(kslot.slot.pasids)):
+            store.put(mm_cell(slot, mm), None)
+        for location in self.locations:
+            store.put(seq_cell(slot, location), None)
+            store.put(spt_cell(slot, location), None)
+
+    # Accesses
+
+    async def access(self, cpu: Cpu, intent: Intent, resolve: Resolve) -> Outcome:
+        """Attempt an access: through the mirror's entry, else fault it in and try again."""
+        if await cpu.step("mirror_access", self.step_access, cpu, intent):
+            return Outcome.DONE
+        return await self.fault(cpu, resolve, write=intent.kind is Kind.STORE)
+
+    async def fault(self, cpu: Cpu, resolve: Resolve, *, write: bool) -> Outcome:
+        """Fill the mirror's entry: begin, walk, lock, check, map."""
+        seq = await self.read_begin(cpu)
+        pte = await self.range_fault(cpu, resolve, write=write)
+        if not isinstance(pte, int):
+            return pte
+        await self.lock(cpu)
+        if not await self.read_retry(cpu, seq):
+            await cpu.step("mirror_map", self.step_map, cpu, pte)
+        await self.unlock(cpu)
+        return Outcome.AGAIN
+
+    async def range_fault(self, cpu: Cpu, resolve: Resolve, *, write: bool) -> Pte | Outcome:
+        """``hmm_range_fault()``: the CPU's entry, or that one has to begin again."""
+        await cpu.mmap_read_lock()
+        pte = await cpu.ptep_get_lockless()
+        await cpu.mmap_read_unlock()
+        if pte_present(pte) and (pte_write(pte) or not write):
+            return pte
+        return Outcome.AGAIN if await resolve(cpu, write) else Outcome.DENIED
+
+    def read_begin(self, cpu: Cpu) -> Awaitable[int]:
+        """``mmu_interval_read_begin()``: wait while the range is invalid; gives the sequence."""
+        return cpu.step("mmu_interval_read_begin", self.step_read_begin, cpu)
+
+    def read_retry(self, cpu: Cpu, seq: int) -> Awaitable[bool]:
+        """``mmu_interval_read_retry()``: whether the range was invalid meanwhile."""
+        return cpu.step("mmu_interval_read_retry", self.step_read_retry, cpu, seq)
+
+    async def lock(self, cpu: Cpu) -> None:
+        """Take the lock of the mirror's user."""
+        await cpu.step("mirror_lock", self.step_lock, cpu.kslot.index, cpu.task)
+
+    async def unlock(self, cpu: Cpu) -> None:
+        """Drop it."""
+        await cpu.step("mirror_unlock", self.step_unlock, cpu.kslot.index, cpu.task)
+
+    # Notification
+
+    async def range_start(self, cpu: Cpu, *, blockable: bool) -> bool:
+        """``invalidate_range_start()``: False when a range that must not sleep was refused."""
+        hit = self.overlapping(cpu)
+        seq = await cpu.step("invalidate_range_start", self.step_start, cpu, bool(hit))
+        for site in hit:
+            if not await self.invalidate(cpu, site, seq, blockable=blockable):
+                await cpu.step("invalidate_range_end", self.step_end, cpu)
+                return False
+        return True
+
+    async def range_end(self, cpu: Cpu) -> None:
+        """``invalidate_range_end()``."""
+        await cpu.step("invalidate_range_end", self.step_end, cpu)
+
+    def overlapping(self, cpu: Cpu) -> tuple[Site, ...]:
+        """Subscriptions of the address space that the operation's range touches."""
+        span = cpu.span
+        return tuple(
+            site
+            for site in cpu.kslot.slot.sites
+            if site.index in self.locations
+            and site.pasid == span.pasid
+            and span.start <= site.va < span.end
+        )
+
+    async def invalidate(self, cpu: Cpu, site: Site, seq: int, *, blockable: bool) -> bool:
+        """The subscription's callback: under its user's lock, note the sequence and drop."""
+        slot = cpu.kslot.index
+        if blockable:
+            await cpu.step("mirror_lock", self.step_lock, slot, cpu.task)
+        elif not await cpu.step("mirror_trylock", self.step_trylock, slot, cpu.task):
+            return False
+        await cpu.step("mirror_invalidate", self.step_invalidate, slot, site.index, seq)
+        await cpu.step("mirror_unlock", self.step_unlock, slot, cpu.task)
+        return True
+
+    # Steps
+
+    def step_access(self, store: Store, cpu: Cpu, intent: Intent) -> bool:
+        """Go through the mirror's entry; False: it has none that permits this."""
+        pte = mapped(store, cpu.kslot.index, cpu.site.index)
+        if pte is None or (intent.kind is Kind.STORE and not pte_write(pte)):
+            return False
+        stale = hardware_bits(cpu.entry.read(store)) != hardware_bits(pte)
+        target = Target(pte_pfn(pte), pte_generation(pte), hit=True, stale=stale)
+        begun = begin(store, cpu.site)
+        take_effect(store, cpu.memory, cpu.kslot.slot, intent, begun, target)
+        return True
+
+    def step_map(self, store: Store, cpu: Cpu, pte: Pte) -> None:
+        """Put an entry into the mirror's table."""
+        store.put(spt_cell(cpu.kslot.index, cpu.site.index), pte)
+
+    def step_read_begin(self, store: Store, cpu: Cpu) -> int | Blocked:
+        """Guard: the subscription was not invalidated in a phase that goes on."""
+        seq = subscription(store, cpu.kslot.index, cpu.site.index)
+        return BLOCKED if seq == address_space(store, cpu)[0] else seq
+
+    def step_read_retry(self, store: Store, cpu: Cpu, seq: int) -> bool:
+        """Whether the subscription's sequence has moved."""
+        return _noted(store, cpu, moved=subscription(store, cpu.kslot.index, cpu.site.index) != seq)
+
+    def step_start(self, store: Store, cpu: Cpu, hit: bool) -> int:
+        """Count a range, and begin a phase if a subscription is hit; gives its sequence."""
+        seq, active = address_space(store, cpu)
+        seq |= hit
+        store.put(mm_cell(cpu.kslot.index, cpu.site.mm), (seq, active + 1))
+        return seq
+
+    def step_end(self, store: Store, cpu: Cpu) -> None:
+        """The last range to end ends the phase."""
+        seq, active = address_space(store, cpu)
+        assert active > 0, "a range ends that has not begun"
+        ends = active == 1 and seq & 1
+        store.put(mm_cell(cpu.kslot.index, cpu.site.mm), (seq + ends, active - 1))
+
+    def step_invalidate(self, store: Store, slot: int, location: int, seq: int) -> None:
+        """``mmu_interval_set_seq()``, and drop the entry."""
+        store.put(seq_cell(slot, location), seq)
+        drop(store, slot, location)
+
+    def step_lock(self, store: Store, slot: int, owner: str) -> Blocked | None:
+        """Guard: nobody holds the user's lock."""
+        if store.get(lock_cell(slot)) is not None:
+            return BLOCKED
+        store.put(lock_cell(slot), owner)
+        return None
+
+    def step_trylock(self, store: Store, slot: int, owner: str) -> bool:
+        """Take the user's lock if nobody holds it."""
+        return self.step_lock(store, slot, owner) is None
+
+    def step_unlock(self, store: Store, slot: int, owner: str) -> None:
+        """Drop the user's lock."""
+        assert store.get(lock_cell(slot)) == owner, f"{owner} drops a lock that it does not hold"
+        store.put(lock_cell(slot), None)
+
+
+class KvmMirror(Mirror):
+    """KVM's scheme: ``mmu_invalidate_seq`` and ``mmu_invalidate_in_progress`` under ``mmu_lock``.
+
+    A vCPU spins while a range is in progress: it begins its fault again and again. That is a wait.
+    """
+
+    async def range_end(self, cpu: Cpu) -> None:
+        """``kvm_mmu_invalidate_end()``, for the address space's one memslot."""
+        if self.overlapping(cpu):
+            await self.lock(cpu)
+            await cpu.step("invalidate_range_end", self.step_end, cpu)
+            await self.unlock(cpu)
+        else:
+            await cpu.step("invalidate_range_end", self.step_nothing)
+
+    async def range_start(self, cpu: Cpu, *, blockable: bool) -> bool:
+        """``kvm_mmu_invalidate_begin()``: count, zap, and flush, under the lock."""
+        hit = self.overlapping(cpu)
+        if not hit:
+            await cpu.step("invalidate_range_start", self.step_nothing)
+            return True
+        slot = cpu.kslot.index
+        if blockable:
+            await self.lock(cpu)
+        elif not await cpu.step("mirror_trylock", self.step_trylock, slot, cpu.task):
+            return False
+        await cpu.step("invalidate_range_start", self.step_start, cpu, True)
+        for site in hit:
+            await cpu.step("mirror_invalidate", self.step_invalidate, slot, site.index, 0)
+        await self.unlock(cpu)
+        return True
+
+    def step_nothing(self, _store: Store) -> None:
+        """No memslot overlaps: no lock, no counter, at both ends."""
+
+    def step_read_begin(self, store: Store, cpu: Cpu) -> int | Blocked:
+        """Read ``mmu_invalidate_seq``. Guard: no range is in progress."""
+        seq, in_progress = address_space(store, cpu)
+        return BLOCKED if in_progress else seq
+
+    def step_read_retry(self, store: Store, cpu: Cpu, seq: int) -> bool:
+        """``mmu_invalidate_retry()``."""
+        now, in_progress = address_space(store, cpu)
+        return _noted(store, cpu, moved=bool(in_progress) or now != seq)
+
+    def step_start(self, store: Store, cpu: Cpu, hit: bool) -> int:
+        """``mmu_invalidate_in_progress++``."""
+        assert hit
+        seq, in_progress = address_space(store, cpu)
+        store.put(mm_cell(cpu.kslot.index, cpu.site.mm), (seq, in_progress + 1))
+        return seq
+
+    def step_end(self, store: Store, cpu: Cpu) -> None:
+        """``mmu_invalidate_seq++``, then ``mmu_invalidate_in_progress--``."""
+        seq, in_progress = address_space(store, cpu)
+        store.put(mm_cell(cpu.kslot.index, cpu.site.mm), (seq + 1, in_progress - 1))
+
+    def step_invalidate(self, store: Store, slot: int, location: int, seq: int) -> None:
+        """``kvm_unmap_gfn_range()``."""
+        assert not seq
+        drop(store, slot, location)
+
+
+STYLES: Final[dict[str, type[Mirror]]] = {"hmm": Mirror, "kvm": KvmMirror}
+"""By the option ``mirror`` of a program."""
+
+
+def mapped(store: Store, slot: int, location: int) -> Pte | None:
+    """The mirror's own entry of a location."""
+    pte = store.get(spt_cell(slot, location))
+    assert pte is None or isinstance(pte, int)
+    return None if pte is None else Pte(pte)
+
+
+def drop(store: Store, slot: int, location: int) -> None:
+    """Give up the mirror's own entry of a location."""
+    if mapped(store, slot, location) is not None:
+        store.emit(Step(MIRROR_OPERATION, MIRROR_DROPPED, location, ""))
+    store.put(spt_cell(slot, location), None)
+
+
+def _noted(store: Store, cpu: Cpu, *, moved: bool) -> bool:
+    if moved:
+        store.emit(Step(MIRROR_OPERATION, MIRROR_DROPPED, cpu.site.index, ""))
+    return moved
+
+
+def subscription(store: Store, slot: int, location: int) -> int:
+    """``interval_sub->invalidate_seq``: odd from the first on, and behind the address space's."""
+    seq = store.get(seq_cell(slot, location)) or FIRST_SEQ - 1
+    assert isinstance(seq, int)
+    return seq
+
+
+def address_space(store: Store, cpu: Cpu) -> tuple[int, int]:
+    """Sequence of an address space and how many ranges of it are invalid."""
+    held = store.get(mm_cell(cpu.kslot.index, cpu.site.mm)) or (FIRST_SEQ, 0)
+    assert isinstance(held, tuple)
+    seq, active = held
+    return seq, active
+
+
+def mm_cell(slot: int, mm: int) -> tuple[Hashable, ...]:
+    """Cell of an address space's sequence and count."""
+    return ("mn", slot, mm)
+
+
+def seq_cell(slot: int, location: int) -> tuple[Hashable, ...]:
+    """Cell of a subscription's sequence."""
+    return ("mi", slot, location)
+
+
+def spt_cell(slot: int, location: int) -> tuple[Hashable, ...]:
+    """Cell of a mirror's own entry."""
+    return ("spt", slot, location)
+
+
+def lock_cell(slot: int) -> tuple[Hashable, ...]:
+    """Cell of the lock of the mirror's user."""
+    return ("mirror_lock", slot)
