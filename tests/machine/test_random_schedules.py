@@ -35,7 +35,7 @@ def claims() -> Iterator[tuple[Scenario, Expectation]]:
     for path in SCENARIOS:
         scenario = read(path)
         for expectation in scenario.expectations:
-            if not expectation.device:
+            if not expectation.kind:
                 yield scenario, expectation
 
 
