@@ -38,8 +38,8 @@ DisciplineOption = Annotated[
     str,
     Option(
         "When secondary TLBs are notified: none, range_start, before_clear, clear_flush, "
-        "after_set, after_unlock, range_end, before_free, lazy, linux-6.1, linux-6.18, or "
-        "FILE.py:Class."
+        "after_set, after_unlock, range_end, before_free, leaf_only, lazy, linux-6.1, "
+        "linux-6.18, or FILE.py:Class."
     ),
 ]
 DeviceOption = Annotated[

@@ -22,6 +22,8 @@ from shootdown_protocol.program import HUGE_STATES, Instruction, Op, Program, St
 
 HUGE_SHIFT: Final = 21
 """log2 of 2 MiB."""
+TAKE_ROOTS: Final = ("exit_mmap", "iommu_sva_unbind_device")
+"""Operations that take a PASID's root away."""
 COLLAPSE: Final = "collapse_huge_page"
 """The operation that maps a 2 MiB page where none was."""
 
@@ -88,6 +90,13 @@ def operations_in(program: Program, lines: Sequence[Instruction], location: int)
     declared = program.locations[location]
     places = (location, declared.parent, declared.alias)
     return sum(line.op is Op.RUN and line.location in places for line in lines)
+
+
+def roots_may_go(program: Program) -> bool:
+    """Whether an operation of a program takes a PASID's root away."""
+    return any(
+        line.operation in TAKE_ROOTS for column in program.columns for line in column.instructions
+    )
 
 
 def leaf_shifts(program: Program) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from shootdown_verify.litmus import Scenario, render
 EARLY = {"none", "range_start", "before_clear"}
 LATE = {"after_set", "after_unlock", "range_end", "before_free"}
 RIGHT = {"clear_flush"}
+LEAF_ONLY = {"leaf_only"}
 
 # Scenario: the disciplines it catches; those that are safe in it; the weakest model broken.
 CLAIMS: dict[str, tuple[set[str], set[str], Model | None]] = {
@@ -54,19 +55,19 @@ CLAIMS: dict[str, tuple[set[str], set[str], Model | None]] = {
         RIGHT | {"after_unlock", "range_end"},
         Model.REAL_TIME,
     ),
-    "file-collapse": (EARLY, RIGHT | LATE, None),
-    "retract-page-tables": (EARLY, RIGHT | LATE, None),
+    "file-collapse": (EARLY | LEAF_ONLY, RIGHT | LATE, None),
+    "retract-page-tables": (EARLY | LEAF_ONLY, RIGHT | LATE, None),
     "hugetlb-cow": (EARLY | LATE, RIGHT, Model.REAL_TIME),
     "hugetlb-unmap": (EARLY, RIGHT | LATE, None),
     "hugetlb-fork": (EARLY, RIGHT | LATE, None),
     "hugetlb-mprotect": (EARLY, RIGHT | LATE, None),
     "pmd-unshare": (
-        EARLY | {"range_end", "before_free"},
+        EARLY | LEAF_ONLY | {"range_end", "before_free"},
         RIGHT | {"after_set", "after_unlock"},
         None,
     ),
-    "munmap-page-tables": (EARLY | {"range_end"}, RIGHT | LATE - {"range_end"}, None),
-    "kernel-page-table": (EARLY, RIGHT | LATE, None),
+    "munmap-page-tables": (EARLY | LEAF_ONLY | {"range_end"}, RIGHT | LATE - {"range_end"}, None),
+    "kernel-page-table": (EARLY | LEAF_ONLY, RIGHT | LATE, None),
     # About software mirrors: to them no discipline matters.
     "mirror-kvm": (set(), {"none", "clear_flush", "range_end"}, Model.REAL_TIME),
     "mirror-zap": (set(), {"none", "clear_flush", "range_end"}, None),

@@ -18,6 +18,7 @@ DISCIPLINES = (
     "after_unlock",
     "range_end",
     "before_free",
+    "leaf_only",
 )
 FAULTY_DEVICES = frozenset(ZOO)
 

@@ -101,10 +101,23 @@ def test_a_discipline_notifies_at_its_phase(discipline: str, before: str, after:
 
 
 def test_every_shipped_discipline_is_looked_at() -> None:
-    """One for each phase that is not the return, ``none``, and those of `test_profiles`."""
-    profiles = {"linux-6.1", "linux-6.18", "lazy"}
+    """One for each phase but the return, ``none``, and those that have tests of their own."""
+    others = {"linux-6.1", "linux-6.18", "lazy", "leaf_only"}
 
-    assert set(DISCIPLINES) - profiles == {"none", *ORDER} - {Phase.OP_RETURN}
+    assert set(DISCIPLINES) - others == {"none", *ORDER} - {Phase.OP_RETURN}
+
+
+def test_leaf_only_says_that_no_table_was_freed() -> None:
+    """It tells at the same point as ``clear_flush``, with the one hint more."""
+    said = []
+    for discipline in ("clear_flush", "leaf_only"):
+        bench = Bench.of("wp_page_copy", State.COW, discipline)
+        bench.go("CPU0", before=NOTIFY)
+        request = bench.task("CPU0").request
+        assert request is not None
+        said.append(next(a.leaf_only for a in request.arguments if isinstance(a, InvalidateRange)))
+
+    assert said == [False, True]
 
 
 def test_none_tells_nobody() -> None:

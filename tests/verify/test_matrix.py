@@ -32,6 +32,11 @@ def test_every_client_is_a_scenario(row: Row) -> None:
         ("change_pte_range", "none", "S4"),
         ("change_pte_range, copier let in", "range_end", "S3"),
         ("copy_pte_range, copier let in", "range_end", "S3"),
+        ("move_ptes", "range_end", "S1"),
+        ("collapse_huge_page", "before_free", "S2"),
+        ("huge_pmd_unshare", "range_end", "S1"),
+        ("free_pgtables", "leaf_only", "S1"),
+        ("__split_huge_pmd, device keeps_larger_entries", "range_end", "S2"),
     ],
 )
 def test_a_wrong_point_is_found_with_a_schedule(row: str, discipline: str, check: str) -> None:
@@ -51,6 +56,12 @@ def test_a_wrong_point_is_found_with_a_schedule(row: str, discipline: str, check
         ("unmap_vmas", "range_end"),
         ("change_pte_range", "range_end"),
         ("copy_pte_range", "range_end"),
+        ("move_ptes", "after_set"),
+        ("collapse_huge_page", "range_end"),
+        ("huge_pmd_unshare", "after_unlock"),
+        ("free_pgtables", "before_free"),
+        ("__split_huge_pmd", "none"),
+        ("exit_mmap", "clear_flush"),
     ],
 )
 def test_a_right_point_is_proved(row: str, discipline: str) -> None:

@@ -75,6 +75,18 @@ class ClearFlush(Discipline):
 
 
 @dataclass(frozen=True)
+class LeafOnly(Discipline):
+    """``leaf_only``: as ``clear_flush``, but of leaves: caches of table pages keep what they hold.
+
+    VT-d's hint IH, and TLBI's leaf operations: right where no page-table page is freed.
+    """
+
+    async def clear_flush(self, cpu: Notifier, span: InvalidateRange) -> None:
+        """Notify while the entry is clear, and say that no table was freed."""
+        await cpu.arch_invalidate_secondary_tlbs(span._replace(leaf_only=True))
+
+
+@dataclass(frozen=True)
 class AfterSet(Discipline):
     """``after_set``: notify under the lock, when the new entry can already be used."""
 
@@ -157,6 +169,7 @@ DISCIPLINES: dict[str, Discipline] = {
     Phase.AFTER_UNLOCK.value: AfterUnlock(),
     Phase.RANGE_END.value: RangeEnd(),
     Phase.BEFORE_FREE.value: BeforeFree(),
+    "leaf_only": LeafOnly(),
     LAZY: Lazy(),
     **{version: Profile(version) for version in PROFILES},
 }

@@ -231,7 +231,14 @@ def put_hugepage(cpu: Cpu, first: int, references: int = 1) -> Awaitable[bool]:
 
 def find_get_folio(cpu: Cpu) -> Awaitable[int]:
     """``filemap_get_folio()``: a reference to the page cache's folio; gives its first page."""
-    return cpu.step("filemap_get_folio", get_folio, cpu.kslot.index, sites_of(cpu)[0].index)
+    return cpu.step("filemap_get_folio", get_folio, cpu.kslot.index, sites_of(cpu)[0].index, 0)
+
+
+def find_get_page(cpu: Cpu) -> Awaitable[int]:
+    """``filemap_get_folio()`` for the one page of the folio that lies at the location."""
+    sites = sites_of(cpu)
+    offset = next(index for index, site in enumerate(sites) if site.index == cpu.site.index)
+    return cpu.step("filemap_get_folio", get_folio, cpu.kslot.index, sites[0].index, offset)
 
 
 def read_old_ptes(cpu: Cpu, table: int) -> Awaitable[tuple[Pte, ...]]:
@@ -404,12 +411,12 @@ def read_all(
     return tuple(Pte(store.load(memory.first_word(table) + index)) for index in indexes)
 
 
-def get_folio(store: Store, slot: int, location: int) -> int:
-    """Take a reference to a folio that the page cache holds."""
-    page = store.get(("folio", slot, location))
-    assert isinstance(page, int), "no folio of the page cache lies here"
-    page_alloc.get_page(store, page)
-    return page
+def get_folio(store: Store, slot: int, location: int, offset: int) -> int:
+    """Take a reference to a page of a folio that the page cache holds."""
+    first = store.get(("folio", slot, location))
+    assert isinstance(first, int), "no folio of the page cache lies here"
+    page_alloc.get_page(store, first + offset)
+    return first + offset
 
 
 def take_hugepage(

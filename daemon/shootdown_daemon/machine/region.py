@@ -70,12 +70,13 @@ def has_regions(program: Program) -> bool:
 
 def is_shared(program: Program, location: int) -> bool:
     """Whether the table of level 2 above a location is one that two address spaces share."""
-    return any(
-        place.alias >= 0
-        and place.mm != program.locations[place.alias].mm
-        and location in (index, place.alias)
-        for index, place in enumerate(program.locations)
+    places = program.locations
+    shared = (
+        (place.table, places[place.alias].table)
+        for place in places
+        if place.alias >= 0 and place.mm != places[place.alias].mm
     )
+    return any(places[location].table in tables for tables in shared)
 
 
 class RegionEntry(Entry):

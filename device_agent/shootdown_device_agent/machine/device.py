@@ -19,7 +19,7 @@ from shootdown_engine.access import Begun, Intent, Target, begin, take_effect
 from shootdown_engine.channels import STOP_MARKER, Completion, InvalidateRequest, PageRequest
 from shootdown_engine.column import deny
 from shootdown_engine.memory import PhysicalMemory
-from shootdown_engine.slot import Site, Slot, leaf_shifts
+from shootdown_engine.slot import Site, Slot, leaf_shifts, roots_may_go
 from shootdown_engine.store import Store, receive
 from shootdown_engine.translation_cache import TranslationCache, first_page
 from shootdown_engine.trap import BLOCKED, Blocked, trap
@@ -310,12 +310,22 @@ class Device:
         hit: bool,
     ) -> int:
         """Reach memory through a translation; the access is then no longer under way."""
-        stale = hit and self.config.watch_stale and atc.went_stale(store, entry)
+        stale = hit and self.config.watch_stale and self._is_stale(store, thread, intent, entry)
         pfn = atc.pfn_of(entry, thread.slot.sites[intent.location].vpn)
         target = Target(pfn, entry.generation, hit, stale)
         value = take_effect(store, self.memory, thread.slot, intent, begun, target)
         store.put(atc.issued_cell(self.number, thread.key), None)
         return value
+
+    def _is_stale(self, store: Store, thread: DeviceThread, intent: Intent, entry: Cached) -> bool:
+        """Whether an entry on the way has changed since; the PASID's too, where it may go."""
+        if atc.went_stale(store, entry):
+            return True
+        if not roots_may_go(thread.slot.program):
+            return False
+        pasid = thread.slot.sites[intent.location].pasid
+        root = read_pasid_entry(store, self.memory, self.config.directory, pasid)
+        return isinstance(root, WalkFault)
 
     def step_request_more(
         self, store: Store, thread: DeviceThread, intent: Intent, location: int

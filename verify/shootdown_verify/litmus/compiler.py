@@ -73,8 +73,14 @@ def _locations(scope: Scope) -> tuple[Location, ...]:
     group = _groups(scope)
     racy = _named_once(scope, scope.tree.racy, "racy")
     parents, mms, aliases = _parents(scope), _mms(scope), _aliases(scope)
+    apart = _apart(mms, aliases, group)
     unplaced = [
-        Unplaced(mms[index], max(parent, shared_home(index, mms, aliases)), group.get(index, -1))
+        Unplaced(
+            mms[index],
+            max(parent, shared_home(index, mms, aliases)),
+            group.get(index, -1),
+            index in apart,
+        )
         for index, parent in enumerate(parents)
     ]
     return tuple(
@@ -93,6 +99,14 @@ def _locations(scope: Scope) -> tuple[Location, ...]:
             zip(scope.tree.declarations, unplaced, place(unplaced), strict=True)
         )
     )
+
+
+def _apart(mms: list[int], aliases: list[int], group: dict[int, int]) -> set[int]:
+    """Locations under a shared table of level 2: those that share, and all in their tables."""
+    homes = [shared_home(index, mms, aliases) for index in range(len(mms))]
+    apart = {place for index, home in enumerate(homes) if home >= 0 for place in (index, home)}
+    groups = {group[index] for index in apart if index in group}
+    return apart | {index for index, number in group.items() if number in groups}
 
 
 def _state(scope: Scope, index: int, mms: list[int], aliases: list[int]) -> State:

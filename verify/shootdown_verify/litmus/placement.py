@@ -16,6 +16,7 @@ from shootdown_protocol.words import LOCATIONS_MAX
 
 VA_BASE: Final = 0x7E00_4000_0000
 """A 1 GiB region of the user half; no frame has an address anywhere near it."""
+GIB: Final = 1 << 30
 _REGION_BYTES: Final = ENTRIES_PER_TABLE * PAGE_SIZE
 _FIRST_REGION: Final = 1
 _FIRST_PAGE: Final = 16
@@ -27,11 +28,15 @@ assert _FIRST_PAGE + LOCATIONS_MAX <= ENTRIES_PER_TABLE
 
 
 class Unplaced(NamedTuple):
-    """A location as declared: ``parent`` an earlier position or -1, ``group`` -1 for none."""
+    """A location as declared: ``parent`` an earlier position or -1, ``group`` -1 for none.
+
+    ``apart``: in a 1 GiB region of its own, as whoever shares a table of level 2.
+    """
 
     mm: int
     parent: int
     group: int
+    apart: bool = False
 
 
 class Spot(NamedTuple):
@@ -48,7 +53,7 @@ def place(locations: Sequence[Unplaced]) -> list[Spot]:
     pages: dict[tuple[int, int], int] = {}
     tables: dict[tuple[int, int], int] = {}
     spots: list[tuple[int, int]] = []
-    for index, (mm, parent, group) in enumerate(locations):
+    for index, (mm, parent, group, _) in enumerate(locations):
         if parent >= 0:
             region, page = spots[parent]
         else:
@@ -61,7 +66,7 @@ def place(locations: Sequence[Unplaced]) -> list[Spot]:
         spots.append((region, page))
         tables.setdefault((mm, region), len(tables))
     return [
-        Spot(tables[location.mm, region], _address(region, page))
+        Spot(tables[location.mm, region], _address(region, page) + location.apart * GIB)
         for location, (region, page) in zip(locations, spots, strict=True)
     ]
 

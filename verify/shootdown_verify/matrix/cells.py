@@ -15,6 +15,8 @@ from typing import Final, NamedTuple
 
 from shootdown_daemon.machine.disciplines import DISCIPLINES, LAZY, bind_operation
 from shootdown_daemon.machine.operations import OPERATIONS
+from shootdown_device_agent.machine.device import Device
+from shootdown_device_agent.machine.zoo import ZOO
 from shootdown_verify.explore import Budget, Verdict, explore
 from shootdown_verify.litmus import Scenario, parse
 from shootdown_verify.matrix.clients import ClientText, Row, clients_of
@@ -104,18 +106,21 @@ def fill_cell(job: Job) -> Cell:
     clients = list(clients_of(job.row))
     cell = Cell(job.row, job.discipline, len(clients))
     for client in clients:
-        cell.results.append(explore_client(client, job.discipline, job.seconds))
+        cell.results.append(explore_client(client, job.discipline, job.seconds, job.row.device))
         if cell.worst is not None:
             break
     return cell
 
 
-def explore_client(client: ClientText, discipline: str, seconds: float) -> ClientResult:
-    """Explore one client under one discipline."""
+def explore_client(
+    client: ClientText, discipline: str, seconds: float, device: str = ""
+) -> ClientResult:
+    """Explore one client under one discipline, with a faulty device by name or the right one."""
     scenario = _scenario(client.name, client.text)
     result = explore(
         in_known_order(scenario.program),
         DISCIPLINES[discipline],
+        make_device=ZOO[device] if device else Device,
         budget=Budget(seconds=seconds),
         samples=0,
     )
@@ -129,7 +134,7 @@ def explore_client(client: ClientText, discipline: str, seconds: float) -> Clien
             scenario=scenario.name,
             digest=scenario.digest,
             discipline=discipline,
-            device="",
+            device=device,
             seed=0,
             verdict=f"{check} {title}",
             outcome="",

@@ -12,9 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from shootdown_daemon.machine.region import TABLE_OPERATIONS
+from shootdown_protocol.program import HUGE_STATES, State
 from shootdown_verify.litmus.vocabulary import (
-    FORK_OPERATION,
+    FORK_OPERATIONS,
+    MOVE_OPERATIONS,
     PAGE_OPERATIONS,
+    SHARE_OPERATION,
     STATES,
     UNMAPPED,
     WRITABLE,
@@ -23,17 +27,24 @@ from shootdown_verify.litmus.vocabulary import (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An operation; ``copier`` lets faults in beside it (``mmap_lock`` held for reading only)."""
+    """An operation; ``copier`` lets faults in beside it (``mmap_lock`` held for reading only).
+
+    ``device`` is a faulty one's name, where a row is about what devices may do.
+    """
 
     operation: str
     states: tuple[str, ...]
     copier: bool = False
     options: tuple[str, ...] = ()
+    device: str = ""
 
     @property
     def name(self) -> str:
         """What the row is called."""
-        return f"{self.operation}, copier let in" if self.copier else self.operation
+        said = [self.operation]
+        said += ["copier let in"] if self.copier else []
+        said += [f"device {self.device}"] if self.device else []
+        return ", ".join(said)
 
 
 ROWS: Final = (
@@ -56,8 +67,46 @@ ROWS: Final = (
     Row("uffd_wp_range", ("pinned",)),
     Row("wp_clean_pre_vma", ("file",)),
     Row("madvise_free_single_vma", ("rw",), options=("ad_bits on",)),
+    Row("zap_page_range_single_batched", ("rw",)),
+    Row("unmap_mapping_range", ("rw",)),
+    Row("__oom_reap_task_mm", ("rw",)),
+    Row("exit_mmap", ("rw",)),
+    Row("move_ptes", ("rw",)),
+    Row("__split_huge_pmd", ("huge",)),
+    Row("__split_huge_pmd", ("huge_cow",), device="keeps_larger_entries"),
+    Row("do_huge_zero_wp_pmd", ("huge_zero",)),
+    Row("collapse_huge_page", ("rw",)),
+    Row("collapse_pte_mapped_thp", ("file_thp",)),
+    Row("retract_page_tables", ("file_thp",)),
+    Row("hugetlb_wp", ("hugetlb_cow",)),
+    Row("__unmap_hugepage_range", ("hugetlb",)),
+    Row("huge_pmd_unshare", ("hugetlb",)),
+    Row("copy_hugetlb_page_range", ("hugetlb",)),
+    Row("hugetlb_change_protection", ("hugetlb",)),
+    Row("move_hugetlb_page_tables", ("hugetlb",)),
+    Row("free_pgtables", ("rw",)),
+    Row("pagetable_free_kernel", ("rw",)),
 )
 """Every row, operations by the kernel functions that they mirror."""
+
+
+CHILD: Final = "K@child = child of A"
+MOVE: Final = "B = move of A"
+SHARE: Final = "B@other = share of A"
+BESIDE: Final[dict[str, str]] = {
+    **dict.fromkeys(FORK_OPERATIONS, CHILD),
+    **dict.fromkeys(MOVE_OPERATIONS, MOVE),
+    SHARE_OPERATION: SHARE,
+}
+"""The location that an operation needs beside A."""
+LARGE_STATES: Final = frozenset(
+    word for word, state in STATES.items() if state in HUGE_STATES or state is State.FILE_THP
+)
+SMALL_OPERATIONS: Final = (*PAGE_OPERATIONS, "process_vm_readv")
+"""Clients' operations that know pages of 4 KiB in page-table pages that stay."""
+NEIGHBOUR: Final = "N"
+"""A page in the page-table page of A, where the table allows one."""
+TAKER: Final = ("T@other = none",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +114,9 @@ class Client:
     """Who else is at work: lines of CPU1 and of DEV0 beside CPU0's operation on A.
 
     ``places`` are further locations, ``writes``: the device asks for write permission; ``racy``:
-    both sides store to A (and nobody speculates, for the many orders of the stores); ``child``:
-    only for an operation that makes one.
+    both sides store to A (and nobody speculates, for the many orders of the stores); ``beside``:
+    only for an operation that needs such a location beside A (`BESIDE`); ``cold``: the device
+    begins with nothing and fetches nothing unasked.
     """
 
     name: str
@@ -76,15 +126,22 @@ class Client:
     places: tuple[str, ...] = ()
     writes: bool = False
     racy: bool = False
-    child: bool = False
+    beside: str = ""
+    cold: bool = False
+    options: tuple[str, ...] = ()
 
-    def suits(self, state: str) -> bool:
-        """Whether the client's operations mean something for a page that begins in a state."""
+    def suits(self, row: Row, state: str) -> bool:
+        """Whether the client means something beside an operation on a page in a state."""
+        if self.beside and self.beside != BESIDE.get(row.operation, ""):
+            return False
+        large = state in LARGE_STATES or row.operation in TABLE_OPERATIONS
+        if large and any(line.startswith(SMALL_OPERATIONS) for line in self.cpu):
+            return False
+        if self.cold and "ad_bits on" in row.options:  # Bits are set by whole walks only.
+            return False
         outside = state == "cow" and any(line.startswith(PAGE_OPERATIONS) for line in self.cpu)
         return not outside
 
-
-TAKER: Final = ("T@other = none",)
 
 CLIENTS: Final = (
     Client("stale-load", "A CPU stores and a device loads.", ("store A 1",), ("load A r0",)),
@@ -161,10 +218,38 @@ CLIENTS: Final = (
         ("store A 2", "store A 3 when returned"),
         ("K@child = child of A",),
         writes=True,
-        child=True,
+        beside=CHILD,
+    ),
+    Client(
+        "truncated-destination",
+        "A CPU truncates what was moved, its page is taken; a device stores through the source.",
+        ("unmap_mapping_range B when present", "store T 7 when freed"),
+        ("store A 2",),
+        ("B = move of A", *TAKER),
+        writes=True,
+        beside=MOVE,
+    ),
+    Client(
+        "walker",
+        "A device walks level by level and remembers tables; another process takes what is freed.",
+        ("store T 7 when freed",),
+        ("prefetch A", "load F r0", "prefetch N"),
+        ("F = 0 rw", *TAKER),
+        cold=True,
+        options=("walk_by_level on", "walk_cache on"),
+    ),
+    Client(
+        "other-sharer",
+        "The other user of a shared table frees it, and it is taken; a device walks.",
+        ("__unmap_hugepage_range B", "store T 7 when freed"),
+        ("prefetch A", "load A r0"),
+        ("B@other = share of A", *TAKER),
+        beside=SHARE,
+        cold=True,
+        options=("walk_by_level on", "walk_cache on"),
     ),
 )
-"""The clients that every row runs; ``child`` where the operation makes one."""
+"""The clients that every row runs; ``beside`` where the operation needs more than A."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,42 +264,52 @@ class ClientText:
 
 def clients_of(row: Row) -> Iterator[ClientText]:
     """Every scenario that a row runs."""
-    forks = row.operation == FORK_OPERATION
     for state in row.states:
         for client in CLIENTS:
-            if (client.child and not forks) or not client.suits(state):
+            if not client.suits(row, state):
                 continue
             name = f"{row.operation}-{state}-{client.name}"
-            if row.copier:
-                name += "-let-in"
+            name += "-let-in" if row.copier else ""
+            name += "-faulty" if row.device else ""
             yield ClientText(name, client.name, state, _text(row, state, client, name))
 
 
 def _text(row: Row, state: str, client: Client, name: str) -> str:
-    intent = " write" if client.writes else ""
-    init = ["A = none" if state == "none" else f"A = 0 {state}", *client.places]
-    if row.operation == FORK_OPERATION and not client.child:
-        init.append("K@child = child of A")
-    if client.racy:
-        init.append("racy A")
-    if state not in ("none", *UNMAPPED):
-        warm = intent if STATES[state] in WRITABLE else ""
-        init.append(f"atc DEV0 A{warm}")
-        if not client.racy:
-            init.append(f"speculate DEV0 A{intent}")
-    if row.copier:
-        init.append("mmap_lock read")
-    init += row.options
-    init += [f"bind {row.operation}", "reuse lifo"]
     columns = [["CPU0", f"{row.operation} A"]]
     if client.cpu:
         columns.append(["CPU1", *client.cpu])
     columns.append(["DEV0", *client.device])
     lines = [f"SHOOTDOWN {name}", f'"{client.sentence}"', "", "{"]
-    lines += [f"  {statement};" for statement in init]
+    lines += [f"  {statement};" for statement in _init(row, state, client)]
     lines += ["}", "", *_table(columns), "", "weakest none"]
     lines += ["caught none : S1 S2 S3 S4 S5"]
     return "\n".join(lines) + "\n"
+
+
+def _init(row: Row, state: str, client: Client) -> Iterator[str]:
+    """The statements of the initial state."""
+    begins = "none" if state == "none" else f"0 {state}"
+    yield f"A = {begins}"
+    yield from client.places
+    if NEIGHBOUR in " ".join(client.device).split():
+        yield f"{NEIGHBOUR} = {begins}"
+        if STATES.get(state) is not State.HUGE_ZERO:
+            yield f"same_table A {NEIGHBOUR}"
+    beside = BESIDE.get(row.operation, "")
+    if beside and beside not in client.places:
+        yield beside
+    if client.racy:
+        yield "racy A"
+    if state not in ("none", *UNMAPPED) and not client.cold:
+        intent = " write" if client.writes else ""
+        yield f"atc DEV0 A{intent if STATES[state] in WRITABLE else ''}"
+        if not client.racy:
+            yield f"speculate DEV0 A{intent}"
+    if row.copier:
+        yield "mmap_lock read"
+    yield from (*row.options, *client.options)
+    yield f"bind {row.operation}"
+    yield "reuse lifo"
 
 
 def _table(columns: list[list[str]]) -> list[str]:

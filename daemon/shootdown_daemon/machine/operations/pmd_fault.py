@@ -22,6 +22,7 @@ from shootdown_daemon.machine.operations.pgtable import pte_alloc
 from shootdown_daemon.machine.phases import Phase
 from shootdown_daemon.machine.pmd import (
     find_get_folio,
+    find_get_page,
     first_page,
     mk_huge_pmd,
     pmd_lock,
@@ -36,6 +37,8 @@ from shootdown_protocol.program import State
 
 DO_SET_PMD = ("do_set_pmd", (Phase.OP_RETURN,))
 """Nothing was mapped, so nobody needs to be told."""
+DO_SET_PTE = ("set_pte_range", (Phase.OP_RETURN,))
+"""Nothing was mapped here either."""
 _HUGETLB = (State.HUGETLB, State.HUGETLB_COW)
 
 
@@ -45,7 +48,7 @@ async def handle_pmd_fault(cpu: Cpu, *, write: bool) -> bool:
     if pmd_none(pmd):
         return await _fill(cpu)
     if not pmd_leaf(pmd):
-        return False
+        return home_state(cpu) is State.FILE_THP and await do_set_pte(cpu.within(*DO_SET_PTE))
     if not pte_present(pmd):  # It is being split: wait until that is over.
         await pmd_lock(cpu)
         await pmd_unlock(cpu)
@@ -87,6 +90,22 @@ async def do_set_pmd(cpu: Cpu) -> None:
         return
     await pmd_unlock(whole)
     await whole.put_page(page)
+
+
+async def do_set_pte(cpu: Cpu) -> bool:
+    """Map one page of a folio by an entry, as ``set_pte_range()``; False where one was already."""
+    pte = await cpu.ptep_get_lockless()
+    if pte_present(pte):
+        return False
+    page = await find_get_page(cpu)
+    entry = await cpu.mk_pte(page, writable=True)
+    if await cpu.pte_offset_map_lock():
+        await cpu.spin_unlock()
+        await cpu.put_page(page)
+        return True
+    await cpu.set_pte_at(entry)
+    await cpu.spin_unlock()
+    return True
 
 
 def home_state(cpu: Cpu) -> State:
