@@ -188,9 +188,14 @@ def read_record(folder: Path) -> TestbedRecord | None:
     return record if record.name == folder.name and type(record.segment) is str else None
 
 
+def _folders() -> list[Path]:
+    """Folders of testbeds, dead or alive; a link is none, wherever it points."""
+    return [path for path in runtime_root().iterdir() if path.is_dir() and not path.is_symlink()]
+
+
 def live_testbeds() -> list[TestbedRecord]:
     """Every testbed whose daemon lives, by name."""
-    folders = sorted(path for path in runtime_root().iterdir() if path.is_dir())
+    folders = sorted(_folders())
     records = (read_record(folder) for folder in folders if is_live(folder))
     return [record for record in records if record is not None]
 
@@ -229,8 +234,8 @@ def sweep(young_s: float = 5.0) -> list[str]:
     """Remove what dead testbeds have left, but no folder so young that it may be starting."""
     removed = []
     now = time.time()
-    for folder in runtime_root().iterdir():
-        if folder.is_dir() and not is_live(folder):
+    for folder in _folders():
+        if not is_live(folder):
             locked_once = (folder / LOCK_FILE).exists()
             if locked_once or now - folder.stat().st_mtime > young_s:
                 removed += remove(folder)

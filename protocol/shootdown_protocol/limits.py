@@ -14,6 +14,10 @@ CONTROL_MESSAGE_BYTES_MAX: Final = 4 << 20
 """One message of the control plane."""
 EVENT_BYTES_MAX: Final = 64 << 10
 """One event of the observer plane."""
+MESSAGES_A_ROUND_MAX: Final = 1024
+"""Messages that a daemon takes from one socket before it does something else."""
+LOG_BYTES_MAX: Final = 64 << 20
+"""Bytes of one process's log; what comes after is counted and not written."""
 
 ITAGS: Final = 32
 """ITags of a device, 0 to 31 (PCIe ATS: five bits)."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
+from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -101,6 +104,38 @@ def test_a_wrong_token_is_refused(ground: Ground) -> None:
         assert agent.hear(messages.Refused).code == ErrorCode.WRONG_TOKEN
         assert names(ground) == []
     end(ground)
+
+
+@pytest.mark.parametrize("plane", ["device", "control"])
+def test_a_flood_starves_nobody(ground: Ground, plane: str) -> None:
+    """While a peer sends nonsense as fast as it can, others join, are answered, and end it all."""
+    alone(ground)
+    over = threading.Event()
+    flood = threading.Thread(target=flooding, args=(ground.folder("raw") / plane, over))
+    flood.start()
+
+    try:
+        with RawAgent(ground.folder("raw")) as agent:
+            agent.join("among-the-noise")
+            assert names(ground) == ["among-the-noise"]
+            assert ground.do("down").status == 0
+    finally:
+        over.set()
+        flood.join()
+    assert ground.commands[0].end().status == 0
+
+
+def flooding(path: Path, over: threading.Event) -> None:
+    """Send until told to stop; never read an answer."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    with context.socket(zmq.DEALER) as dealer:
+        dealer.setsockopt(zmq.LINGER, 0)
+        dealer.setsockopt(zmq.SNDTIMEO, 100)
+        dealer.connect(f"ipc://{path}")
+        while not over.is_set():
+            with suppress(zmq.Again):
+                dealer.send(b"\xc1" * 64)
+    context.term()
 
 
 def test_a_name_is_taken_once(ground: Ground) -> None:

@@ -23,6 +23,7 @@ from shootdown_protocol.errors import (
     UsageError,
 )
 from shootdown_protocol.faults import FaultStatus
+from shootdown_protocol.limits import MESSAGES_A_ROUND_MAX
 from shootdown_protocol.messages import ProcessRole, ProcessState, RunEnd
 from shootdown_protocol.program import Program
 
@@ -61,8 +62,8 @@ class ControlPlane:
         self._queued: tuple[bytes, messages.RunScenario] | None = None
 
     def handle(self, daemon: Daemon) -> None:
-        """Answer every request that is there."""
-        while True:
+        """Answer requests that are there: so many of them at most."""
+        for _ in range(MESSAGES_A_ROUND_MAX):
             try:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:

@@ -19,6 +19,7 @@ import zmq
 from shootdown_protocol import codec
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import RemoteProtocolError
+from shootdown_protocol.limits import DEVICE_MESSAGE_BYTES_MAX, MESSAGES_A_ROUND_MAX
 from shootdown_protocol.messages import DeviceToDaemon, Heartbeat
 from shootdown_protocol.peer import peer_process
 from shootdown_protocol.sequence import KeptMessages, SequenceCheck
@@ -147,13 +148,15 @@ class DeviceRouter:
         self.faults: LinkFaults | None = None
 
     def receive(self) -> Iterator[tuple[Peer, DeviceToDaemon | RemoteProtocolError, int]]:
-        """Every message that is there now, decoded, with its sender.
+        """Messages that are there now, decoded, with their sender: so many of them at most.
 
         The number is the process of a sender that is no agent (yet), as the system knows it; 0 when
         it does not, or when the sender is an agent.
         """
         for socket in self.sockets:
-            while is_readable(socket):
+            for _ in range(MESSAGES_A_ROUND_MAX):
+                if not is_readable(socket):
+                    break
                 peer = Peer(socket, socket.recv(_NOBLOCK), socket is self.sockets[0])
                 if peer in self.links:
                     data, pid = socket.recv(_NOBLOCK), 0
@@ -161,7 +164,9 @@ class DeviceRouter:
                     frame = socket.recv(_NOBLOCK, copy=False)
                     data, pid = frame.bytes, _peer_process(frame)
                 while socket.get(_MORE):
-                    data += socket.recv(_NOBLOCK)
+                    more = socket.recv(_NOBLOCK)
+                    if len(data) <= DEVICE_MESSAGE_BYTES_MAX:  # Else it is refused as it is.
+                        data += more
                 if self.faults is not None and peer in self.links:
                     passed = self.faults.incoming(self.links[peer], data)
                     if passed is None:

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from shootdown_protocol.limits import LOG_BYTES_MAX
+
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
@@ -20,7 +22,10 @@ Line = tuple[str, float, str, dict[str, Any]]
 
 
 class ProcessLog:
-    """The log of one process, ``NAME.log`` in a folder."""
+    """The log of one process, ``NAME.log`` in a folder; it ends at `LOG_BYTES_MAX`.
+
+    A peer that errs without end could else fill the disk that histories need.
+    """
 
     def __init__(self, folder: Path, process: str) -> None:
         """Open the file; nothing heavy is imported yet."""
@@ -29,6 +34,7 @@ class ProcessLog:
         self._process = process
         self._lines: list[Line] = []
         self._logger: FilteringBoundLogger | None = None
+        self._dropped = 0
 
     def info(self, event: str, **fields: object) -> None:
         """Something that a person may want to know."""
@@ -42,6 +48,9 @@ class ProcessLog:
     def flush(self) -> None:
         """Write the lines that wait."""
         lines, self._lines = self._lines, []
+        if lines and self._file.tell() > LOG_BYTES_MAX:
+            self._dropped += len(lines)
+            return
         logger = self._structlog() if lines else None
         for level, when, event, fields in lines:
             assert logger is not None
@@ -49,8 +58,10 @@ class ProcessLog:
         self._file.flush()
 
     def close(self) -> None:
-        """Write what waits and close the file."""
+        """Write what waits, say how much was not written, and close the file."""
         self.flush()
+        if self._dropped:
+            self._structlog().error("log_full", lines_not_written=self._dropped)
         self._file.close()
 
     def _structlog(self) -> FilteringBoundLogger:
