@@ -100,10 +100,7 @@ def test_an_operation_goes_in_its_kernel_order(operation: str, state: State, exp
 def test_the_phases_declared_are_those_announced(
     operation: str, state: State, _expected: str
 ) -> None:
-    """What the registry says of an operation's phases is what it announces, in that order.
-
-    Of a phase that comes more than once it is the last time that counts.
-    """
+    """The registry says the phases that are announced, in order; of one repeated, the last."""
     bench = Bench.of(operation, state)
     bench.announce(operation)
 
