@@ -141,9 +141,14 @@ class CommandQueue:
     def _all_done(self, store: Store) -> bool:
         """Whether the IOTLB's invalidations that were sent have completed."""
         return all(
-            self._is_done(store, ticket) or not self._is_for_iotlb(store, ticket)
+            self._is_complete(store, ticket) or not self._is_for_iotlb(store, ticket)
             for ticket in self._tickets(store)
         )
+
+    def _is_complete(self, store: Store, ticket: Ticket) -> bool:
+        """Whether the request, or one that was sent again for it, has completed."""
+        held = iommu.outstanding(store, *ticket)
+        return held is not None and held.state in iommu.COMPLETED
 
     def _is_done(self, store: Store, ticket: Ticket) -> bool:
         held = iommu.outstanding(store, *ticket)

@@ -47,7 +47,8 @@ class State(IntEnum):
     """As `OVERTAKEN`, and nobody waits: not to be used again before its own completion."""
 
 
-_COMPLETED = frozenset({State.DONE, State.OVERTAKEN})
+COMPLETED = frozenset({State.DONE, State.OVERTAKEN})
+"""States of a waited request that need not be waited for any more."""
 _AFTER = {
     State.WAITED: State.DONE,
     State.POSTED: None,
@@ -204,7 +205,7 @@ def wait_completion(store: Store, tickets: tuple[Ticket, ...]) -> Blocked | None
     retired = []
     for ticket in tickets:
         held = outstanding(store, *ticket)
-        if held is None or held.state not in _COMPLETED:
+        if held is None or held.state not in COMPLETED:
             return BLOCKED
         retired.append(held._replace(state=State.RETIRED) if held.state != State.DONE else None)
     for ticket, after in zip(tickets, retired, strict=True):

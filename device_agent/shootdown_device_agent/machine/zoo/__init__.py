@@ -20,6 +20,7 @@ from shootdown_device_agent.machine.zoo.ignores_pasid import IgnoresPasid
 from shootdown_device_agent.machine.zoo.inserts_late import InsertsLate
 from shootdown_device_agent.machine.zoo.invalidates_atc_first import InvalidatesAtcFirst
 from shootdown_device_agent.machine.zoo.keeps_larger_entries import KeepsLargerEntries
+from shootdown_device_agent.machine.zoo.keeps_tables import KeepsTables
 from shootdown_device_agent.machine.zoo.miscounts_completions import MiscountsCompletions
 from shootdown_device_agent.machine.zoo.needs_two_invalidations import NeedsTwoInvalidations
 from shootdown_device_agent.machine.zoo.retries_for_ever import RetriesForEver
@@ -42,6 +43,7 @@ ZOO: Final[dict[str, type[Device]]] = {
     "inserts_late": InsertsLate,
     "invalidates_atc_first": InvalidatesAtcFirst,
     "keeps_larger_entries": KeepsLargerEntries,
+    "keeps_tables": KeepsTables,
     "miscounts_completions": MiscountsCompletions,
     "needs_two_invalidations": NeedsTwoInvalidations,
     "retries_for_ever": RetriesForEver,
