@@ -1,4 +1,4 @@
-"""Mutants by name: kernels with one whole operation, or their IOMMU driver, written otherwise.
+"""Mutants by name: kernels with one whole operation, driver or mirror written otherwise.
 
 Each has a file of its own and is caught by a scenario that names it, or is what a hardware's bug
 needs. One that no scenario names tests nothing.
@@ -11,34 +11,61 @@ from typing import Final
 from shootdown_daemon.machine.mutant import Mutant
 from shootdown_daemon.machine.mutants import (
     atc_before_iotlb,
+    collapses_unannounced,
     empty_range,
+    flushes_leaves_only,
     flushes_twice,
     flushes_upgrades,
+    flushes_what_was_asked,
     flushes_without_pasid,
+    frees_table_unflushed,
     mirror_checks,
+    mirror_faults_under_lock,
+    mirror_skips_roots,
+    mirror_spins,
+    mirror_touches_early,
+    mirror_wrong_key,
+    mremap_flushes_late,
     publishes_late,
+    range_operand,
     reads_recipients_early,
     removes_queue_first,
     unassigns_before_flush,
     unbinds_without_devtlb,
+    unbinds_without_iotlb,
+    upgrade_is_noop,
 )
 
 MUTANTS: Final[dict[str, Mutant]] = {
     mutant.name: mutant
     for mutant in (
         atc_before_iotlb.MUTANT,
-        empty_range.ALL,
+        collapses_unannounced.MUTANT,
         empty_range.NOTHING,
+        empty_range.ALL,
+        flushes_leaves_only.MUTANT,
         flushes_twice.MUTANT,
         flushes_upgrades.MUTANT,
+        flushes_what_was_asked.MUTANT,
         flushes_without_pasid.MUTANT,
-        mirror_checks.TOO_EARLY,
+        frees_table_unflushed.MUTANT,
         mirror_checks.UNCHECKED,
+        mirror_checks.TOO_EARLY,
+        mirror_faults_under_lock.MUTANT,
+        mirror_skips_roots.MUTANT,
+        mirror_spins.MUTANT,
+        mirror_touches_early.MUTANT,
+        mirror_wrong_key.MUTANT,
+        mremap_flushes_late.MUTANT,
         publishes_late.MUTANT,
+        range_operand.OVERFLOWS,
+        range_operand.MASK,
         reads_recipients_early.MUTANT,
         removes_queue_first.MUTANT,
         unassigns_before_flush.MUTANT,
         unbinds_without_devtlb.MUTANT,
+        unbinds_without_iotlb.MUTANT,
+        upgrade_is_noop.MUTANT,
     )
 }
 """Every shipped mutant."""
