@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks import (
     against_spin,
+    checker,
     growth,
     instances,
     one_shootdown,
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Iterator[Row]]] = {
     "spin": against_spin.rows,
     "strategies": strategies.rows,
     "growth": growth.rows,
+    "checker": checker.rows,
 }
 
 

@@ -70,6 +70,14 @@ def _judge_batches(
     return []
 
 
+def attached_agents(history: Path) -> dict[str, str]:
+    """Devices that an attached agent served, with the agent's name."""
+    try:
+        return dict(json.loads((history / FACTS_FILE).read_text())["attached"])
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
 def _agents(history: Path) -> int:
     """How many agents the daemon has noted beside its history; 1 when it did not come so far."""
     try:

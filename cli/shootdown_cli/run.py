@@ -17,7 +17,7 @@ from shootdown_cli.classes import absolute, device_classes
 from shootdown_cli.client import ControlClient
 from shootdown_cli.exits import EXIT_FAILED, EXIT_OF
 from shootdown_cli.faults import fault_object, load_faults, say_idle
-from shootdown_cli.judging import Watch, judge
+from shootdown_cli.judging import Watch, attached_agents, judge
 from shootdown_cli.places import TestbedRecord
 from shootdown_cli.racing import Interrupts, ProgressLine, Race, Raced
 from shootdown_cli.scenarios import load_scenario
@@ -33,7 +33,7 @@ from shootdown_verify.judge.run import RunVerdict
 from shootdown_verify.litmus import Scenario
 from shootdown_verify.report.histogram import render_histogram
 from shootdown_verify.report.timeline import render_timeline
-from shootdown_verify.report.verdict import RunFacts, verdict_line, verdict_object
+from shootdown_verify.report.verdict import RunFacts, devices_line, verdict_line, verdict_object
 from shootdown_verify.testbed import Testbed, load_testbed
 
 
@@ -102,6 +102,7 @@ def run(options: RunOptions) -> int:
         elapsed_s=round(time.monotonic() - began, 3),
         out=str(out),
         mutant=options.mutant,
+        agents=attached_agents(out / "history"),
     )
     _show(options, scenario, verdict, facts, raced)
     return EXIT_FAILED if raced.failed else EXIT_OF[verdict.verdict]
@@ -224,6 +225,8 @@ def _text(
             f"           {verdict.instances:,} instances, {verdict.violations:,} violations, "
             f"{facts.elapsed_s:.1f} s ({rate:,.0f} instances a second), seed {facts.seed}"
         )
+        if verdict.devices:
+            parts.append(f"           {devices_line(verdict, facts)}")
         if raced.failed:
             parts.append(f"           the testbed failed: {raced.failed}")
             parts += [f"           {line}" for line in raced.last_words]

@@ -12,6 +12,7 @@ from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.slot import Site, Slot
 from shootdown_engine.store import Store
 from shootdown_protocol import words
+from shootdown_protocol.board import READ, WRITE
 from shootdown_protocol.history import Access, Kind, Place
 from shootdown_protocol.memory import GENERATION_MODULUS
 
@@ -97,6 +98,7 @@ def take_effect(
         return 0
     generation = store.load(memory.generation_word(target.pfn)) % GENERATION_MODULUS
     where = memory.first_word(target.pfn) + site.word_offset
+    begun = _permitted(store, site, intent, begun)
     met = identify(memory, slot, site, target.pfn, store.load(where), target.generation)
     lives = generation == target.generation or target.pfn == memory.zero_pfn
     if not lives and met.place is Place.OK:
@@ -107,6 +109,14 @@ def take_effect(
     order = _store(store, slot, site, where, met, intent.value)
     store.emit(_record(intent, begun, target, met, order, met.order))
     return intent.value
+
+
+def _permitted(store: Store, site: Site, intent: Intent, begun: Begun) -> Begun:
+    """What an access must obey: it may take effect under a permission that has come back since."""
+    needed = READ if intent.kind is Kind.LOAD else WRITE
+    if begun.limit & needed:
+        return begun
+    return Begun(begun.floor, begun.limit | store.load(site.limit) & needed)
 
 
 def _store(store: Store, slot: Slot, site: Site, where: int, met: Met, value: int) -> int:

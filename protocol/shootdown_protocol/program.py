@@ -71,6 +71,10 @@ class State(IntEnum):
     """A private page in a swap slot: nothing resident, a swap entry."""
     KSM_TWIN = 10
     """A private page, mapped writable, and a KSM page of the same content to merge it with."""
+    WRPROTECTED = 11
+    """A private page that nobody else holds, write-protected in a mapping that may be written."""
+    UPROBED = 12
+    """A private copy of a page of a file's text, mapped read-only, that is as the file has it."""
     HUGE = 20
     """A private 2 MiB page (THP), mapped writable by one PMD entry."""
     HUGE_COW = 21

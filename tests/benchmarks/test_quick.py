@@ -23,6 +23,7 @@ ROWS = {
     "spin": 4 if all(map(shutil.which, TOOLS)) else 0,
     "strategies": 8,
     "growth": 6,
+    "checker": 15,
 }
 ROWS_A_PLACEMENT = 8
 """Of one shootdown: 1, 2, 4 and 8 agents, the whole and the links alone."""

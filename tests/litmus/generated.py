@@ -15,6 +15,7 @@ from shootdown_verify.litmus.vocabulary import (
     MODELS,
     OPTIONS,
     STATES,
+    TEXT_OPERATIONS,
     UNMAPPED,
 )
 
@@ -113,9 +114,11 @@ def cell(draw: st.DrawFn, draft: Draft, columns: list[str], index: int) -> str:
 def operation(draw: st.DrawFn, draft: Draft, name: str) -> str:
     """Write an operation that the location allows."""
     state = draft.states[name]
-    able = list(FILE_OPERATIONS if state == "file" else PLAIN_OPERATIONS)
+    special = {"file": FILE_OPERATIONS, "uprobed": TEXT_OPERATIONS}
+    able = list(special.get(state, PLAIN_OPERATIONS))
     able = ["unmap_mapping_range"] if state in HUGE else able
-    able += ["copy_pte_range"] if name in draft.parents.values() and state not in HUGE else []
+    forked = name in draft.parents.values() and state not in {*HUGE, *special}
+    able += ["copy_pte_range"] if forked else []
     able += ["replace_page"] if draft.states[name] == "ksm_pair" else []
     verb = draw(st.sampled_from(able))
     draft.operations.add(verb)

@@ -77,6 +77,51 @@ mmap_read_lock invalidate_range_start <range_start> pte_offset_map_lock <before_
 clear_young_dirty_ptes <clear_flush> <after_set> folio_mark_lazyfree pte_unmap_unlock
 <after_unlock> invalidate_range_end <range_end> <op_return> mmap_read_unlock return end
 """
+WP_PAGE_REUSE = """
+mmap_read_lock ptep_get_lockless pte_offset_map_lock wp_can_reuse_anon_folio ptep_set_access_flags
+pte_unmap_unlock <op_return> mmap_read_unlock return end
+"""
+REPLACE_PAGE_OF_PROBE = """
+mmap_write_lock ptep_get_lockless alloc_page copy_user_page copy_to_page invalidate_range_start
+<range_start> pte_offset_map_lock <before_clear> ptep_clear_flush <clear_flush> set_pte_at
+<after_set> pte_unmap_unlock <after_unlock> invalidate_range_end <range_end> put_page <op_return>
+mmap_write_unlock return end
+"""
+UPROBE_WRITE = """
+mmap_write_lock invalidate_range_start <range_start> pte_offset_map_lock <before_clear>
+ptep_clear_flush <clear_flush> copy_to_page set_pte_at <after_set> pte_unmap_unlock <after_unlock>
+invalidate_range_end <range_end> <op_return> mmap_write_unlock return end
+"""
+SET_ORIG_INSN = """
+mmap_write_lock filemap_get_folio invalidate_range_start <range_start> pte_offset_map_lock
+<before_clear> ptep_clear_flush <clear_flush> pages_identical <after_set> pte_unmap_unlock
+<after_unlock> invalidate_range_end <range_end> put_page put_page <op_return> mmap_write_unlock
+return end
+"""
+CHANGE_PROT_NUMA = """
+mmap_read_lock inc_tlb_flush_pending invalidate_range_start <range_start> pte_offset_map_lock
+<before_clear> ptep_modify_prot_start <clear_flush> set_pte_at <after_set> pte_unmap_unlock
+<after_unlock> invalidate_range_end <range_end> <op_return> dec_tlb_flush_pending mmap_read_unlock
+return end
+"""
+MIGRATE_VMA_COLLECT = """
+mmap_read_lock folio_isolate_lru invalidate_range_start <range_start> pte_offset_map_lock
+<before_clear> ptep_clear_flush <clear_flush> set_pte_at <after_set> put_page pte_unmap_unlock
+<after_unlock> invalidate_range_end <range_end> folio_ref_freeze alloc_page copy_to_device
+pte_offset_map_lock set_pte_at pte_unmap_unlock folio_unlock <before_free> put_page <op_return>
+mmap_read_unlock return end
+"""
+MIGRATE_VMA_INSERT_PAGE = """
+mmap_read_lock alloc_page clear_user_page invalidate_range_start <range_start> pte_offset_map_lock
+<before_clear> ptep_clear_flush <clear_flush> set_pte_at <after_set> pte_unmap_unlock
+<after_unlock> invalidate_range_end <range_end> <op_return> mmap_read_unlock return end
+"""
+MAKE_DEVICE_EXCLUSIVE = """
+mmap_read_lock folio_isolate_lru invalidate_range_start <range_start> pte_offset_map_lock
+<before_clear> ptep_clear_flush <clear_flush> set_pte_at <after_set> pte_unmap_unlock
+<after_unlock> invalidate_range_end <range_end> folio_unlock put_page <op_return> mmap_read_unlock
+return end
+"""
 
 PAGE_CASES = [
     ("try_to_migrate_one", State.RW, TRY_TO_MIGRATE_ONE),
@@ -92,4 +137,12 @@ PAGE_CASES = [
     ("wp_clean_pre_vma", State.FILE, WP_CLEAN_PRE_VMA),
     ("pin_user_pages", State.COW, PIN_USER_PAGES),
     ("madvise_free_single_vma", State.RW, MADVISE_FREE_SINGLE_VMA),
+    ("wp_page_reuse", State.WRPROTECTED, WP_PAGE_REUSE),
+    ("__replace_page", State.RO, REPLACE_PAGE_OF_PROBE),
+    ("uprobe_write", State.RO, UPROBE_WRITE),
+    ("set_orig_insn", State.UPROBED, SET_ORIG_INSN),
+    ("change_prot_numa", State.RW, CHANGE_PROT_NUMA),
+    ("migrate_vma_collect", State.RW, MIGRATE_VMA_COLLECT),
+    ("migrate_vma_insert_page", State.ZERO, MIGRATE_VMA_INSERT_PAGE),
+    ("make_device_exclusive", State.RW, MAKE_DEVICE_EXCLUSIVE),
 ]

@@ -11,6 +11,7 @@ from shootdown_protocol import remote_messages as remote
 from shootdown_protocol.ats_range import encode
 from shootdown_protocol.board import BOARD_FIXED
 from shootdown_protocol.errors import ErrorCode
+from shootdown_protocol.fault_messages import Resend
 from shootdown_protocol.memory import PAGE_SHIFT, PAGE_SIZE
 from shootdown_protocol.program import Column, Instruction, Location, Op, Program, State, Warm
 
@@ -33,6 +34,7 @@ Element = (
     | messages.PageRequest
     | messages.ItagCompletion
     | messages.ErrorReport
+    | Resend
     | messages.DetachDone
     | messages.ProgramUnloaded
     | messages.Detach
@@ -55,10 +57,10 @@ PAUSE = Instruction(Op.AWAIT, target=0)
 """The column waits until the test lets it go on."""
 
 
-def place(number: int, mm: int = 0, page: int | None = None) -> Location:
+def place(number: int, mm: int = 0, page: int | None = None, state: State = State.RW) -> Location:
     """The location of a number: a page of its own, or ``page``, of an address space."""
     va = VA + (number if page is None else page) * PAGE_SIZE
-    return Location(f"L{number}", mm, va, State.RW, 0, 0)
+    return Location(f"L{number}", mm, va, state, 0, 0)
 
 
 class Session:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 _USES_WHAT_WAS_DROPPED = frozenset(
-    ("invalidate_page", "invalidate_range", "invalidate_global", "wrong_pasid")
+    (
+        "invalidate_page",
+        "invalidate_range",
+        "invalidate_within_larger_page",
+        "invalidate_global",
+        "wrong_pasid",
+    )
 )
 
 EXPECTED: Final[dict[str, frozenset[str]]] = {
@@ -22,8 +28,7 @@ EXPECTED: Final[dict[str, frozenset[str]]] = {
     "inserts_late": frozenset(("invalidate_during_walk",)),
     # Its fault is in the IOTLB, which the daemon hosts for an agent without shared memory.
     "invalidates_atc_first": frozenset(),
-    # No page of the tests is larger than 4 KiB.
-    "keeps_larger_entries": frozenset(),
+    "keeps_larger_entries": frozenset(("invalidate_within_larger_page",)),
     # Tables are the IOMMU's, which is the daemon for an agent without shared memory.
     "keeps_tables": frozenset(),
     "miscounts_completions": frozenset(("completions",)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from shootdown_daemon.machine import folio, locks, page_alloc, page_table
+from shootdown_daemon.machine import folio, locks, page_alloc, page_table, probes, returning
 from shootdown_daemon.machine.phases import InvalidateRange, Phase
 from shootdown_engine.trap import Blocked
 from shootdown_protocol.memory import Pte
@@ -32,6 +32,7 @@ class FolioCalls:
         entry: Entry
         kslot: KernelSlot
         memory: PhysicalMemory
+        operation: str
         site: Site
         task: str
 
@@ -141,6 +142,27 @@ class FolioCalls:
         await self._do("set_pte_at", page_table.set_pte_nonpresent, self.entry, self.task, pte)
         await self.phase(Phase.AFTER_SET)
 
+    def replace_nonpresent(self, pte: Pte) -> Awaitable[None]:
+        """``set_pte_at()`` of one non-present entry over another: nobody could have used it."""
+        return self._do("set_pte_at", page_table.replace_nonpresent, self.entry, self.task, pte)
+
+    def restore_accessible(self, pte: Pte) -> Awaitable[None]:
+        """``ptep_modify_prot_commit()`` that makes an inaccessible entry present again."""
+        return self._do(
+            "ptep_modify_prot_commit",
+            page_table.set_pte_at,
+            self.memory,
+            self.kslot.slot,
+            self.site,
+            self.entry,
+            self.task,
+            pte,
+        )
+
+    def ptep_clear_protnone(self) -> Awaitable[Pte]:
+        """``ptep_get_and_clear()`` of an inaccessible entry: no flush goes with it."""
+        return self._do("ptep_get_and_clear", page_table.ptep_get_and_clear, self.entry, self.task)
+
     def migration_entry_wait(self, pte: Pte) -> Awaitable[None]:
         """``migration_entry_wait()``: guard until the entry is another."""
         return self._do("migration_entry_wait", page_table.pte_differs, self.entry, pte)
@@ -202,6 +224,59 @@ class FolioCalls:
     async def note_lazyfree(self) -> None:
         """Note what may be lost from now on."""
         await self._do("", folio.note_lazyfree, self.kslot.index, self.site)
+
+    # A device that has a page to itself
+
+    def set_pte_permitted(self, pte: Pte) -> Awaitable[None]:
+        """``set_pte_at()`` that lets accesses through again which were ruled out."""
+        return self._do(
+            "set_pte_at",
+            returning.set_pte_permitted,
+            self.memory,
+            self.kslot.slot,
+            self.site,
+            self.entry,
+            self.task,
+            pte,
+        )
+
+    def exclusive_return(self) -> Awaitable[None]:
+        """``make_device_exclusive()`` returns: nobody else has access, unless a fault was first."""
+        return self._do("return", returning.exclusive_return, self.site, self.entry, self.operation)
+
+    # The kernel's own stores
+
+    def copy_to_page(self, pfn: int) -> Awaitable[None]:
+        """``copy_to_page()``: write a breakpoint into a page that is mapped."""
+        return self._do(
+            "copy_to_page",
+            probes.copy_to_mapped_page,
+            self.memory,
+            self.kslot.slot,
+            self.site,
+            pfn,
+        )
+
+    def copy_to_new_page(self, pfn: int) -> Awaitable[int]:
+        """``copy_to_page()`` of a page that nobody sees yet; gives epoch and version."""
+        return self._do(
+            "copy_to_page", probes.copy_to_page, self.memory, self.kslot.slot, self.site, pfn
+        )
+
+    async def set_pte_published(self, pte: Pte, order: int) -> None:
+        """``set_pte_at()``, with which the store of `copy_to_new_page` has ended."""
+        await self._do(
+            "set_pte_at",
+            probes.set_pte_published,
+            self.memory,
+            self.kslot.slot,
+            self.site,
+            self.entry,
+            self.task,
+            pte,
+            order,
+        )
+        await self.phase(Phase.AFTER_SET)
 
     # Contents
 

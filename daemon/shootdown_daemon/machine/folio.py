@@ -43,7 +43,7 @@ from shootdown_protocol.memory import (
     pte_write,
 )
 from shootdown_protocol.program import Op, Program, State
-from shootdown_protocol.swapops import SwapType, swp_offset, swp_type
+from shootdown_protocol.swapops import SwapType, pte_protnone, swp_offset, swp_type
 
 
 class Image(NamedTuple):
@@ -57,6 +57,8 @@ BACKED = {State.FILE: "disk", State.SWAPPED: "swapped"}
 """States that begin with a frame behind them, and the cell that names it."""
 SWAPPING = frozenset(("try_to_unmap_one", "shrink_folio_list"))
 """Operations that may need a swap slot."""
+NAMING = frozenset(("migrate_vma_collect", "make_device_exclusive"))
+"""Operations that leave entries behind that name a page and map none."""
 COPYING = frozenset(("process_vm_readv",))
 """Operations that copy a page for a reader outside."""
 
@@ -70,6 +72,14 @@ def backing_needed(program: Program) -> int:
         for line in column.instructions
     )
     return kept + made
+
+
+def is_needed(program: Program) -> bool:
+    """Whether a program's pages may be anywhere else than where an entry maps them."""
+    lines = (line for column in program.columns for line in column.instructions)
+    naming = any(line.op is Op.RUN and line.operation in NAMING for line in lines)
+    cached = any(place.state is State.UPROBED for place in program.locations)
+    return naming or cached or backing_needed(program) > 0
 
 
 # Isolation
@@ -87,7 +97,7 @@ def folio_isolate_lru(
         return BLOCKED
     pte = Pte(store.load(entry.at(store)))
     pfn = pte_pfn(pte)
-    if not pte_present(pte) or pfn == memory.zero_pfn:
+    if not (pte_present(pte) or pte_protnone(pte)) or pfn == memory.zero_pfn:
         return NONE
     if store.get(("folio_lock", pfn)) is not None:
         return NONE
@@ -133,7 +143,7 @@ def _add_reference(store: Store, pfn: int) -> None:
     store.put(("refs", pfn), refs + 1)
 
 
-def _drop_reference(store: Store, pfn: int) -> None:
+def drop_reference(store: Store, pfn: int) -> None:
     """Drop a reference that is not the last."""
     refs = store.get(("refs", pfn))
     assert isinstance(refs, int)
@@ -194,7 +204,7 @@ def folio_free_swap(store: Store, frame: int, pfn: int) -> bool:
     if not is_cached(store, ("swap_cache", frame), pfn) or _swap_count(store, frame):
         return False
     store.put(("swap_cache", frame), None)
-    _drop_reference(store, pfn)
+    drop_reference(store, pfn)
     return True
 
 
@@ -361,6 +371,8 @@ def copies(store: Store, slot: int, place: int, pte: Pte) -> Iterator[int]:
     if swp_type(pte) is SwapType.SWAP:
         cached = store.get(("swap_cache", swp_offset(pte)))
         yield cached if isinstance(cached, int) else swp_offset(pte)
+    elif swp_type(pte) is not SwapType.NONE:
+        yield swp_offset(pte)
     page = store.get(("page_cache", slot, place))
     frame = store.get(("disk", slot, place))
     if isinstance(page, int) and not pte_present(pte):

@@ -69,7 +69,7 @@ class Kernel:
         self.frees_lazily = "madvise_free_single_vma" in operations_of(program)
         self.ad_bits = program.options.get("ad_bits") == ON
         self.defers_flushes = "uffd_wp_range" in operations_of(program)
-        self.backs_pages = folio.backing_needed(program) > 0
+        self.backs_pages = folio.is_needed(program)
         self.spare_cpu = len(list_lengths(program)) - 1
         columns = {column.cpu for column in program.columns if column.device < 0}
         self.cpus = tuple(sorted(columns | {self.spare_cpu}))
@@ -152,8 +152,13 @@ def tables_needed(program: Program) -> int:
 
 def pages_mapped(program: Program) -> int:
     """Data frames that the initial state of one slot takes."""
-    frames = {State.NONE: 0, State.ZERO: 0, State.KSM_PAIR: 2, State.KSM_TWIN: 2, State.SWAPPED: 0}
-    return sum(frames.get(place.state, 1) for place in program.locations)
+    return sum(_PAGES.get(place.state, 1) for place in program.locations)
+
+
+_PAGES = {State.NONE: 0, State.ZERO: 0, State.SWAPPED: 0} | dict.fromkeys(
+    (State.KSM_PAIR, State.KSM_TWIN, State.UPROBED), 2
+)
+"""Frames that a location begins with, where it is not one."""
 
 
 def list_lengths(program: Program) -> tuple[int, ...]:
@@ -203,9 +208,8 @@ def prepare(store: Store, kslot: KernelSlot, instance: int) -> None:
             store.put(("refs", pfn), None)
             free_frame(store, kernel.memory, pfn)
     free = iter(kslot.frames)
-    backing = folio.backing_needed(kernel.program)
-    if backing:
-        taken = tuple(next(free) for _ in range(backing))
+    if kernel.backs_pages:
+        taken = tuple(next(free) for _ in range(folio.backing_needed(kernel.program)))
         folio.lay_out_backing(store, kernel.program, slot.index, kslot.frames, taken)
     for site in slot.sites:
         _prepare_location(store, kslot, site)
@@ -235,7 +239,7 @@ def prepare(store: Store, kslot: KernelSlot, instance: int) -> None:
 
 def _prepare_location(store: Store, kslot: KernelSlot, site: Site) -> None:
     place = kslot.kernel.program.locations[site.index]
-    permissions = READ if place.state is State.RO else READ | WRITE
+    permissions = READ if place.state in (State.RO, State.UPROBED) else READ | WRITE
     is_destination = place.alias >= 0 and place.state is State.NONE
     store.put(("vma", kslot.index, site.index), None if is_destination else permissions)
     store.store(site.epoch, 0)
@@ -262,6 +266,10 @@ def _initial_pte(store: Store, kslot: KernelSlot, site: Site, free: Iterator[int
     if place.state is State.FILE:
         _fill(store, kslot, site, folio.frame_behind(store, place.state, kslot.index, site.index))
         folio.filemap_add_folio(store, kslot.index, site.index, pfn)
+    if place.state is State.UPROBED:
+        text = _initial_page(store, kslot, site, next(free))
+        folio.filemap_add_folio(store, kslot.index, site.index, text)
+        folio.drop_reference(store, text)
     if place.state in (State.COW, State.PINNED):
         store.put(("refs", pfn), 2)
     if place.state in (State.COW_SOLE, State.KSM_PAIR):

@@ -30,7 +30,7 @@ from shootdown_protocol.memory import (
     pte_same,
     table_index,
 )
-from shootdown_protocol.swapops import is_swap_pte, pte_none
+from shootdown_protocol.swapops import is_swap_pte, pte_none, pte_protnone
 
 
 class Entry:
@@ -168,8 +168,16 @@ def set_pte_nonpresent(store: Store, entry: Entry, owner: str, pte: Pte) -> None
     """``set_pte_at()`` of an entry that maps nothing: a swap, migration or device entry."""
     assert holds_ptl(store, entry.lock, owner)
     assert pte_none(store.load(entry.at(store))), "a non-present entry is set over another"
-    assert is_swap_pte(pte)
+    assert is_swap_pte(pte) or pte_protnone(pte)
     store.store(entry.at(store), pte)
+
+
+def replace_nonpresent(store: Store, entry: Entry, owner: str, pte: Pte) -> None:
+    """``set_pte_at()`` of a non-present entry over another."""
+    assert holds_ptl(store, entry.lock, owner)
+    word = entry.at(store)
+    assert is_swap_pte(store.load(word))
+    store.store(word, pte)
 
 
 def pte_differs(store: Store, entry: Entry, pte: Pte) -> Blocked | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from shootdown_daemon.machine.page_table import Entry, resident
+from shootdown_daemon.machine.page_table import Entry, resident, set_pte_at
 from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.slot import Site, Slot
 from shootdown_engine.store import Store
-from shootdown_protocol.board import limit_order, limit_permissions, pack_limit
+from shootdown_protocol.board import READ, WRITE, limit_order, limit_permissions, pack_limit
 from shootdown_protocol.history import Returned
+from shootdown_protocol.memory import Pte
+from shootdown_protocol.swapops import SwapType, swp_type
 from shootdown_protocol.words import make_order
 
 
@@ -35,6 +37,27 @@ def op_return(
         store.store(site.limit, limit)
     store.store(site.returned, store.load(site.returned) + 1)
     store.emit(Returned(operation, site.index, limit))
+
+
+def set_pte_permitted(
+    store: Store,
+    memory: PhysicalMemory,
+    slot: Slot,
+    site: Site,
+    entry: Entry,
+    owner: str,
+    pte: Pte,
+) -> None:
+    """``set_pte_at()`` where nobody had access: from this step on, everybody has again."""
+    limit = store.load(site.limit)
+    store.store(site.limit, pack_limit(limit_order(limit), READ | WRITE))
+    set_pte_at(store, memory, slot, site, entry, owner, pte)
+
+
+def exclusive_return(store: Store, site: Site, entry: Entry, operation: str) -> None:
+    """Return from giving a page to a device alone: no access at all, while its entry stands."""
+    exclusive = swp_type(entry.read(store)) is SwapType.DEVICE_EXCLUSIVE
+    op_return(store, site, operation, new_epoch=False, permissions=0 if exclusive else None)
 
 
 def fork_return(

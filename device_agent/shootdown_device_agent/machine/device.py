@@ -165,7 +165,7 @@ class Device:
         )
         while isinstance(found, TableAt):
             name = f"walk_level{found.level}"
-            found = await self._at(intent, name, self.step_walk_level, thread, site, found)
+            found = await self._at(intent, name, self.step_walk_level, thread, site, found, write)
         return found
 
     async def page_request(self, thread: DeviceThread, intent: Intent) -> bool:
@@ -258,7 +258,7 @@ class Device:
         return atc.answer(at, site.va) if isinstance(at, Translation) else at
 
     def step_walk_level(
-        self, store: Store, thread: DeviceThread, site: Site, at: TableAt
+        self, store: Store, thread: DeviceThread, site: Site, at: TableAt, write: bool = False
     ) -> Cached | WalkFault | TableAt:
         """Make one load of a walk; what it finds is kept unless an invalidation came between."""
         found = walk_level(store, self.memory, at, site.va)
@@ -270,6 +270,11 @@ class Device:
             if keeps and config.walk_cache:
                 walk_cache.remember(store, self.number, site.pasid, site.va, found)
             return found
+        if config.ad_bits:
+            marked = atc.mark(store, found, write=write)
+            if marked is None:
+                return at
+            found = marked
         answer = atc.answer(found, site.va)
         if keeps and config.iotlb:
             self.iotlb.insert(store, site.pasid, site.vpn, answer)

@@ -23,6 +23,7 @@ from shootdown_verify.check.graph import (
     add_program_order,
     add_reads_from,
     components,
+    is_ordered,
     path_back,
     shortest_cycle,
     shortest_path,
@@ -35,6 +36,16 @@ _ALL_PAIRS_OF: Final = 64
 """Events of an execution of which every pair is looked at for the shortest cycle."""
 _PAIRS_MAX: Final = 32
 """Pairs that go back of which the shortest cycle is looked for in a larger one."""
+
+
+def holds(execution: Execution) -> bool:
+    """Whether no effect was seen without its cause."""
+    graph = happens_before(execution)
+    order = topological(graph.direct())
+    if len(order) < len(execution.events) or _steps_back_in(execution, order, 1):
+        return False
+    fenced = any(event.kind == FENCE for event in execution.events)
+    return not fenced or is_ordered(execution, _layers)
 
 
 def find(execution: Execution) -> Cycle | None:
@@ -72,7 +83,7 @@ class _Back(NamedTuple):
 
 def _steps_back(execution: Execution, graph: Graph) -> Iterator[_Back]:
     """Pairs that go back: candidates all of a small execution, some of a large one."""
-    found = _first_steps_back(execution, graph)
+    found = _steps_back_in(execution, topological(graph.direct()), _PAIRS_MAX)
     if found and len(execution.events) <= _ALL_PAIRS_OF:
         yield from _all_steps_back(execution)
     else:
@@ -94,12 +105,15 @@ class _Accesses(NamedTuple):
     newest: list[int]
 
 
-def _first_steps_back(execution: Execution, graph: Graph) -> list[_Back]:
-    """Compare every access with the newest that happens before it in each thread."""
+def _steps_back_in(execution: Execution, order: Sequence[int], most: int) -> list[_Back]:
+    """Compare every access with the newest that happens before it in each thread.
+
+    ``order`` is one of all events by happens-before; so many pairs are given at most.
+    """
     clocks = _Clocks(execution)
     accesses = _accesses(execution)
     found: list[_Back] = []
-    for number in topological(graph.direct()):
+    for number in order:
         clock = clocks.advance(number)
         for word, _ in execution.events[number].places:
             rank = execution.rank(number, word)
@@ -107,7 +121,7 @@ def _first_steps_back(execution: Execution, graph: Graph) -> list[_Back]:
                 at = bisect_right(places, clock[thread]) - 1
                 if at >= 0 and execution.rank(newest[at], word) > rank:
                     found.append(_Back(newest[at], number, word))
-                    if len(found) >= _PAIRS_MAX:
+                    if len(found) >= most:
                         return found
     return found
 

@@ -20,6 +20,11 @@ _PAIRS_OF: Final = 64
 """Accesses of one thread to one word of which every pair is looked at for the shortest cycle."""
 
 
+def holds(execution: Execution) -> bool:
+    """Whether no thread goes back in any word."""
+    return next(_steps_back(execution), None) is None
+
+
 def find(execution: Execution) -> Cycle | None:
     """A thread that goes back in a word's execution, or None."""
     return min(_steps_back(execution), key=len, default=None)

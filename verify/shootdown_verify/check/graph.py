@@ -71,6 +71,8 @@ Relations = Callable[[Execution], "Graph"]
 
 SOURCES_MAX: Final = 256
 """Events of one strongly connected component from which a shortest cycle is looked for."""
+VISITS_MAX: Final = 1_000_000
+"""The same, as events times events gone through from each: of a large one fewer are tried."""
 
 
 class Graph:
@@ -264,6 +266,12 @@ def _strongly_connected(
                     yield members
 
 
+def is_ordered(execution: Execution, relations: Relations) -> bool:
+    """Whether an order of all events exists that obeys the relations."""
+    successors = relations(execution).direct()
+    return len(topological(successors)) == len(successors)
+
+
 def shortest_cycle(execution: Execution, relations: Relations) -> Cycle | None:
     """Fewest edges from an event back to itself, or None where an order of all events exists."""
     best: Cycle | None = None
@@ -278,7 +286,8 @@ def shortest_cycle(execution: Execution, relations: Relations) -> Cycle | None:
 
 def _shortest(graph: Graph, events: int, best: Cycle | None) -> Cycle | None:
     """A shorter cycle than the best one through the events tried, or None."""
-    stride = -(-events // SOURCES_MAX)
+    sources = max(1, min(SOURCES_MAX, VISITS_MAX // events))
+    stride = -(-events // sources)
     longest = len(best) - 1 if best is not None else graph.nodes
     found: Cycle | None = None
     for event in range(0, events, stride):

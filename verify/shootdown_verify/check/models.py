@@ -18,6 +18,11 @@ FIND: Final[dict[Model, Callable[[Execution], Cycle | None]]] = {
 }
 """For each model, the weakest first, what finds the shortest cycle that breaks it."""
 
+HOLDS: Final[dict[Model, Callable[[Execution], bool]]] = {
+    module.MODEL: module.holds for module in (coherence, causal, tso, sc, real_time)
+}
+"""For each model whether it holds, without looking for a cycle to show."""
+
 UNTIMED: Final = (Model.COHERENCE, Model.CAUSAL, Model.TSO, Model.SC)
 """Models that look at no clock."""
 

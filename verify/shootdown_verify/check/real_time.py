@@ -18,10 +18,16 @@ from shootdown_verify.check.graph import (
     Listed,
     Relation,
     Suffix,
+    is_ordered,
     shortest_cycle,
 )
 
 MODEL = Model.REAL_TIME
+
+
+def holds(execution: Execution) -> bool:
+    """Whether such an order exists that time allows, too."""
+    return is_ordered(execution, relations)
 
 
 def find(execution: Execution) -> Cycle | None:

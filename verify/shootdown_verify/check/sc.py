@@ -13,10 +13,16 @@ from shootdown_verify.check.graph import (
     Graph,
     add_communication,
     add_program_order,
+    is_ordered,
     shortest_cycle,
 )
 
 MODEL = Model.SC
+
+
+def holds(execution: Execution) -> bool:
+    """Whether an order of all accesses explains all results."""
+    return is_ordered(execution, relations)
 
 
 def find(execution: Execution) -> Cycle | None:

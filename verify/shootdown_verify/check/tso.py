@@ -20,10 +20,16 @@ from shootdown_verify.check.graph import (
     add_from_reads,
     add_reads_from,
     add_sync,
+    is_ordered,
     shortest_cycle,
 )
 
 MODEL = Model.TSO
+
+
+def holds(execution: Execution) -> bool:
+    """Whether store buffers explain all results."""
+    return coherence.holds(execution) and is_ordered(execution, relations)
 
 
 def find(execution: Execution) -> Cycle | None:

@@ -2,7 +2,8 @@
 
 Where stores have times, those of a location are put in the order that real time allows if it
 allows any (Gibbons and Korach's zones); so a history that is linearizable is proved to be by the
-guess alone. Where there are none, a greedy run of the threads says.
+guess alone. Where there are none, first the order of the file is tried, then that of a greedy run
+of the threads.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class Guess:
     """The greedy run, where one was made."""
 
 
-def first_guess(columns: Columns, matching: Matching) -> Guess:
-    """Take what was recorded, and guess the rest."""
+def guess(columns: Columns, matching: Matching, *, run: bool = False) -> Guess:
+    """Take what was recorded, and guess the rest; ``run``: by a run of the threads."""
     writer = matching.writer.copy()
     for load, candidates in matching.candidates.items():
         writer[load] = _likeliest(columns, load, candidates)
@@ -47,12 +48,14 @@ def first_guess(columns: Columns, matching: Matching) -> Guess:
     schedule = None
     if said.all():
         key = columns.order
-    elif not columns.untimed:
-        key = _zones(columns, writer)
-    else:
+    elif run:
         schedule = greedy(columns, writer)
         key = np.empty(len(columns), dtype=np.int64)
         key[schedule] = np.arange(len(columns))
+    elif not columns.untimed:
+        key = _zones(columns, writer)
+    else:
+        key = np.arange(len(columns))
     by_key = stores[np.lexsort((stores, key[stores], places))]
     _obey_orders(columns, by_key)
     return Guess(writer, _ranks(columns, by_key), determined, schedule)

@@ -41,6 +41,8 @@ class _Run:
         self.made = [0] * places
         self.left = self._readers()
         self.waiting: list[list[int]] = [[] for _ in range(places)]
+        self.awaited: dict[int, int] = {}
+        self.storing: list[int] = []
         self.order: list[int] = []
 
     def _readers(self) -> dict[int, int]:
@@ -57,34 +59,67 @@ class _Run:
         ready = deque(range(len(self.threads)))
         total = len(self.kind)
         while True:
-            while ready:
-                self._run_thread(ready.popleft(), ready)
+            while ready or self.storing:
+                if ready:
+                    self._run_thread(ready.popleft(), ready)
+                else:
+                    self._store(ready)
             if len(self.order) == total:
                 return self.order
-            heads = [
-                (numbers[self.next[thread]], thread)
-                for thread, numbers in enumerate(self.threads)
-                if self.next[thread] < len(numbers)
-            ]
-            event, thread = min(heads)
-            for waiting in self.waiting:
-                if thread in waiting:
-                    waiting.remove(thread)
-            self._make(event, ready)
-            self.next[thread] += 1
-            ready.append(thread)
+            self._force(ready)
+
+    def _force(self, ready: deque[int]) -> None:
+        """Make an event that should wait."""
+        heads = [
+            (numbers[self.next[thread]], thread)
+            for thread, numbers in enumerate(self.threads)
+            if self.next[thread] < len(numbers)
+        ]
+        event, thread = min(heads)
+        for waiting in self.waiting:
+            if thread in waiting:
+                waiting.remove(thread)
+        self._make(event, ready)
+        self.next[thread] += 1
+        ready.append(thread)
 
     def _run_thread(self, thread: int, ready: deque[int]) -> None:
+        """Go on up to a store, which is made when all that can be read has been."""
         numbers = self.threads[thread]
         at = self.next[thread]
         while at < len(numbers):
             event = numbers[at]
+            if self.kind[event] == STORE and self.rank is None:
+                self.storing.append(thread)
+                break
             if not self._is_enabled(event):
+                if self.kind[event] == LOAD:
+                    self.awaited[self.writer[event]] = thread
                 self.waiting[self.location[event]].append(thread)
                 break
             self._make(event, ready)
             at += 1
         self.next[thread] = at
+
+    def _store(self, ready: deque[int]) -> None:
+        """Make the store that somebody waits for, or that of the thread that is furthest behind."""
+        able = []
+        for thread in self.storing:
+            event = self.threads[thread][self.next[thread]]
+            if self._is_enabled(event):
+                share = self.next[thread] / len(self.threads[thread])
+                able.append((event not in self.awaited, share, thread))
+            else:
+                self.waiting[self.location[event]].append(thread)
+        if not able:
+            self.storing.clear()
+            return
+        self.storing = [thread for _, _, thread in able]
+        _, _, thread = min(able)
+        self.storing.remove(thread)
+        self._make(self.threads[thread][self.next[thread]], ready)
+        self.next[thread] += 1
+        ready.append(thread)
 
     def _is_enabled(self, event: int) -> bool:
         kind = self.kind[event]

@@ -7,19 +7,20 @@ no choice does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from shootdown_verify.check.events import STORE
+from shootdown_verify.check.events import STORE, Execution
 from shootdown_verify.check.finding import Model
 from shootdown_verify.check.graph import Cycle, Edge
-from shootdown_verify.check.models import FIND
+from shootdown_verify.check.models import FIND, HOLDS
 from shootdown_verify.check.passes import INCONCLUSIVE, NOT_JUDGED, OK, VIOLATION, models_from
 from shootdown_verify.foreign.columns import NO_ORDER, Columns, Numbers
-from shootdown_verify.foreign.guess import Guess, first_guess
+from shootdown_verify.foreign.guess import Guess, guess
 from shootdown_verify.foreign.inference import Problem, Solved, solve
 from shootdown_verify.foreign.matching import INITIAL, Matching, match
 from shootdown_verify.foreign.schedule import greedy
@@ -28,12 +29,17 @@ from shootdown_verify.foreign.windows import Placed, execution, positions, time_
 FINDINGS_MAX: Final = 20
 PROBLEM_MAX: Final = 400
 """Events of a history, or of a part of it, whose open choices are searched."""
+PARTS_MAX: Final = 500
+"""Parts that are solved in one round."""
 REPAIRS_MAX: Final = 4
 """How often a guess is mended where a part of the history allows a better one."""
 _WIDE: Final = 0.1
 """Share of a history in windows from which on a better order of its events is looked for."""
 _LADDER: Final = tuple(Model)
 _FEW: Final = 1000
+
+
+_NO_EVENTS: Final[Numbers] = np.zeros(0, dtype=np.int64)
 
 
 class Found(NamedTuple):
@@ -43,6 +49,8 @@ class Found(NamedTuple):
     cycle: Cycle = ()
     events: tuple[int, ...] = ()
     note: str = ""
+    window: Numbers = _NO_EVENTS
+    """Events that no cycle leaves, of which this one's are some."""
 
 
 @dataclass(slots=True)
@@ -90,14 +98,27 @@ def judge(columns: Columns) -> ForeignVerdict:
     if verdict.found:
         verdict.models = models_from(Model.COHERENCE)
         return verdict
-    guess = first_guess(columns, matching)
-    found = list(_broken(columns, guess))
-    if guess.determined or not found:
+    chosen = guess(columns, matching)
+    found = list(_broken(columns, chosen))
+    if found and not chosen.determined:
+        chosen, found = _better(columns, matching, chosen, found)
+    if chosen.determined or not found:
         _take(verdict, found)
     else:
-        _Open(verdict, matching, guess, found).judge()
+        _Open(verdict, matching, chosen, found).judge()
     _leave_out_time(verdict)
     return verdict
+
+
+def _better(
+    columns: Columns, matching: Matching, first: Guess, found: list[Found]
+) -> tuple[Guess, list[Found]]:
+    """The guess of a run of the threads, if it breaks less than the first one."""
+    second = guess(columns, matching, run=True)
+    left = list(_broken(columns, second))
+    if not left or min(f.model for f in left) > min(f.model for f in found):
+        return second, left
+    return first, found
 
 
 def _judge_unwritten(verdict: ForeignVerdict, matching: Matching) -> None:
@@ -113,7 +134,7 @@ def _judge_unwritten(verdict: ForeignVerdict, matching: Matching) -> None:
 
 def _take(verdict: ForeignVerdict, found: list[Found]) -> None:
     """Take findings that are certain; the weakest and shortest come first."""
-    found.sort(key=lambda one: (one.model, len(one.cycle)))
+    found.sort(key=lambda one: (one.model, not one.cycle, len(one.cycle)))
     verdict.found = found[:FINDINGS_MAX]
     verdict.more = len(found) - len(verdict.found)
     verdict.models = models_from(found[0].model if found else None)
@@ -130,52 +151,74 @@ def _leave_out_time(verdict: ForeignVerdict) -> None:
         )
 
 
-def _broken(columns: Columns, guess: Guess) -> Iterator[Found]:
-    """In each window the weakest model that is broken, with its shortest cycle."""
-    placed = Placed(columns, guess.writer, positions(columns, guess.writer, guess.rank))
+def _broken(columns: Columns, chosen: Guess) -> Iterator[Found]:
+    """In each window the weakest model that is broken; the first ones with their cycles."""
+    placed = Placed(columns, chosen.writer, positions(columns, chosen.writer, chosen.rank))
     timed = columns.timed > 0
     if timed:
         order = time_order(placed)
         by_time = windows(placed, order, timed=True)
         if not by_time:
             return
-    elif guess.schedule is not None:
-        order = guess.schedule
+    elif chosen.schedule is not None:
+        order = chosen.schedule
     else:
         order = np.arange(len(columns))
     untimed = windows(placed, order, timed=False)
     if len(columns) > _FEW and sum(map(len, untimed)) > _WIDE * len(columns):
-        order = greedy(columns, guess.writer, guess.rank)
+        order = greedy(columns, chosen.writer, chosen.rank)
         untimed = windows(placed, order, timed=False)
     spent: set[int] = set()
+    shown = _Shown()
     for events in untimed:
-        found = _weakest(placed, events)
+        found = _weakest(placed, events, shown)
         if found is not None:
             spent.update(events.tolist())
             yield found
     if timed:
         for events in by_time:
             if spent.isdisjoint(events.tolist()):
-                cycle = FIND[Model.REAL_TIME](execution(placed, events, timed=True))
-                if cycle is not None:
-                    yield Found(Model.REAL_TIME, _globally(cycle, events))
+                part = execution(placed, events, timed=True)
+                if not HOLDS[Model.REAL_TIME](part):
+                    yield shown.found(Model.REAL_TIME, part, events)
 
 
-def _weakest(placed: Placed, events: Numbers) -> Found | None:
+def holds(columns: Columns, model: Model) -> bool:
+    """Whether one model holds by itself, with the likeliest choice of what was not recorded."""
+    chosen = guess(columns, match(columns))
+    placed = Placed(columns, chosen.writer, positions(columns, chosen.writer, chosen.rank))
+    by_time = model is Model.REAL_TIME
+    order = time_order(placed) if columns.timed else np.arange(len(columns))
+    parts = windows(placed, order, timed=by_time)
+    return all(HOLDS[model](execution(placed, events, timed=by_time)) for events in parts)
+
+
+class _Shown:
+    """How many findings of each model have a cycle already; the rest are counted only."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[Model] = Counter()
+
+    def found(self, model: Model, part: Execution, events: Numbers) -> Found:
+        """A model that a window breaks, with the shortest cycle if it will be shown."""
+        self._counts[model] += 1
+        if self._counts[model] > FINDINGS_MAX:
+            return Found(model, window=events)
+        cycle = FIND[model](part)
+        assert cycle is not None, f"{model} does not hold, and has no cycle"
+        globally = tuple(Edge(int(events[s]), int(events[t]), why) for s, t, why in cycle)
+        return Found(model, globally, window=events)
+
+
+def _weakest(placed: Placed, events: Numbers, shown: _Shown) -> Found | None:
     """The weakest untimed model that a window breaks; the strongest is asked first."""
     part = execution(placed, events, timed=False)
-    strongest = FIND[Model.SC](part)
-    if strongest is None:
+    if HOLDS[Model.SC](part):
         return None
     for model in (Model.COHERENCE, Model.CAUSAL, Model.TSO):
-        cycle = FIND[model](part)
-        if cycle is not None:
-            return Found(model, _globally(cycle, events))
-    return Found(Model.SC, _globally(strongest, events))
-
-
-def _globally(cycle: Cycle, events: Numbers) -> Cycle:
-    return tuple(Edge(int(events[s]), int(events[t]), why) for s, t, why in cycle)
+        if not HOLDS[model](part):
+            return shown.found(model, part, events)
+    return shown.found(Model.SC, part, events)
 
 
 class _Open:
@@ -208,31 +251,43 @@ class _Open:
             breaking = [found for found in self.found if found.model <= model]
             if not breaking:
                 return OK
-            events = self._part(breaking)
-            if len(events) > PROBLEM_MAX:
-                break
-            solved = solve(self._problem(events), model)
-            if solved.allowed is False:
-                self.verdict.found.append(self._told(solved, events, model))
-                return VIOLATION
-            if solved.allowed is None:
-                break
-            if len(events) == len(self.columns):
+            parts = self._parts(breaking)
+            solved = [(solve(self._problem(events), model), events) for events in parts]
+            for one, events in solved:
+                if one.allowed is False:
+                    self.verdict.found.append(self._told(one, events, model))
+                    return VIOLATION
+            if parts and len(parts[0]) == len(self.columns) and solved[0][0].allowed:
                 return OK
-            self._mend(solved, events)
+            if not all(one.allowed for one, _ in solved) or len(parts) < len(breaking):
+                break
+            for one, events in solved:
+                self._mend(one, events)
+            self.found = list(_broken(self.columns, self.guess))
         self.verdict.reasons.append(
             f"{model.label}: the order of stores was not recorded, and no order that was tried "
             "satisfies it"
         )
         return INCONCLUSIVE
 
-    def _part(self, breaking: list[Found]) -> Numbers:
-        """All events of a short history, or those of the cycles and the stores of their loads."""
+    def _parts(self, breaking: list[Found]) -> list[Numbers]:
+        """What is to be solved: all of a short history, or each window, or a cycle of a wide one.
+
+        With each load the stores come that it may have met.
+        """
         if len(self.columns) <= PROBLEM_MAX:
-            return np.arange(len(self.columns))
-        chosen: set[int] = set()
-        for found in breaking:
-            chosen.update(edge.source for edge in found.cycle)
+            return [np.arange(len(self.columns))]
+        parts = []
+        for found in breaking[:PARTS_MAX]:
+            part = self._with_stores(found.window.tolist())
+            if len(part) > PROBLEM_MAX:
+                part = self._with_stores(edge.source for edge in found.cycle)
+            if 0 < len(part) <= PROBLEM_MAX:
+                parts.append(part)
+        return parts
+
+    def _with_stores(self, events: Iterable[int]) -> Numbers:
+        chosen = set(events)
         for event in tuple(chosen):
             store = int(self.guess.writer[event])
             chosen.update(self.matching.candidates.get(event, (store,)))
@@ -285,7 +340,6 @@ class _Open:
             for store, rank in zip(stores, places, strict=True):
                 guess.rank[events[store]] = rank
         guess.schedule = None
-        self.found = list(_broken(self.columns, guess))
 
     def _told(self, solved: Solved, events: Numbers, model: Model) -> Found:
         """Show the cycle, and say how it is known that no other choice avoids one."""
@@ -293,4 +347,5 @@ class _Open:
             note = "the order of the stores named here follows from what the loads met"
         else:
             note = f"so does every other choice of what was not recorded ({solved.tried} tried)"
-        return Found(model, _globally(solved.cycle, events), note=note)
+        cycle = tuple(Edge(int(events[s]), int(events[t]), why) for s, t, why in solved.cycle)
+        return Found(model, cycle, note=note)

@@ -19,6 +19,7 @@ from shootdown_verify.check import protocol
 from shootdown_verify.check.finding import Finding, Model
 from shootdown_verify.check.local import check_record
 from shootdown_verify.judge.batches import Batch, read_batches
+from shootdown_verify.judge.blame import Blame
 from shootdown_verify.judge.counters import Counters
 from shootdown_verify.judge.instance import InstanceJudge, InstanceVerdict
 from shootdown_verify.judge.outcome import Condition
@@ -85,6 +86,8 @@ class RunVerdict:
     first: Example | None = None
     examples: dict[tuple[str, str], Example] = field(default_factory=dict)
     """The first instance with each kind of finding."""
+    devices: dict[str, int] = field(default_factory=dict)
+    """Violating instances by the device whose access or completion was wrong (`blame`)."""
 
 
 class RunJudge:
@@ -95,6 +98,7 @@ class RunJudge:
         self.program = scenario.program
         self.verdict = RunVerdict()
         self._discipline = discipline
+        self._blame = Blame(scenario.program)
         self._judge = InstanceJudge(scenario.program, scenario.conditions)
         self._itags = protocol.ItagUse(agents)
         self._late = 0
@@ -135,6 +139,8 @@ class RunJudge:
         verdict.violations += 1
         for finding in judged.findings:
             self._tally(finding)
+        for device in self._blame.devices(judged.findings, records):
+            verdict.devices[device] = verdict.devices.get(device, 0) + 1
         self._meet_model(judged.weakest_model)
         kinds = {(finding.check, finding.title) for finding in judged.findings}
         if not kinds <= verdict.examples.keys():

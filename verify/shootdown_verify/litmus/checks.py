@@ -168,6 +168,8 @@ _HOLDS_AT_ONCE = {
     State.KSM_PAIR: {When.PRESENT},
     State.PINNED: {When.WRITABLE, When.PRESENT},
     State.FILE: {When.WRITABLE, When.PRESENT},
+    State.WRPROTECTED: {When.PRESENT},
+    State.UPROBED: {When.PRESENT},
     State.KSM_TWIN: {When.WRITABLE, When.PRESENT},
     State.HUGE: {When.WRITABLE, When.PRESENT},
     State.HUGE_COW: {When.PRESENT},

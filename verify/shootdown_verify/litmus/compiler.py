@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shootdown_protocol.device_options import ON
 from shootdown_protocol.program import (
     HUGE_STATES,
     Column,
@@ -35,21 +34,14 @@ from shootdown_verify.litmus.vocabulary import (
     SHARE_OPERATION,
     STATES,
     STATES_NEEDED,
+    TEXT_OPERATIONS,
     WRITABLE,
 )
 from shootdown_verify.source import one_of, quote
 
 
-def _check_options(scope: Scope) -> None:
-    options = scope.tree.options
-    if options.get("ad_bits") == options.get("walk_by_level") == ON:
-        seen = "'ad_bits on' beside 'walk_by_level on'"
-        raise scope.fault(scope.tree.name, seen, "one of the two: bits are set by whole walks")
-
-
 def compile_program(scope: Scope) -> Program:
     """Make the program; raise `ScenarioError` at a statement that means nothing."""
-    _check_options(scope)
     locations = _locations(scope)
     _check_regions(scope, locations)
     return Program(
@@ -351,6 +343,9 @@ def _check_state(scope: Scope, verb: Token, name: Token, state: State) -> None:
     if state is State.FILE and verb.text not in FILE_OPERATIONS:
         seen = f"{quote(name.text)}, a page of a file"
         raise scope.fault(name, seen, f"a private page, or one of {one_of(FILE_OPERATIONS)}")
+    if state is State.UPROBED and verb.text not in TEXT_OPERATIONS:
+        seen = f"{quote(name.text)}, a page of text with a probe"
+        raise scope.fault(name, seen, f"another page, or one of {one_of(TEXT_OPERATIONS)}")
     if state is State.COW and verb.text in PAGE_OPERATIONS:
         seen = f"{quote(name.text)}, which a process outside maps too"
         raise scope.fault(name, seen, "a page that the scenario maps alone, as rw or cow_sole")

@@ -61,9 +61,14 @@ STATES_NEEDED: Final = {
     "page_vma_mkclean_one": ("file",),
     "do_swap_page": ("swapped",),
     "wp_clean_pre_vma": ("file",),
+    "uprobe_write": ("ro",),
+    "__replace_page": ("ro",),
+    "set_orig_insn": ("uprobed",),
     **HUGE_OPERATIONS,
 }
 """Operations that mean something only for a location that begins in one of some states."""
+TEXT_OPERATIONS: Final = ("set_orig_insn", "process_vm_readv")
+"""Operations that know pages of text."""
 FILE_OPERATIONS: Final = (
     "page_vma_mkclean_one",
     "process_vm_readv",
@@ -71,7 +76,13 @@ FILE_OPERATIONS: Final = (
     "wp_clean_pre_vma",
 )
 """Operations that know pages of files."""
-PAGE_OPERATIONS: Final = ("try_to_migrate_one", "try_to_unmap_one", "write_protect_page")
+PAGE_OPERATIONS: Final = (
+    "make_device_exclusive",
+    "migrate_vma_collect",
+    "try_to_migrate_one",
+    "try_to_unmap_one",
+    "write_protect_page",
+)
 """Operations on a page wherever it is mapped: no process outside may map it."""
 
 
@@ -93,6 +104,8 @@ STATES: Final = {
     "file": State.FILE,
     "swapped": State.SWAPPED,
     "ksm_twin": State.KSM_TWIN,
+    "wrprotected": State.WRPROTECTED,
+    "uprobed": State.UPROBED,
     "huge": State.HUGE,
     "huge_cow": State.HUGE_COW,
     "huge_zero": State.HUGE_ZERO,

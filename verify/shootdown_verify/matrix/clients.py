@@ -29,7 +29,9 @@ from shootdown_verify.litmus.vocabulary import (
 class Row:
     """An operation; ``copier`` lets faults in beside it (``mmap_lock`` held for reading only).
 
-    ``device`` is a faulty one's name, where a row is about what devices may do.
+    ``options`` are statements of the initial state; ``device`` is a faulty device of the zoo that
+    observes in the place of the right one. ``without`` names clients that are left out: where each
+    fault moves the page, they take most of the states and show what the others show.
     """
 
     operation: str
@@ -37,19 +39,21 @@ class Row:
     copier: bool = False
     options: tuple[str, ...] = ()
     device: str = ""
+    without: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """What the row is called."""
-        said = [self.operation]
-        said += ["copier let in"] if self.copier else []
-        said += [f"device {self.device}"] if self.device else []
-        return ", ".join(said)
+        name = f"{self.operation}, copier let in" if self.copier else self.operation
+        return f"{name}, {self.device}" if self.device else name
 
 
 ROWS: Final = (
     Row("wp_page_copy", ("cow", "cow_sole", "zero")),
+    Row("wp_page_reuse", ("wrprotected",)),
+    Row("wp_page_reuse", ("wrprotected",), options=("iotlb on",), device="serves_read_only"),
     Row("do_anonymous_page", ("none",)),
+    Row("do_anonymous_page", ("none",), device="caches_not_present"),
     Row("zap_pte_range", ("rw",)),
     Row("unmap_vmas", ("rw",)),
     Row("change_pte_range", ("rw", "pinned")),
@@ -66,6 +70,13 @@ ROWS: Final = (
     Row("pagemap_scan_pmd_entry", ("pinned",)),
     Row("uffd_wp_range", ("pinned",)),
     Row("wp_clean_pre_vma", ("file",)),
+    Row("__replace_page", ("ro",)),
+    Row("uprobe_write", ("ro",)),
+    Row("set_orig_insn", ("uprobed",)),
+    Row("change_prot_numa", ("rw",), without=("stale-load", "message-passing", "lost-store")),
+    Row("migrate_vma_collect", ("rw",)),
+    Row("migrate_vma_insert_page", ("zero",)),
+    Row("make_device_exclusive", ("rw",)),
     Row("madvise_free_single_vma", ("rw",), options=("ad_bits on",)),
     Row("zap_page_range_single_batched", ("rw",)),
     Row("unmap_mapping_range", ("rw",)),
@@ -116,7 +127,7 @@ class Client:
     ``places`` are further locations, ``writes``: the device asks for write permission; ``racy``:
     both sides store to A (and nobody speculates, for the many orders of the stores); ``beside``:
     only for an operation that needs such a location beside A (`BESIDE`); ``cold``: the device
-    begins with nothing and fetches nothing unasked.
+    begins with nothing and fetches nothing unasked; ``reclaims``: a CPU column reclaims the page.
     """
 
     name: str
@@ -129,18 +140,29 @@ class Client:
     beside: str = ""
     cold: bool = False
     options: tuple[str, ...] = ()
+    reclaims: bool = False
 
     def suits(self, row: Row, state: str) -> bool:
-        """Whether the client means something beside an operation on a page in a state."""
-        if self.beside and self.beside != BESIDE.get(row.operation, ""):
+        """Whether what the client does means something beside a row's operation on such a page.
+
+        Reclaim writes every page out, unless dirty bits or a file say that it is clean.
+        """
+        if self.name in row.without or self.beside not in ("", BESIDE.get(row.operation, "")):
             return False
         large = state in LARGE_STATES or row.operation in TABLE_OPERATIONS
         if large and any(line.startswith(SMALL_OPERATIONS) for line in self.cpu):
             return False
-        if self.cold and "ad_bits on" in row.options:  # Bits are set by whole walks only.
+        has_bits = "ad_bits on" in row.options
+        if self.cold and has_bits:  # Bits are set by whole walks only.
             return False
-        outside = state == "cow" and any(line.startswith(PAGE_OPERATIONS) for line in self.cpu)
-        return not outside
+        if self.reclaims and state != "file" and not has_bits:
+            return False
+        return not (self.disturbs and state in ("cow", "uprobed"))
+
+    @property
+    def disturbs(self) -> bool:
+        """Whether it changes entries by an operation of its own, which makes translations stale."""
+        return any(line.startswith(PAGE_OPERATIONS) for line in self.cpu)
 
 
 CLIENTS: Final = (
@@ -192,15 +214,16 @@ CLIENTS: Final = (
         "snapshot",
         "A reader copies the page once the operation has returned; a device stores.",
         ("process_vm_readv A when returned",),
-        ("store A 2", "store A 3"),
+        ("await CPU0", "store A 2"),
         writes=True,
     ),
     Client(
         "reclaimer",
         "A CPU reclaims the page once the operation has returned, and loads; a device stores.",
         ("try_to_unmap_one A when returned", "load A r0"),
-        ("store A 2", "store A 3"),
+        ("await CPU0", "store A 2"),
         writes=True,
+        reclaims=True,
     ),
     Client(
         "copier",
@@ -260,6 +283,7 @@ class ClientText:
     client: str
     state: str
     text: str
+    disturbs: bool
 
 
 def clients_of(row: Row) -> Iterator[ClientText]:
@@ -269,9 +293,13 @@ def clients_of(row: Row) -> Iterator[ClientText]:
             if not client.suits(row, state):
                 continue
             name = f"{row.operation}-{state}-{client.name}"
-            name += "-let-in" if row.copier else ""
-            name += "-faulty" if row.device else ""
-            yield ClientText(name, client.name, state, _text(row, state, client, name))
+            if row.copier:
+                name += "-let-in"
+            if row.device:
+                name += "-faulty"
+            yield ClientText(
+                name, client.name, state, _text(row, state, client, name), client.disturbs
+            )
 
 
 def _text(row: Row, state: str, client: Client, name: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from shootdown_verify.judge import (
     CONDITION,
@@ -21,7 +22,10 @@ _STYLES = {OK: Style.GOOD, VIOLATION: Style.WRONG, INCONCLUSIVE: Style.DOUBT}
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What a verdict does not know of its run: ``elapsed_s`` in seconds, ``out`` its directory."""
+    """What a verdict does not know of its run: ``elapsed_s`` in seconds, ``out`` its directory.
+
+    ``agents`` names the agents that had been attached to devices.
+    """
 
     command: str
     scenario: str
@@ -30,6 +34,7 @@ class RunFacts:
     elapsed_s: float
     out: str
     mutant: str = ""
+    agents: Mapping[str, str] = field(default_factory=dict)
 
 
 def verdict_line(verdict: RunVerdict, facts: RunFacts, *, color: bool = False) -> str:
@@ -65,6 +70,22 @@ def chief_title(verdict: RunVerdict) -> str:
     return ranked[0][0][1] if ranked else ""
 
 
+def ranked_devices(verdict: RunVerdict) -> list[tuple[str, int]]:
+    """Devices whose access or completion was wrong, with in how many instances; worst first."""
+    return sorted(verdict.devices.items(), key=lambda item: (-item[1], item[0]))
+
+
+def devices_line(verdict: RunVerdict, facts: RunFacts) -> str:
+    """``wrong at   d2 (agent DEV2-41): 87 instances``; empty when no finding is of a device."""
+    named = [
+        device
+        + (f" (agent {facts.agents[device]})" if device in facts.agents else "")
+        + f": {count:,} instances"
+        for device, count in ranked_devices(verdict)
+    ]
+    return "wrong at   " + ", ".join(named) if named else ""
+
+
 def verdict_object(verdict: RunVerdict, facts: RunFacts) -> dict[str, object]:
     """What ``--json`` prints and ``verdict.json`` holds: plain values only."""
     return {
@@ -85,6 +106,10 @@ def verdict_object(verdict: RunVerdict, facts: RunFacts) -> dict[str, object]:
         "findings": [
             {"check": check, "title": title, "count": count}
             for (check, title), count in sorted(verdict.findings.items())
+        ],
+        "named_devices": [
+            {"device": device, "agent": facts.agents.get(device), "violations": count}
+            for device, count in ranked_devices(verdict)
         ],
         "first_violation": None
         if verdict.first is None

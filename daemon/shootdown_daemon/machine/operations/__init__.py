@@ -10,7 +10,16 @@ from typing import NamedTuple
 
 from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.operations.anonymous import DO_ANONYMOUS_PAGE, run_do_anonymous_page
-from shootdown_daemon.machine.operations.cow import WP_PAGE_COPY, run_wp_page_copy
+from shootdown_daemon.machine.operations.cow import (
+    WP_PAGE_COPY,
+    WP_PAGE_REUSE,
+    run_wp_page_copy,
+    run_wp_page_reuse,
+)
+from shootdown_daemon.machine.operations.device_exclusive import (
+    MAKE_DEVICE_EXCLUSIVE,
+    run_make_device_exclusive,
+)
 from shootdown_daemon.machine.operations.exit import EXIT_MMAP, run_exit_mmap
 from shootdown_daemon.machine.operations.fork import COPY_PTE_RANGE, run_copy_pte_range
 from shootdown_daemon.machine.operations.gup import (
@@ -69,8 +78,15 @@ from shootdown_daemon.machine.operations.mapping_dirty_helpers import (
     run_wp_clean_pre_vma,
 )
 from shootdown_daemon.machine.operations.migrate import TRY_TO_MIGRATE_ONE, run_try_to_migrate_one
+from shootdown_daemon.machine.operations.migrate_device import (
+    MIGRATE_VMA_COLLECT,
+    MIGRATE_VMA_INSERT_PAGE,
+    run_migrate_vma_collect,
+    run_migrate_vma_insert_page,
+)
 from shootdown_daemon.machine.operations.mprotect import CHANGE_PTE_RANGE, run_change_pte_range
 from shootdown_daemon.machine.operations.mremap import MOVE_PTES, run_move_ptes
+from shootdown_daemon.machine.operations.numa import CHANGE_PROT_NUMA, run_change_prot_numa
 from shootdown_daemon.machine.operations.oom_kill import OOM_REAP_TASK_MM, run_oom_reap_task_mm
 from shootdown_daemon.machine.operations.page_writeback import (
     PAGE_VMA_MKCLEAN_ONE,
@@ -99,6 +115,14 @@ from shootdown_daemon.machine.operations.truncate import (
     UNMAP_MAPPING_RANGE,
     run_unmap_mapping_range,
 )
+from shootdown_daemon.machine.operations.uprobes import (
+    REPLACE_PAGE_OF_PROBE,
+    SET_ORIG_INSN,
+    UPROBE_WRITE,
+    run_replace_page_of_probe,
+    run_set_orig_insn,
+    run_uprobe_write,
+)
 from shootdown_daemon.machine.operations.userfaultfd import UFFD_WP_RANGE, run_uffd_wp_range
 from shootdown_daemon.machine.operations.vmscan import TRY_TO_UNMAP_ONE, run_try_to_unmap_one
 from shootdown_daemon.machine.operations.zap import (
@@ -122,6 +146,7 @@ OPERATIONS: dict[str, Operation] = {
     operation.name: operation
     for operation in (
         Operation(*WP_PAGE_COPY, run_wp_page_copy),
+        Operation(*WP_PAGE_REUSE, run_wp_page_reuse),
         Operation(*DO_ANONYMOUS_PAGE, run_do_anonymous_page),
         Operation(*ZAP_PTE_RANGE, run_zap_pte_range),
         Operation(*UNMAP_VMAS, run_unmap_vmas),
@@ -138,6 +163,13 @@ OPERATIONS: dict[str, Operation] = {
         Operation(*UFFD_WP_RANGE, run_uffd_wp_range),
         Operation(*WP_CLEAN_PRE_VMA, run_wp_clean_pre_vma),
         Operation(*MADVISE_FREE_SINGLE_VMA, run_madvise_free_single_vma),
+        Operation(*UPROBE_WRITE, run_uprobe_write),
+        Operation(*SET_ORIG_INSN, run_set_orig_insn),
+        Operation(*REPLACE_PAGE_OF_PROBE, run_replace_page_of_probe),
+        Operation(*CHANGE_PROT_NUMA, run_change_prot_numa),
+        Operation(*MIGRATE_VMA_COLLECT, run_migrate_vma_collect),
+        Operation(*MIGRATE_VMA_INSERT_PAGE, run_migrate_vma_insert_page),
+        Operation(*MAKE_DEVICE_EXCLUSIVE, run_make_device_exclusive),
         Operation(*PIN_USER_PAGES, run_pin_user_pages),
         Operation(*PROCESS_VM_READV, run_process_vm_readv),
         Operation(*IOMMU_SVA_BIND_DEVICE, run_iommu_sva_bind_device),

@@ -75,6 +75,11 @@ async def wp_page_reuse(cpu: Cpu) -> None:
     await cpu.pte_unmap_unlock()
 
 
+async def run_wp_page_reuse(cpu: Cpu) -> None:
+    """A write fault on a page that nobody else holds, from the fault's entry to its return."""
+    await run_wp_page_copy(cpu)
+
+
 async def run_wp_page_copy(cpu: Cpu) -> None:
     """A write fault on a write-protected page, from the fault's entry to its return."""
     await cpu.mmap_read_lock()

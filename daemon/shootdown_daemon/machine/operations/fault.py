@@ -14,15 +14,17 @@ from shootdown_daemon.machine.operations.filemap import (
     DO_FAULT,
     WP_PAGE_SHARED,
     do_fault,
+    do_read_fault,
     wp_page_shared,
 )
+from shootdown_daemon.machine.operations.numa import DO_NUMA_PAGE, do_numa_page
 from shootdown_daemon.machine.operations.pmd_fault import handle_pmd_fault
 from shootdown_daemon.machine.operations.swap import DO_SWAP_PAGE, do_swap_page
 from shootdown_daemon.machine.phases import Phase
 from shootdown_protocol.board import READ, WRITE
 from shootdown_protocol.memory import Pte, pte_present, pte_write
 from shootdown_protocol.program import State
-from shootdown_protocol.swapops import pte_none
+from shootdown_protocol.swapops import pte_none, pte_protnone
 
 
 class FaultAnswer(StrEnum):
@@ -45,17 +47,21 @@ async def handle_mm_fault(cpu: Cpu, *, write: bool) -> FaultAnswer:
         return FaultAnswer.SUCCESS
     pte = await fault.ptep_get_lockless()
     if not pte_present(pte):
-        await _fill(cpu, pte, write=write)
+        await _fill(cpu, pte, permissions, write=write)
     elif write and not pte_write(pte):
         await _make_writable(cpu, pte)
     await fault.mmap_read_unlock()
     return FaultAnswer.SUCCESS
 
 
-async def _fill(cpu: Cpu, pte: Pte, *, write: bool) -> None:
+async def _fill(cpu: Cpu, pte: Pte, permissions: int, *, write: bool) -> None:
     """``do_pte_missing()``, or what a non-present entry stands for."""
-    if not pte_none(pte):
-        await do_swap_page(cpu.within(*DO_SWAP_PAGE), pte)
+    if pte_protnone(pte):
+        await do_numa_page(cpu.within(*DO_NUMA_PAGE), pte)
+    elif not pte_none(pte):
+        await do_swap_page(cpu.within(*DO_SWAP_PAGE), pte, permissions)
+    elif cpu.state is State.UPROBED:
+        await do_read_fault(cpu.within(*DO_FAULT))
     elif cpu.state is State.FILE:
         await do_fault(cpu.within(*DO_FAULT), write=write)
     else:

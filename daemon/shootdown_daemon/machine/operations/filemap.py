@@ -1,7 +1,7 @@
 """Faults on pages of a shared file mapping: ``do_fault()`` and ``wp_page_shared()`` in mm/memory.c.
 
 Rows 5 and 6 of the table, for files: a page is dirty from the write fault on that made its entry
-writable. Left out: private file mappings, read-ahead, waiting for writeback, truncation.
+writable. Left out: writing to private file mappings, read-ahead, waiting for writeback, truncation.
 """
 
 from __future__ import annotations
@@ -38,6 +38,20 @@ async def do_fault(cpu: Cpu, *, write: bool) -> None:
         await cpu.set_pte_at(entry)
     await cpu.spin_unlock()
     await cpu.folio_unlock(folio)
+    if not mapped:
+        await cpu.put_page(folio)
+
+
+async def do_read_fault(cpu: Cpu) -> None:
+    """Map the page of a file read-only in a private mapping, as ``do_read_fault()``."""
+    folio = await cpu.filemap_get_folio()
+    assert folio is not None
+    entry = await cpu.mk_pte(folio, writable=False)
+    pte = await cpu.pte_offset_map_lock()
+    mapped = pte_none(pte)
+    if mapped:
+        await cpu.set_pte_at(entry)
+    await cpu.spin_unlock()
     if not mapped:
         await cpu.put_page(folio)
 

@@ -1,13 +1,14 @@
 """fork's write protection: ``copy_pte_range()`` of the parent (row 7 of the table).
 
-Left out: pinned pages, the child's own locks (nobody else knows the child yet), write_protect_seq.
+Left out: the child's own locks (nobody else knows the child yet), write_protect_seq.
 """
 
 from __future__ import annotations
 
 from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.phases import Phase
-from shootdown_protocol.memory import pte_pfn, pte_present, pte_wrprotect
+from shootdown_protocol.memory import Pte, pte_pfn, pte_present, pte_wrprotect
+from shootdown_protocol.program import State
 
 COPY_PTE_RANGE = (
     "copy_pte_range",
@@ -32,7 +33,9 @@ async def run_copy_pte_range(cpu: Cpu) -> None:
     await cpu.mmap_change_lock()
     await cpu.invalidate_range_start()
     pte = await cpu.pte_offset_map_lock()
-    if pte_present(pte):
+    if pte_present(pte) and cpu.state is State.PINNED:
+        await _copy_present_page(cpu, child, pte)
+    elif pte_present(pte):
         await child.pte_offset_map_lock()
         await cpu.get_page(pte_pfn(pte))
         old = await cpu.ptep_set_wrprotect()
@@ -45,3 +48,18 @@ async def run_copy_pte_range(cpu: Cpu) -> None:
     await cpu.phase(Phase.OP_RETURN)
     await cpu.mmap_change_unlock()
     await cpu.fork_return(children[0])
+
+
+async def _copy_present_page(cpu: Cpu, child: Cpu, pte: Pte) -> None:
+    """``copy_present_page()``: the child of a pinned page gets a copy, the parent keeps the page.
+
+    The parent's entry stays as it is, so that whoever pinned the page goes on writing what the
+    parent sees (row 9).
+    """
+    new = await child.alloc_page()
+    await child.copy_user_page(new, pte_pfn(pte))
+    entry = await child.mk_pte(new, writable=True)
+    await child.pte_offset_map_lock()
+    await child.set_pte_at(entry, operating=cpu)
+    await child.spin_unlock()
+    await cpu.pte_unmap_unlock()

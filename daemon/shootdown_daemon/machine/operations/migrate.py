@@ -10,8 +10,15 @@ from __future__ import annotations
 
 from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.phases import Phase
-from shootdown_protocol.memory import pte_pfn, pte_present, pte_write
-from shootdown_protocol.swapops import SwapType, make_swap_pte, swp_offset, swp_type, swp_write
+from shootdown_protocol.memory import Pte, pte_pfn, pte_present, pte_write
+from shootdown_protocol.swapops import (
+    SwapType,
+    make_swap_pte,
+    pte_protnone,
+    swp_offset,
+    swp_type,
+    swp_write,
+)
 
 TRY_TO_MIGRATE_ONE = (
     "try_to_migrate_one",
@@ -64,8 +71,8 @@ async def try_to_migrate_one(cpu: Cpu, folio: int) -> None:
     """Replace one mapping of a page by a migration entry, as ``try_to_migrate_one()``."""
     await cpu.invalidate_range_start()
     pte = await cpu.pte_offset_map_lock()
-    if pte_present(pte) and pte_pfn(pte) == folio:
-        await cpu.ptep_clear_flush()
+    if (pte_present(pte) or pte_protnone(pte)) and pte_pfn(pte) == folio:
+        await _clear_flush(cpu, pte)
         entry = make_swap_pte(SwapType.MIGRATION, folio, writable=pte_write(pte))
         await cpu.set_pte_nonpresent(entry)
         await cpu.put_page(folio)
@@ -73,6 +80,16 @@ async def try_to_migrate_one(cpu: Cpu, folio: int) -> None:
     else:
         await cpu.spin_unlock()
     await cpu.invalidate_range_end()
+
+
+async def _clear_flush(cpu: Cpu, pte: Pte) -> None:
+    """``ptep_clear_flush()``: an inaccessible entry is flushed only if a flush is pending."""
+    if pte_present(pte):
+        await cpu.ptep_clear_flush()
+        return
+    await cpu.ptep_clear_protnone()
+    if await cpu.mm_tlb_flush_pending():
+        await cpu.flush_tlb_page()
 
 
 async def remove_migration_pte(cpu: Cpu, old: int, new: int) -> None:
