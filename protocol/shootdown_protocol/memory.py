@@ -41,6 +41,8 @@ ACCESSED: Final = 1 << 5
 DIRTY: Final = 1 << 6
 PS: Final = 1 << 7
 """At level 2 (PD): this entry maps a 2 MiB page."""
+GLOBAL: Final = 1 << 8
+"""A leaf of every address space alike."""
 NX: Final = 1 << 63
 
 PFN_BITS: Final = 34

@@ -14,7 +14,7 @@ from shootdown_engine.access import Intent
 from shootdown_engine.channels import InvalidateRequest
 from shootdown_engine.walker import WalkFault
 from shootdown_protocol.history import Access, Denied, Fault, Invalidation
-from shootdown_protocol.memory import PAGE_SIZE, pte_pfn
+from shootdown_protocol.memory import PAGE_SIZE, USER, pte_pfn
 from shootdown_protocol.program import Column, State
 
 HIT = "atc_lookup access end"
@@ -225,6 +225,17 @@ def test_page_requests_are_not_made_for_ever() -> None:
 
     assert bench.made.count("page_request") == FAULTS_MAX
     assert bench.of_kind(Fault)[-1].exhausted
+
+
+def test_a_page_of_the_supervisor_is_no_translation() -> None:
+    """A leaf that users may not reach is answered as if there were none."""
+    bench = alone(column("DEV0", load(A, "r0")))
+    word = bench.whole.kslot.entries[A].at(bench.store)
+    bench.store.store(word, bench.store.load(word) & ~USER)
+
+    answer = bench.whole.devices[0].step_walk(bench.store, bench.slot.sites[A])
+
+    assert answer == WalkFault("privileged", 1)
 
 
 def test_a_prefetch_asks_for_no_page() -> None:

@@ -14,10 +14,13 @@ from shootdown_engine.store import Store
 from shootdown_engine.translation_cache import Cached as Cached  # noqa: PLC0414 - exported
 from shootdown_engine.translation_cache import TranslationCache, cell_of, first_page
 from shootdown_engine.walker import Translation, WalkFault, leads_to, walk
+from shootdown_protocol.ats_translation import READ, USER_REQUEST, TranslationRequest, permissions
 from shootdown_protocol.memory import ACCESSED, DIRTY, PAGE_SHIFT, hardware_bits
 
 _MARKS = ACCESSED | DIRTY
 """Bits that a walk may add to an entry: having more of them makes no translation stale."""
+INDEX_BITS = 9
+"""Bits of an address that one level of tables translates."""
 VALID = "valid"
 CANCELLED = "cancelled"
 
@@ -81,8 +84,15 @@ def went_stale(store: Store, entry: Cached) -> bool:
     return now != entry.entry and bool((now ^ entry.entry) & ~_MARKS or entry.entry & ~now)
 
 
-def answer(walked: Translation, va: int) -> Cached:
-    """The translation completion of a leaf: where its page begins, its size, its permissions."""
+def answer(
+    walked: Translation, va: int, request: TranslationRequest = USER_REQUEST
+) -> Cached | WalkFault:
+    """The translation completion of a leaf: where its page begins, its size, its permissions.
+
+    A page that only the supervisor may reach is no translation for a user's request.
+    """
+    if not permissions(walked.entry, request, writable=walked.writable) & READ:
+        return WalkFault("privileged", 1 + (walked.shift - PAGE_SHIFT) // INDEX_BITS)
     vpn = va >> PAGE_SHIFT
     return Cached(*walked)._replace(pfn=walked.pfn - vpn + first_page(vpn, walked.shift))
 

@@ -276,7 +276,7 @@ class Device:
                 return at
             found = marked
         answer = atc.answer(found, site.va)
-        if keeps and config.iotlb:
+        if keeps and config.iotlb and isinstance(answer, Cached):
             self.iotlb.insert(store, site.pasid, site.vpn, answer)
         return answer
 
