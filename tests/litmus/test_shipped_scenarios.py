@@ -38,6 +38,11 @@ CLAIMS: dict[str, tuple[set[str], set[str], Model | None]] = {
     "device-exclusive": (EARLY, RIGHT | LATE, None),
     "uprobe-replace": (EARLY | LATE, RIGHT, Model.REAL_TIME),
     "uprobe-remove": (EARLY | {"before_free"}, RIGHT | LATE - {"before_free"}, None),
+    "uffd-move": (
+        EARLY | {"range_end", "before_free"},
+        RIGHT | {"after_set", "after_unlock"},
+        None,
+    ),
     "madv-free": (EARLY, RIGHT | LATE, Model.REAL_TIME),
     "soft-dirty": (EARLY, RIGHT | LATE, None),
     "write-tracking": (EARLY, RIGHT | LATE, None),

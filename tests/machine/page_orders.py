@@ -122,6 +122,13 @@ mmap_read_lock folio_isolate_lru invalidate_range_start <range_start> pte_offset
 <after_unlock> invalidate_range_end <range_end> folio_unlock put_page <op_return> mmap_read_unlock
 return end
 """
+MOVE_PAGES_PTES = """
+mmap_read_lock vma_lookup vm_flags_reset folio_isolate_lru invalidate_range_start <range_start>
+pte_offset_map_lock pte_offset_map_lock <before_clear> ptep_clear_flush <clear_flush>
+folio_ref_freeze set_pte_at <after_set> pte_unmap_unlock pte_unmap_unlock <after_unlock>
+folio_unlock put_page invalidate_range_end <range_end> <op_return> mmap_read_unlock return return
+end
+"""
 
 PAGE_CASES = [
     ("try_to_migrate_one", State.RW, TRY_TO_MIGRATE_ONE),
@@ -145,4 +152,5 @@ PAGE_CASES = [
     ("migrate_vma_collect", State.RW, MIGRATE_VMA_COLLECT),
     ("migrate_vma_insert_page", State.ZERO, MIGRATE_VMA_INSERT_PAGE),
     ("make_device_exclusive", State.RW, MAKE_DEVICE_EXCLUSIVE),
+    ("move_pages_ptes", State.RW, MOVE_PAGES_PTES),
 ]

@@ -107,6 +107,14 @@ class FolioCalls:
         await self.arch_invalidate_secondary_tlbs(self.span)
 
     @property
+    def refuses_holes(self) -> bool:
+        """Whether userfaultfd refuses faults where nothing is mapped (UFFD_FEATURE_SIGBUS)."""
+        word = self.site.word
+        return self.kslot.kernel.moves_by_uffd and any(
+            site.word == word and site.index != word for site in self.kslot.slot.sites
+        )
+
+    @property
     def frees_lazily(self) -> bool:
         """Whether the scenario has MADV_FREE."""
         return self.kslot.kernel.frees_lazily

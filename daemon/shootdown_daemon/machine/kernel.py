@@ -66,6 +66,7 @@ class Kernel:
         self.stop_markers = program.options.get("stop_markers") == ON
         self.page_request_queue = int(program.options.get("page_request_queue", "0"))
         self.lock_per_mm = program.options.get("ptl", "split") == "mm"
+        self.moves_by_uffd = "move_pages_ptes" in operations_of(program)
         self.frees_lazily = "madvise_free_single_vma" in operations_of(program)
         self.ad_bits = program.options.get("ad_bits") == ON
         self.defers_flushes = "uffd_wp_range" in operations_of(program)

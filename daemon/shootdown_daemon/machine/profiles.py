@@ -77,6 +77,7 @@ LINUX_6_18: Final[Mapping[str, Times]] = MappingProxyType(
         "replace_page": UNDER_LOCK,
         "clear_refs_write": LATE,
         "change_prot_numa": LATE,
+        "move_pages_ptes": (Phase.AFTER_SET,),
         "migrate_vma_collect": (Phase.AFTER_SET,),
         "wp_page_reuse": NEVER,
         "madvise_free_single_vma": LATE,

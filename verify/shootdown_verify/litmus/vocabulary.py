@@ -35,7 +35,7 @@ FORK_OPERATION: Final = "copy_pte_range"
 """The operation that fills the children of its location."""
 FORK_OPERATIONS: Final = (FORK_OPERATION, "copy_hugetlb_page_range")
 """All that do."""
-MOVE_OPERATIONS: Final = ("move_ptes", "move_hugetlb_page_tables")
+MOVE_OPERATIONS: Final = ("move_ptes", "move_hugetlb_page_tables", "move_pages_ptes")
 """Operations that need a place to move their location to."""
 SHARE_OPERATION: Final = "huge_pmd_unshare"
 """The operation that needs another address space that maps the same page."""
@@ -77,6 +77,7 @@ FILE_OPERATIONS: Final = (
 )
 """Operations that know pages of files."""
 PAGE_OPERATIONS: Final = (
+    "move_pages_ptes",
     "make_device_exclusive",
     "migrate_vma_collect",
     "try_to_migrate_one",

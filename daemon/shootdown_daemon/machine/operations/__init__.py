@@ -123,7 +123,12 @@ from shootdown_daemon.machine.operations.uprobes import (
     run_set_orig_insn,
     run_uprobe_write,
 )
-from shootdown_daemon.machine.operations.userfaultfd import UFFD_WP_RANGE, run_uffd_wp_range
+from shootdown_daemon.machine.operations.userfaultfd import (
+    MOVE_PAGES_PTES,
+    UFFD_WP_RANGE,
+    run_move_pages_ptes,
+    run_uffd_wp_range,
+)
 from shootdown_daemon.machine.operations.vmscan import TRY_TO_UNMAP_ONE, run_try_to_unmap_one
 from shootdown_daemon.machine.operations.zap import (
     UNMAP_VMAS,
@@ -161,6 +166,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation(*CLEAR_REFS_WRITE, run_clear_refs_write),
         Operation(*PAGEMAP_SCAN_PMD_ENTRY, run_pagemap_scan_pmd_entry),
         Operation(*UFFD_WP_RANGE, run_uffd_wp_range),
+        Operation(*MOVE_PAGES_PTES, run_move_pages_ptes),
         Operation(*WP_CLEAN_PRE_VMA, run_wp_clean_pre_vma),
         Operation(*MADVISE_FREE_SINGLE_VMA, run_madvise_free_single_vma),
         Operation(*UPROBE_WRITE, run_uprobe_write),

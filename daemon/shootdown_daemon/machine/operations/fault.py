@@ -46,6 +46,9 @@ async def handle_mm_fault(cpu: Cpu, *, write: bool) -> FaultAnswer:
         await fault.mmap_read_unlock()
         return FaultAnswer.SUCCESS
     pte = await fault.ptep_get_lockless()
+    if pte_none(pte) and cpu.refuses_holes:
+        await fault.mmap_read_unlock()
+        return FaultAnswer.INVALID
     if not pte_present(pte):
         await _fill(cpu, pte, permissions, write=write)
     elif write and not pte_write(pte):
