@@ -44,8 +44,10 @@ class Row:
     @property
     def name(self) -> str:
         """What the row is called."""
-        name = f"{self.operation}, copier let in" if self.copier else self.operation
-        return f"{name}, {self.device}" if self.device else name
+        said = [self.operation]
+        said += ["copier let in"] if self.copier else []
+        said += [f"device {self.device}"] if self.device else []
+        return ", ".join(said)
 
 
 ROWS: Final = (
@@ -77,6 +79,7 @@ ROWS: Final = (
     Row("migrate_vma_collect", ("rw",)),
     Row("migrate_vma_insert_page", ("zero",)),
     Row("make_device_exclusive", ("rw",)),
+    Row("move_pages_ptes", ("rw",)),
     Row("madvise_free_single_vma", ("rw",), options=("ad_bits on",)),
     Row("zap_page_range_single_batched", ("rw",)),
     Row("unmap_mapping_range", ("rw",)),
@@ -247,6 +250,15 @@ CLIENTS: Final = (
         "truncated-destination",
         "A CPU truncates what was moved, its page is taken; a device stores through the source.",
         ("unmap_mapping_range B when present", "store T 7 when freed"),
+        ("store A 2",),
+        ("B = move of A", *TAKER),
+        writes=True,
+        beside=MOVE,
+    ),
+    Client(
+        "reclaimed-destination",
+        "A CPU reclaims what was moved, its page is taken; a device stores through the source.",
+        ("try_to_unmap_one B when present", "store T 7 when freed"),
         ("store A 2",),
         ("B = move of A", *TAKER),
         writes=True,
