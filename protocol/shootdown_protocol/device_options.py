@@ -33,7 +33,7 @@ DEVICE_OPTIONS: Final[dict[str, Values]] = {
     "vector": SWITCH,
     "page_requests": range(1, PRGI_MAX + 2),
     "page_groups": SWITCH,
-    "page_request_queue": range(1, PRGI_MAX + 2),
+    "page_request_queue": range(PRGI_MAX + 2),
     "stop_markers": SWITCH,
     "invalidate": ("page", "pair", "table", "pasid", "global"),
     "dialect": ("direct", "vtd", "smmuv3", "riscv"),

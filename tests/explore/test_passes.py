@@ -39,6 +39,7 @@ PASS_OF_DEVICE = {
     "inserts_late": "translation",
     "invalidates_atc_first": "translation",
     "keeps_larger_entries": "freshness",
+    "keeps_tables": "translation",
     "miscounts_completions": "protocol",
     "needs_two_invalidations": "translation",
     "retries_for_ever": "liveness",

@@ -13,7 +13,7 @@ from shootdown_daemon.machine.phases import InvalidateRange
 from shootdown_engine.channels import Completion, InvalidateRequest, PageRequest
 from shootdown_engine.trap import BLOCKED
 from shootdown_engine.walker import TableAt
-from shootdown_protocol.history import Fault, Invalidation
+from shootdown_protocol.history import Denied, Fault, Invalidation
 from shootdown_protocol.memory import PAGE_SIZE
 from shootdown_protocol.messages import InvalidateFlag
 from shootdown_protocol.program import Location
@@ -168,6 +168,20 @@ def test_what_finds_no_room_is_answered_with_success() -> None:
     made.go("DEV0")
     made.go("DEV1")
     assert [fault.answer for fault in made.of_kind(Fault)] == ["success"] * 3
+
+
+def test_after_a_failure_no_page_is_asked_for() -> None:
+    """A host whose queue is off answers so, once; the device then gives up without asking."""
+    lines = (load(A, "r0"), load(B, "r1"))
+    made = scene(column("DEV0", *lines), places=table(Mapped.NONE), page_request_queue="0")
+    off = Bench(made)
+
+    off.go("DEV0")
+
+    assert [fault.answer for fault in off.of_kind(Fault)] == ["failure"]
+    assert len(off.of_kind(Denied)) == len(lines)
+    off.whole.devices[0].reset(off.store, off.slot)
+    assert off.store.get(("page_requests_off", 0, 0)) is None
 
 
 def test_a_group_that_lost_a_request_is_dropped_whole() -> None:

@@ -64,7 +64,8 @@ class Kernel:
         self.lets_faults_in = program.options.get("mmap_lock", "write") == "read"
         self.binds = pasid.binds(program)
         self.stop_markers = program.options.get("stop_markers") == ON
-        self.page_request_queue = int(program.options.get("page_request_queue", "0"))
+        said = program.options.get("page_request_queue")
+        self.page_request_queue = None if said is None else int(said)
         self.lock_per_mm = program.options.get("ptl", "split") == "mm"
         self.moves_by_uffd = "move_pages_ptes" in operations_of(program)
         self.frees_lazily = "madvise_free_single_vma" in operations_of(program)

@@ -20,6 +20,8 @@ from shootdown_engine.trap import BLOCKED, Blocked, Request, trap
 from shootdown_protocol.history import Fault
 
 SUCCESS = "success"
+FAILURE = "failure"
+"""Page requests are off for the device."""
 AFTER_STOP = "after-stop-marker"
 """In place of an answer: the device had said that no request would follow."""
 DROPPED = "dropped"
@@ -58,7 +60,8 @@ def serve_page_request(kslot: KernelSlot) -> Coroutine[Request, object, None]:
 def take_page_request(store: Store, kslot: KernelSlot) -> Group | Blocked:
     """Guard: a page request of the slot has arrived. Gives its group if that is whole now.
 
-    What a queue has no room for is dropped first, the newest before all others.
+    What a queue has no room for is dropped first, the newest before all others. A queue that is
+    off (of length 0) takes nothing in: whatever closes a group gets a failure.
     """
     limit = kslot.kernel.page_request_queue
     cell = ("channel", "page_request", kslot.index)
@@ -74,6 +77,10 @@ def take_page_request(store: Store, kslot: KernelSlot) -> Group | Blocked:
         return BLOCKED
     assert isinstance(request, PageRequest)
     if kslot.kernel.stop_markers and _stops(store, request):
+        return ()
+    if limit == 0:
+        if request.last:
+            respond(store, kslot, request, FAILURE)
         return ()
     if kslot.kernel.binds:
         return _if_bound(store, kslot, request)

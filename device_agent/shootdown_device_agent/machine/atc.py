@@ -93,6 +93,8 @@ def answer(
     """
     if not permissions(walked.entry, request, writable=walked.writable) & READ:
         return WalkFault("privileged", 1 + (walked.shift - PAGE_SHIFT) // INDEX_BITS)
+    if walked.shift == PAGE_SHIFT:
+        return Cached(*walked)
     vpn = va >> PAGE_SHIFT
     return Cached(*walked)._replace(pfn=walked.pfn - vpn + first_page(vpn, walked.shift))
 

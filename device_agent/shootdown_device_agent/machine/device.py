@@ -40,6 +40,7 @@ R = TypeVar("R")
 FAULTS_MAX = 16
 """Attempts at one access before the device gives it up (S5)."""
 SUCCESS = "success"
+FAILURE = "failure"
 _LAST_PAGE = (1 << 52) - 1
 _GLOBAL = int(InvalidateFlag.GLOBAL)
 _LEAF_ONLY = int(InvalidateFlag.LEAF_ONLY)
@@ -107,6 +108,7 @@ class Device:
                 cache.drop(store, pasid, vpns, 0, _LAST_PAGE)
             if self.config.walk_cache:
                 walk_cache.drop_tables(store, self.number, pasid, vpns)
+        store.put(self._off_cell(slot), None)
         if self.config.stop_markers:
             store.put(self._ended_cell(slot), None)
 
@@ -176,7 +178,9 @@ class Device:
             if not await self._at(intent, name, self.step_request_more, thread, intent, location):
                 break
             asked += 1
-        await self._at(intent, "page_request", self.step_page_request, thread, intent)
+        name = "page_request"
+        if await self._at(intent, name, self.step_page_request, thread, intent) is False:
+            return False
         answer = await self._at(intent, "page_response", self.step_response, thread, intent, asked)
         return answer == SUCCESS
 
@@ -347,8 +351,13 @@ class Device:
 
     def step_page_request(
         self, store: Store, thread: DeviceThread, intent: Intent
-    ) -> Blocked | None:
-        """Send the request that closes the group. Guard: the allocation allows one more."""
+    ) -> bool | Blocked | None:
+        """Send the request that closes the group. Guard: the allocation allows one more.
+
+        False: page requests are off, and nothing was sent.
+        """
+        if store.get(self._off_cell(thread.slot)) is not None:
+            return False
         limit = self.config.page_requests
         if limit and self._requests(store) >= limit:
             return BLOCKED
@@ -365,6 +374,8 @@ class Device:
             return BLOCKED
         if self.config.page_requests:
             store.put(("page_requests", self.number), self._requests(store) - asked or None)
+        if answer == FAILURE:
+            store.put(self._off_cell(thread.slot), True)
         write = intent.kind is Kind.STORE
         store.emit(Fault(intent.location, write, str(answer), exhausted=False))
         return str(answer)
@@ -384,6 +395,10 @@ class Device:
         for pasid in slot.pasids:
             marker = PageRequest(self.number, pasid, STOP_MARKER, False, 0)
             store.send(("page_request", slot.index), marker)
+
+    def _off_cell(self, slot: Slot) -> tuple[Hashable, ...]:
+        """Set when a response was a failure: no page is asked for until the next reset."""
+        return ("page_requests_off", self.number, slot.index)
 
     def _ended_cell(self, slot: Slot) -> tuple[Hashable, ...]:
         return ("columns_ended", self.number, slot.index)

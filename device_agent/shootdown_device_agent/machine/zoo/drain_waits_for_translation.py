@@ -19,10 +19,14 @@ class DrainWaitsForTranslation(Device):
     The answer to that request needs the page table lock, whose holder waits for the completion.
     """
 
-    def step_page_request(self, store: Store, thread: DeviceThread, intent: Intent) -> None:
+    def step_page_request(
+        self, store: Store, thread: DeviceThread, intent: Intent
+    ) -> bool | Blocked | None:
         """Note that the translation is parked."""
-        super().step_page_request(store, thread, intent)
-        store.put(self._parked_cell(thread.key), thread.slot.sites[intent.location].vpn)
+        sent = super().step_page_request(store, thread, intent)
+        if sent is None:
+            store.put(self._parked_cell(thread.key), thread.slot.sites[intent.location].vpn)
+        return sent
 
     def step_response(
         self, store: Store, thread: DeviceThread, intent: Intent, asked: int = 1
