@@ -49,7 +49,7 @@ class Segment:
     Python offers is, so nothing else touches a word that another process may read.
     """
 
-    __slots__ = ("_map", "daemon_pid", "generation", "layout", "name", "words")
+    __slots__ = ("_map", "_reserved_bytes", "daemon_pid", "generation", "layout", "name", "words")
 
     def __init__(self, name: str, layout: Layout, generation: int, pid: int, fd: int) -> None:
         """Map an open segment whose size was found to be right; use `create` or `attach`."""
@@ -57,20 +57,27 @@ class Segment:
         self.layout = layout
         self.generation = generation
         self.daemon_pid = pid
+        self._reserved_bytes = layout.words * WORD_BYTES
         self._map = mmap.mmap(fd, layout.words * WORD_BYTES)
         self.words = memoryview(self._map).cast("Q")
 
     @classmethod
-    def create(cls, name: str, layout: Layout, generation: int) -> Self:
+    def create(cls, name: str, layout: Layout, generation: int, *, whole: bool = True) -> Self:
         """Make a new segment of zeroes with a header; only its owner may open it.
 
         Its memory is reserved first, so that having too little is a `SegmentError` here and not
-        a SIGBUS at some store later.
+        a SIGBUS at some store later. That takes a while: if not ``whole``, so much is reserved
+        that the board can be used, it is seen whether there is room for the rest, and `reserve`
+        takes it before a frame is touched.
         """
         fd = _open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        size = layout.words * WORD_BYTES
+        now = size if whole else layout.memory * WORD_BYTES
         try:
-            _reserve(name, fd, layout.words * WORD_BYTES)
+            _reserve(name, fd, 0, now)
+            _lengthen(name, fd, size, size - now)
             segment = cls(name, layout, generation, os.getpid(), fd)
+            segment._reserved_bytes = now
         except BaseException:
             unlink(name)
             raise
@@ -96,6 +103,19 @@ class Segment:
             return cls(name, layout, header[H_GENERATION], header[H_DAEMON_PID], fd)
         finally:
             os.close(fd)
+
+    def reserve(self, most_bytes: int = 1 << 62) -> bool:
+        """Reserve what `create` has left, so much of it at once; False when nothing is left."""
+        left = self.layout.words * WORD_BYTES - self._reserved_bytes
+        if not left:
+            return False
+        fd = _open(self.name, os.O_RDWR)
+        try:
+            _reserve(self.name, fd, self._reserved_bytes, min(left, most_bytes))
+        finally:
+            os.close(fd)
+        self._reserved_bytes += min(left, most_bytes)
+        return left > most_bytes
 
     def close(self) -> None:
         """Give the words back; using them afterwards is a `ValueError`.
@@ -170,20 +190,33 @@ def _open(name: str, flags: int) -> int:
         raise _refused(name, error) from error
 
 
-def _reserve(name: str, fd: int, size: int) -> None:
+def _reserve(name: str, fd: int, start: int, size: int) -> None:
     try:
-        os.posix_fallocate(fd, 0, size)
+        os.posix_fallocate(fd, start, size)
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise _refused(name, error) from error
-        room = os.fstatvfs(fd)
-        free = room.f_bavail * room.f_frsize
-        raise SegmentError(
-            ErrorCode.SEGMENT_NO_ROOM,
-            seen=f"{free} bytes free",
-            expected=f"{size} bytes for the segment",
-            where=f"segment {name}",
-        ) from error
+        raise _no_room(name, fd, size) from error
+
+
+def _lengthen(name: str, fd: int, size: int, missing: int) -> None:
+    room = os.fstatvfs(fd)
+    if room.f_blocks and room.f_bavail * room.f_frsize < missing:
+        raise _no_room(name, fd, missing)
+    try:
+        os.truncate(fd, size)
+    except OSError as error:
+        raise _no_room(name, fd, missing) from error
+
+
+def _no_room(name: str, fd: int, size: int) -> SegmentError:
+    room = os.fstatvfs(fd)
+    return SegmentError(
+        ErrorCode.SEGMENT_NO_ROOM,
+        seen=f"{room.f_bavail * room.f_frsize} bytes free",
+        expected=f"{size} bytes for the segment",
+        where=f"segment {name}",
+    )
 
 
 def _read_header(name: str, fd: int) -> memoryview:

@@ -100,6 +100,31 @@ def test_no_room_is_an_error_that_names_both_sizes(
     assert not (FOLDER / name).exists()
 
 
+def test_frames_can_be_reserved_later(name: str) -> None:
+    """Without them the board can be used at once; each call takes so much, until all is there."""
+    with Segment.create(name, LAYOUT, 1, whole=False) as made:
+        blocks = (FOLDER / name).stat().st_blocks * 512
+        made.words[LAYOUT.board] = 1
+
+        assert LAYOUT.memory * 8 <= blocks < LAYOUT.words * 8
+        assert made.reserve(4096)
+        while made.reserve(1 << 20):
+            pass
+        assert (FOLDER / name).stat().st_blocks * 512 >= LAYOUT.words * 8
+        assert not made.reserve()
+
+
+def test_the_room_for_frames_is_looked_at_first(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that is too small refuses at once, though frames are reserved later."""
+    full = os.statvfs_result((4096, 4096, 100, 3, 3, 10, 10, 10, 0, 255))
+    monkeypatch.setattr(os, "fstatvfs", lambda _fd: full)
+
+    error = error_of(lambda: Segment.create(name, LAYOUT, 1, whole=False))
+
+    assert (error.code, error.seen) == (ErrorCode.SEGMENT_NO_ROOM, f"{3 * 4096} bytes free")
+    assert not (FOLDER / name).exists()
+
+
 def test_the_system_s_own_refusal_is_the_same_error(name: str) -> None:
     """When the kernel itself will not give the memory, nothing is left and the error is typed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -149,6 +149,7 @@ class ControlPlane:
         from shootdown_daemon.shell.running import Running  # noqa: PLC0415
 
         try:
+            daemon.segment.reserve()
             run = Running(
                 self.config,
                 daemon.segment,

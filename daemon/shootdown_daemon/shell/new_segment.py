@@ -12,9 +12,12 @@ from shootdown_protocol.segment import Segment
 
 
 def create_segment(config: DaemonConfig, generation: int) -> Segment:
-    """Make the shared memory of a testbed; its page numbers are scrambled by its generation."""
+    """Make the shared memory of a testbed; its page numbers are scrambled by its generation.
+
+    Its frames are reserved when there is time, at the latest when a run begins.
+    """
     scramble = Random(generation).randrange(config.frames // 2, config.frames) | 1
     layout = Layout(config.frames, config.board_words, scramble)
-    segment = Segment.create(config.segment, layout, generation)
+    segment = Segment.create(config.segment, layout, generation, whole=False)
     segment.words[at.H_DAEMON_PID] = os.getpid()
     return segment

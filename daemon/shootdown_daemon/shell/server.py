@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from shootdown_daemon.shell.links import AgentLink, has_ended
 from shootdown_daemon.shell.log import ProcessLog
 from shootdown_daemon.shell.new_segment import create_segment
 from shootdown_daemon.shell.process_faults import ProcessFaults
+from shootdown_protocol.errors import SegmentError
 from shootdown_protocol.faults import FaultStatus
 from shootdown_protocol.history import Injected
 from shootdown_protocol.messages import RunEnd
@@ -36,6 +38,8 @@ STEPS_A_ROUND = 96
 """Steps of the run between two looks at the sockets."""
 CONTROL_ROUNDS = 16
 """Rounds between two looks at the control plane while a run is busy."""
+RESERVED_AT_ONCE_BYTES = 16 << 20
+"""Shared memory that is reserved in one idle round: some milliseconds' worth."""
 IDLE_MS = 50
 """Longest wait of a round when nothing runs."""
 JUMP_S = 0.5
@@ -190,6 +194,8 @@ class Daemon:
     def _use_spare_time(self) -> None:
         """Do what can wait until nobody waits: write the log, import what a run needs."""
         self.log.flush()
+        with suppress(SegmentError):  # It is said when a run is to start.
+            self.segment.reserve(RESERVED_AT_ONCE_BYTES)
         import shootdown_daemon.shell.running  # noqa: F401, PLC0415
 
     def _watch_members(self) -> None:
