@@ -99,7 +99,9 @@ def _format_of(path: Path) -> tuple[str, str]:
     from shootdown_protocol.history_file import HEADER_BYTES, is_history
 
     if path.is_dir():
-        return SHOOTDOWN, "a directory"
+        return SHOOTDOWN, "it is a directory"
+    if path.exists() and not path.is_file():
+        return JSONL, "it is a stream"
     try:
         with path.open("rb") as file:
             head = file.read(HEADER_BYTES)

@@ -124,34 +124,58 @@ def _recorded_scenario(path: Path) -> Scenario:
 def _judge(recorded: Recorded) -> tuple[RunVerdict, list[str]]:
     """Judge batch after batch; a file that cannot be read to its end is a reason against ok."""
     facts = recorded.facts
-    doubts: list[str] = []
-    histories: list[History] = []
-    for path in recorded.files:
-        try:
-            histories.append(read_history(path))
-        except HistoryError as error:
-            if error.code is ErrorCode.HISTORY_REFUSED:
-                raise
-            doubts.append(str(error))
     agents = facts.get("agents")
+    names = agents if isinstance(agents, list) else []
+    per_batch = facts.get("instances_per_batch", 1)
+    size = per_batch if isinstance(per_batch, int) and per_batch > 0 else 1
+    streams = [Stream(path) for path in recorded.files]
+    missing = {*map(str, names), "daemon"} - {path.stem for path in recorded.files}
     run = RunJudge(
         recorded.scenario,
         discipline=str(facts.get("discipline", "")),
-        agents=max(1, len(agents)) if isinstance(agents, list) else 1,
+        agents=max(1, len(names)),
     )
-    per_batch = facts.get("instances_per_batch", 1)
-    try:
-        for batch in read_batches(histories, per_batch if isinstance(per_batch, int) else 1):
-            run.judge_batch(batch, ended=_is_ended(batch))
-    except HistoryError as error:
-        doubts.append(str(error))
-    doubts += [
-        f"{each.path.name} has a torn tail of {each.end.torn_bytes} bytes: judged up to it"
-        for each in histories
-        if each.end is not None and each.end.torn_bytes
-    ]
-    verdict = run.finish(doubts)
-    return verdict, [BOUNDED]
+    for batch in read_batches(streams, size):
+        whole = not missing and all(each.reaches_beyond(batch.number, size) for each in streams)
+        run.judge_batch(batch, ended=whole and _is_ended(batch))
+    doubts = [each.doubt for each in streams if each.doubt]
+    doubts += [f"the records of {name} are missing" for name in sorted(missing)]
+    return run.finish(doubts), [BOUNDED]
+
+
+class Stream:
+    """One process's records up to where they are damaged; ``doubt`` then says where that is."""
+
+    def __init__(self, path: Path) -> None:
+        """Take a file; one that cannot be opened at all is an error."""
+        self.doubt = ""
+        self._history: History | None = None
+        self._name = path.name
+        self._last = -1
+        try:
+            self._history = read_history(path)
+        except HistoryError as error:
+            if error.code is ErrorCode.HISTORY_REFUSED:
+                raise
+            self.doubt = str(error)
+
+    def __iter__(self) -> Iterator[Stamped]:
+        if self._history is None:
+            return
+        try:
+            for stamped in self._history:
+                self._last = stamped.instance
+                yield stamped
+        except HistoryError as error:
+            self.doubt = str(error)
+        end = self._history.end
+        if end is not None and end.torn_bytes:
+            torn = f"a torn tail of {end.torn_bytes} bytes"
+            self.doubt = f"{self._name} has {torn}: judged up to it"
+
+    def reaches_beyond(self, batch: int, size: int) -> bool:
+        """Whether nothing of a batch that was read can be missing."""
+        return not self.doubt or self._last // size > batch
 
 
 def _is_ended(batch: Batch) -> bool:

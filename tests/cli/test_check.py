@@ -23,7 +23,7 @@ def write_run(folder: Path, records: list[Stamped]) -> Path:
     history = folder / "history"
     history.mkdir(parents=True)
     (folder / "scenario.litmus").write_text(SCENARIO.read_text())
-    facts = {"scenario": "cow-two-pages", "discipline": "range_end", "instances_per_batch": 4}
+    facts = {"scenario": "cow-two-pages", "discipline": "range_end", "agents": ["agent0"]}
     (history / "run.json").write_text(json.dumps(facts))
     by_agent = [s for s in records if s.task.startswith(("DEV", "d0"))]
     for name, own in (("daemon", [s for s in records if s not in by_agent]), ("agent0", by_agent)):
@@ -167,6 +167,26 @@ def test_a_torn_history_is_judged_up_to_its_tail(shootdown: Shootdown) -> None:
     shown = json.loads(told.output)
     assert told.status in {1, 3}
     assert any("daemon.history has a torn tail" in reason for reason in shown["reasons"])
+
+
+@pytest.mark.parametrize("damage", ["cut", "corrupt", "absent"])
+def test_what_a_lost_agent_did_is_no_deadlock(shootdown: Shootdown, damage: str) -> None:
+    """Columns without an end are missing, not waiting, where a file is not whole."""
+    right = [s for s in deferred_two_pages() if s.task != "DEV0"]
+    folder = write_run(Path("out/r"), right)
+    path = folder / "history" / "agent0.history"
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif damage == "corrupt":
+        path.write_bytes(path.read_bytes()[:-40] + b"\xff" * 40)
+    else:
+        path.unlink()
+
+    told = shootdown("check", str(folder), "--json")
+
+    shown = json.loads(told.output)
+    assert (told.status, shown["verdict"]) == (3, "inconclusive")
+    assert "agent0" in shown["reasons"][0]
 
 
 def test_a_history_without_its_scenario_asks_for_it(shootdown: Shootdown) -> None:

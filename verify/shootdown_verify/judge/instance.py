@@ -307,9 +307,10 @@ def _verdict(
 
 def _unfinished(seen: Scan) -> InstanceVerdict:
     """What is wrong in a record by itself is wrong whatever had still to come."""
+    findings = () if seen.cut_off else tuple(seen.findings)
     return InstanceVerdict(
-        findings=() if seen.cut_off else tuple(seen.findings),
-        weakest_model=None,
+        findings=findings,
+        weakest_model=min((f.model for f in findings if f.model is not None), default=None),
         registers=seen.registers,
         finals=seen.finals,
         outcome="unfinished",
