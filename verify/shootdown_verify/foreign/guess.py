@@ -2,17 +2,19 @@
 
 Where stores have times, those of a location are put in the order that real time allows if it
 allows any (Gibbons and Korach's zones); so a history that is linearizable is proved to be by the
-guess alone. Where there are none, first the order of the file is tried, then that of a greedy run
-of the threads.
+guess alone. Then come the order of the file, that of a greedy run of the threads, that of a run
+which obeys what sequential consistency forces, and one that release/acquire allows if any is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from shootdown_verify.check.events import STORE
+from shootdown_verify.foreign.causal_order import causal_key, sequential_run
 from shootdown_verify.foreign.columns import NO_END, NO_ORDER, NO_START, Columns, Numbers
 from shootdown_verify.foreign.matching import Matching
 from shootdown_verify.foreign.schedule import greedy
@@ -32,33 +34,49 @@ class Guess:
     """The greedy run, where one was made."""
 
 
-def guess(columns: Columns, matching: Matching, *, run: bool = False) -> Guess:
-    """Take what was recorded, and guess the rest; ``run``: by a run of the threads."""
+def guesses(columns: Columns, matching: Matching) -> Iterator[Guess]:
+    """Take what was recorded, and guess the rest, the likeliest choice first."""
     writer = matching.writer.copy()
     for load, candidates in matching.candidates.items():
         writer[load] = _likeliest(columns, load, candidates)
     stores = np.flatnonzero(columns.kind == STORE)
-    said = columns.order[stores] != NO_ORDER
+    determined = not matching.candidates and not _has_open_places(columns, stores)
+
+    def made(key: Numbers, schedule: Numbers | None = None) -> Guess:
+        by_key = stores[np.lexsort((stores, key[stores], columns.location[stores]))]
+        _obey_orders(columns, by_key)
+        return Guess(writer.copy(), _ranks(columns, by_key), determined, schedule)
+
+    if determined:
+        yield made(columns.order)
+        return
+    if not columns.untimed:
+        yield made(_zones(columns, writer))
+    yield made(np.arange(len(columns)))
+    schedule = greedy(columns, writer)
+    run = _key_of(schedule)
+    yield made(run, schedule)
+    sequential = sequential_run(columns, writer)
+    if sequential is not None:
+        yield made(_key_of(sequential), sequential)
+    causal = causal_key(columns, writer, run)
+    if causal is not None:
+        yield made(causal)
+
+
+def _key_of(schedule: Numbers) -> Numbers:
+    """The place of each event in an order of all."""
+    key = np.empty(len(schedule), dtype=np.int64)
+    key[schedule] = np.arange(len(schedule))
+    return key
+
+
+def _has_open_places(columns: Columns, stores: Numbers) -> bool:
+    """Whether a location has several stores, of which the order of some was not recorded."""
     places = columns.location[stores]
     count = max(1, len(columns.locations))
-    open_places = (np.bincount(places[~said], minlength=count) > 0) & (
-        np.bincount(places, minlength=count) > 1
-    )
-    determined = not matching.candidates and not open_places.any()
-    schedule = None
-    if said.all():
-        key = columns.order
-    elif run:
-        schedule = greedy(columns, writer)
-        key = np.empty(len(columns), dtype=np.int64)
-        key[schedule] = np.arange(len(columns))
-    elif not columns.untimed:
-        key = _zones(columns, writer)
-    else:
-        key = np.arange(len(columns))
-    by_key = stores[np.lexsort((stores, key[stores], places))]
-    _obey_orders(columns, by_key)
-    return Guess(writer, _ranks(columns, by_key), determined, schedule)
+    unsaid = np.bincount(places[columns.order[stores] == NO_ORDER], minlength=count)
+    return bool(((unsaid > 0) & (np.bincount(places, minlength=count) > 1)).any())
 
 
 def _likeliest(columns: Columns, load: int, candidates: tuple[int, ...]) -> int:

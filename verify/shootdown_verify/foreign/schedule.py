@@ -7,7 +7,7 @@ recorded it suggests one.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -15,18 +15,44 @@ from shootdown_verify.check.events import LOAD, STORE
 from shootdown_verify.foreign.columns import Columns, Numbers
 
 
-def greedy(columns: Columns, writer: Numbers, rank: Numbers | None = None) -> Numbers:
+def greedy(
+    columns: Columns,
+    writer: Numbers,
+    rank: Numbers | None = None,
+    before: Mapping[int, Collection[int]] | None = None,
+) -> Numbers:
     """Run the threads: a load waits for its version, a store for the readers of the one before.
 
-    ``rank`` is the place of each store in its location's order, counted from 1, where it is known.
+    ``rank`` is the place of each store in its location's order, counted from 1, where it is known;
+    ``before`` has of stores what must have been made.
     """
-    return np.array(_Run(columns, writer, rank).run(), dtype=np.int64)
+    return np.array(_Run(columns, writer, rank, before or {}).run(), dtype=np.int64)
+
+
+Conflict = tuple[int, int]
+"""A store that cannot be made, and the one of its location that was made too early before it."""
+
+
+def attempt(
+    columns: Columns, writer: Numbers, before: Mapping[int, Collection[int]]
+) -> tuple[Numbers, list[Conflict]]:
+    """A greedy run, and why it could not go on when it could not for the first time."""
+    run = _Run(columns, writer, None, before)
+    return np.array(run.run(), dtype=np.int64), run.conflicts
 
 
 class _Run:
     """The state of a greedy run."""
 
-    def __init__(self, columns: Columns, writer: Numbers, rank: Numbers | None) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        writer: Numbers,
+        rank: Numbers | None,
+        before: Mapping[int, Collection[int]],
+    ) -> None:
+        self.before = before
+        self.is_made = bytearray(len(columns))
         self.kind: list[int] = columns.kind.tolist()
         self.location: list[int] = columns.location.tolist()
         self.writer: list[int] = writer.tolist()
@@ -44,6 +70,7 @@ class _Run:
         self.awaited: dict[int, int] = {}
         self.storing: list[int] = []
         self.order: list[int] = []
+        self.conflicts: list[Conflict] = []
 
     def _readers(self) -> dict[int, int]:
         """How many loads of each version are still to be made."""
@@ -66,7 +93,19 @@ class _Run:
                     self._store(ready)
             if len(self.order) == total:
                 return self.order
+            self.conflicts = self.conflicts or self._conflicts()
             self._force(ready)
+
+    def _conflicts(self) -> list[Conflict]:
+        """Stores that wait for loads of the version before them, the awaited ones first."""
+        found = []
+        for thread, numbers in enumerate(self.threads):
+            if self.next[thread] < len(numbers):
+                event = numbers[self.next[thread]]
+                current = self.current[self.location[event]]
+                if self.kind[event] == STORE and current >= 0 and self.left.get(current, 0):
+                    found.append((event not in self.awaited, event, current))
+        return [(event, current) for _, event, current in sorted(found)]
 
     def _force(self, ready: deque[int]) -> None:
         """Make an event that should wait."""
@@ -127,6 +166,8 @@ class _Run:
             place = self.location[event]
             if self.left.get(self.current[place], 0):
                 return False
+            if not all(self.is_made[earlier] for earlier in self.before.get(event, ())):
+                return False
             return self.rank is None or self.rank[event] == self.made[place] + 1
         if kind == LOAD:
             store = self.writer[event]
@@ -136,6 +177,7 @@ class _Run:
 
     def _make(self, event: int, ready: deque[int]) -> None:
         self.order.append(event)
+        self.is_made[event] = 1
         kind, place = self.kind[event], self.location[event]
         if kind == STORE:
             self.current[place] = event

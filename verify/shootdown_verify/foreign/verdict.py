@@ -20,7 +20,7 @@ from shootdown_verify.check.graph import Cycle, Edge
 from shootdown_verify.check.models import FIND, HOLDS
 from shootdown_verify.check.passes import INCONCLUSIVE, NOT_JUDGED, OK, VIOLATION, models_from
 from shootdown_verify.foreign.columns import NO_ORDER, Columns, Numbers
-from shootdown_verify.foreign.guess import Guess, guess
+from shootdown_verify.foreign.guess import Guess, guesses
 from shootdown_verify.foreign.inference import Problem, Solved, solve
 from shootdown_verify.foreign.matching import INITIAL, Matching, match
 from shootdown_verify.foreign.schedule import greedy
@@ -37,6 +37,8 @@ _WIDE: Final = 0.1
 """Share of a history in windows from which on a better order of its events is looked for."""
 _LADDER: Final = tuple(Model)
 _FEW: Final = 1000
+WIDE_MAX: Final = 2
+"""Guesses that seem to break a history all over and are looked at closely, the last ones."""
 
 
 _NO_EVENTS: Final[Numbers] = np.zeros(0, dtype=np.int64)
@@ -98,27 +100,27 @@ def judge(columns: Columns) -> ForeignVerdict:
     if verdict.found:
         verdict.models = models_from(Model.COHERENCE)
         return verdict
-    chosen = guess(columns, matching)
-    found = list(_broken(columns, chosen))
-    if found and not chosen.determined:
-        chosen, found = _better(columns, matching, chosen, found)
-    if chosen.determined or not found:
-        _take(verdict, found)
+    opened = _Open(verdict, matching)
+    opened.try_guesses()
+    last = opened.tried[-1]
+    if last.guess.determined or not last.found:
+        _take(verdict, last.found)
     else:
-        _Open(verdict, matching, chosen, found).judge()
+        opened.judge()
     _leave_out_time(verdict)
     return verdict
 
 
-def _better(
-    columns: Columns, matching: Matching, first: Guess, found: list[Found]
-) -> tuple[Guess, list[Found]]:
-    """The guess of a run of the threads, if it breaks less than the first one."""
-    second = guess(columns, matching, run=True)
-    left = list(_broken(columns, second))
-    if not left or min(f.model for f in left) > min(f.model for f in found):
-        return second, left
-    return first, found
+@dataclass(slots=True)
+class _Tried:
+    """A guess and what it breaks."""
+
+    guess: Guess
+    found: list[Found]
+
+    def breaking(self, model: Model) -> list[Found]:
+        """What speaks against a model."""
+        return [one for one in self.found if one.model <= model]
 
 
 def _judge_unwritten(verdict: ForeignVerdict, matching: Matching) -> None:
@@ -151,41 +153,55 @@ def _leave_out_time(verdict: ForeignVerdict) -> None:
         )
 
 
-def _broken(columns: Columns, chosen: Guess) -> Iterator[Found]:
+class _Laid:
+    """A history with a guess laid over it: where a cycle may lie."""
+
+    def __init__(self, columns: Columns, chosen: Guess) -> None:
+        self.placed = Placed(columns, chosen.writer, positions(columns, chosen.writer, chosen.rank))
+        self.by_time: list[Numbers] = []
+        self.untimed: list[Numbers] = []
+        timed = columns.timed > 0
+        if timed:
+            order = time_order(self.placed)
+            self.by_time = windows(self.placed, order, timed=True)
+            if not self.by_time:
+                return
+        elif chosen.schedule is not None:
+            order = chosen.schedule
+        else:
+            order = np.arange(len(columns))
+        self.untimed = windows(self.placed, order, timed=False)
+        if self.is_wide and chosen.schedule is None:
+            order = greedy(columns, chosen.writer, chosen.rank)
+            self.untimed = windows(self.placed, order, timed=False)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether windows have a good part of a history that is not short."""
+        count = len(self.placed.columns)
+        return count > _FEW and sum(map(len, self.untimed)) > _WIDE * count
+
+
+def _broken(laid: _Laid) -> Iterator[Found]:
     """In each window the weakest model that is broken; the first ones with their cycles."""
-    placed = Placed(columns, chosen.writer, positions(columns, chosen.writer, chosen.rank))
-    timed = columns.timed > 0
-    if timed:
-        order = time_order(placed)
-        by_time = windows(placed, order, timed=True)
-        if not by_time:
-            return
-    elif chosen.schedule is not None:
-        order = chosen.schedule
-    else:
-        order = np.arange(len(columns))
-    untimed = windows(placed, order, timed=False)
-    if len(columns) > _FEW and sum(map(len, untimed)) > _WIDE * len(columns):
-        order = greedy(columns, chosen.writer, chosen.rank)
-        untimed = windows(placed, order, timed=False)
+    placed = laid.placed
     spent: set[int] = set()
     shown = _Shown()
-    for events in untimed:
+    for events in laid.untimed:
         found = _weakest(placed, events, shown)
         if found is not None:
             spent.update(events.tolist())
             yield found
-    if timed:
-        for events in by_time:
-            if spent.isdisjoint(events.tolist()):
-                part = execution(placed, events, timed=True)
-                if not HOLDS[Model.REAL_TIME](part):
-                    yield shown.found(Model.REAL_TIME, part, events)
+    for events in laid.by_time:
+        if spent.isdisjoint(events.tolist()):
+            part = execution(placed, events, timed=True)
+            if not HOLDS[Model.REAL_TIME](part):
+                yield shown.found(Model.REAL_TIME, part, events)
 
 
 def holds(columns: Columns, model: Model) -> bool:
     """Whether one model holds by itself, with the likeliest choice of what was not recorded."""
-    chosen = guess(columns, match(columns))
+    chosen = next(guesses(columns, match(columns)))
     placed = Placed(columns, chosen.writer, positions(columns, chosen.writer, chosen.rank))
     by_time = model is Model.REAL_TIME
     order = time_order(placed) if columns.timed else np.arange(len(columns))
@@ -222,16 +238,38 @@ def _weakest(placed: Placed, events: Numbers, shown: _Shown) -> Found | None:
 
 
 class _Open:
-    """Judges a history that leaves choices open, and whose first guess breaks something."""
+    """Judges a history that may leave choices open."""
 
-    def __init__(
-        self, verdict: ForeignVerdict, matching: Matching, guess: Guess, found: list[Found]
-    ) -> None:
+    def __init__(self, verdict: ForeignVerdict, matching: Matching) -> None:
         self.verdict = verdict
         self.columns = verdict.columns
         self.matching = matching
-        self.guess = guess
-        self.found = found
+        self.tried: list[_Tried] = []
+
+    def try_guesses(self) -> None:
+        """Try guesses in turn, up to one that breaks nothing; it is then the last.
+
+        One that breaks something here and there is mended. What seems to break a history all over
+        is looked at closely only when nothing better comes.
+        """
+        wide = []
+        for chosen in guesses(self.columns, self.matching):
+            laid = _Laid(self.columns, chosen)
+            if laid.is_wide and not chosen.determined:
+                wide.append((chosen, laid))
+            elif self._satisfies(chosen, laid):
+                return
+        for chosen, laid in wide[-WIDE_MAX:]:
+            if self._satisfies(chosen, laid):
+                return
+
+    def _satisfies(self, chosen: Guess, laid: _Laid) -> bool:
+        tried = _Tried(chosen, list(_broken(laid)))
+        self.tried.append(tried)
+        long = len(self.columns) > PROBLEM_MAX
+        if tried.found and long and not chosen.determined and not laid.is_wide:
+            self._mend_all(tried, Model.SC)
+        return not tried.found
 
     def judge(self) -> None:
         """Ask for each model, the weakest first, whether some choice satisfies it."""
@@ -247,30 +285,49 @@ class _Open:
 
     def _judge_model(self, model: Model) -> str:
         """Prove that the model holds by a choice, or that none satisfies it; else inconclusive."""
-        for _ in range(REPAIRS_MAX):
-            breaking = [found for found in self.found if found.model <= model]
-            if not breaking:
-                return OK
-            parts = self._parts(breaking)
-            solved = [(solve(self._problem(events), model), events) for events in parts]
-            for one, events in solved:
-                if one.allowed is False:
-                    self.verdict.found.append(self._told(one, events, model))
-                    return VIOLATION
-            if parts and len(parts[0]) == len(self.columns) and solved[0][0].allowed:
-                return OK
-            if not all(one.allowed for one, _ in solved) or len(parts) < len(breaking):
-                break
-            for one, events in solved:
-                self._mend(one, events)
-            self.found = list(_broken(self.columns, self.guess))
+        if not all(tried.breaking(model) for tried in self.tried):
+            return OK
+        if len(self.columns) <= PROBLEM_MAX:
+            del self.tried[1:]
+        for tried in self.tried:
+            word = self._repair(tried, model)
+            if word is not None:
+                return word
         self.verdict.reasons.append(
             f"{model.label}: the order of stores was not recorded, and no order that was tried "
             "satisfies it"
         )
         return INCONCLUSIVE
 
-    def _parts(self, breaking: list[Found]) -> list[Numbers]:
+    def _repair(self, tried: _Tried, model: Model) -> str | None:
+        """Mend a guess part by part; None where that comes to no end."""
+        told = self._mend_all(tried, model)
+        if told is not None:
+            self.verdict.found.append(told)
+            return VIOLATION
+        return None if tried.breaking(model) else OK
+
+    def _mend_all(self, tried: _Tried, model: Model) -> Found | None:
+        """Take what satisfies a model in each part over into a guess; or show that none does."""
+        for _ in range(REPAIRS_MAX):
+            breaking = tried.breaking(model)
+            parts = self._parts(tried.guess, breaking)
+            solved = []
+            for events in parts:
+                one = solve(self._problem(tried.guess, events), model)
+                if one.allowed is False:
+                    return self._told(one, events, model)
+                solved.append(one)
+            if len(parts) < len(breaking) or not all(one.allowed for one in solved):
+                return None
+            for one, events in zip(solved, parts, strict=True):
+                _mend(tried.guess, one, events)
+            tried.found = list(_broken(_Laid(self.columns, tried.guess)))
+            if not tried.breaking(model):
+                return None
+        return None
+
+    def _parts(self, chosen: Guess, breaking: list[Found]) -> list[Numbers]:
         """What is to be solved: all of a short history, or each window, or a cycle of a wide one.
 
         With each load the stores come that it may have met.
@@ -279,21 +336,21 @@ class _Open:
             return [np.arange(len(self.columns))]
         parts = []
         for found in breaking[:PARTS_MAX]:
-            part = self._with_stores(found.window.tolist())
+            part = self._with_stores(chosen, found.window.tolist())
             if len(part) > PROBLEM_MAX:
-                part = self._with_stores(edge.source for edge in found.cycle)
+                part = self._with_stores(chosen, (edge.source for edge in found.cycle))
             if 0 < len(part) <= PROBLEM_MAX:
                 parts.append(part)
         return parts
 
-    def _with_stores(self, events: Iterable[int]) -> Numbers:
-        chosen = set(events)
-        for event in tuple(chosen):
-            store = int(self.guess.writer[event])
-            chosen.update(self.matching.candidates.get(event, (store,)))
-        return np.array(sorted(event for event in chosen if event >= 0), dtype=np.int64)
+    def _with_stores(self, chosen: Guess, events: Iterable[int]) -> Numbers:
+        part = set(events)
+        for event in tuple(part):
+            store = int(chosen.writer[event])
+            part.update(self.matching.candidates.get(event, (store,)))
+        return np.array(sorted(event for event in part if event >= 0), dtype=np.int64)
 
-    def _problem(self, events: Numbers) -> Problem:
+    def _problem(self, chosen: Guess, events: Numbers) -> Problem:
         """The part as `inference` takes it."""
         columns, writer = self.columns, self.matching.writer
         local = {int(event): place for place, event in enumerate(events)}
@@ -302,7 +359,7 @@ class _Open:
         for event, place in local.items():
             if event >= 0 and (writer[event] >= INITIAL or event in self.matching.candidates):
                 stores = self.matching.candidates.get(event, (int(writer[event]),))
-                candidates[place] = self._likeliest_first(event, stores, local)
+                candidates[place] = _likeliest_first(int(chosen.writer[event]), stores, local)
         timed = columns.timed > 0
         starts, ends = columns.start[events].tolist(), columns.end[events].tolist()
         return Problem(
@@ -311,15 +368,9 @@ class _Open:
             locations=columns.location[events].tolist(),
             candidates=candidates,
             ordered=self._recorded(events),
-            guess=self.guess.rank[events].tolist(),
+            guess=chosen.rank[events].tolist(),
             spans=list(zip(starts, ends, strict=True)) if timed else (),
         )
-
-    def _likeliest_first(
-        self, load: int, stores: tuple[int, ...], local: dict[int, int]
-    ) -> tuple[int, ...]:
-        guessed = int(self.guess.writer[load])
-        return tuple(local[s] for s in sorted(stores, key=lambda store: store != guessed))
 
     def _recorded(self, events: Numbers) -> list[list[int]]:
         """Stores whose order was recorded, by location."""
@@ -330,17 +381,6 @@ class _Open:
                 by_place.setdefault(int(columns.location[event]), []).append(place)
         return [sorted(s, key=lambda p: columns.order[events[p]]) for s in by_place.values()]
 
-    def _mend(self, solved: Solved, events: Numbers) -> None:
-        """Take a part's solution over into the guess, and judge the whole again."""
-        guess = self.guess
-        for load, store in solved.writers.items():
-            guess.writer[events[load]] = events[store] if store >= 0 else INITIAL
-        for stores in solved.order:
-            places = sorted(int(guess.rank[events[store]]) for store in stores)
-            for store, rank in zip(stores, places, strict=True):
-                guess.rank[events[store]] = rank
-        guess.schedule = None
-
     def _told(self, solved: Solved, events: Numbers, model: Model) -> Found:
         """Show the cycle, and say how it is known that no other choice avoids one."""
         if solved.forced:
@@ -349,3 +389,20 @@ class _Open:
             note = f"so does every other choice of what was not recorded ({solved.tried} tried)"
         cycle = tuple(Edge(int(events[s]), int(events[t]), why) for s, t, why in solved.cycle)
         return Found(model, cycle, note=note)
+
+
+def _likeliest_first(
+    guessed: int, stores: tuple[int, ...], local: dict[int, int]
+) -> tuple[int, ...]:
+    return tuple(local[store] for store in sorted(stores, key=lambda store: store != guessed))
+
+
+def _mend(chosen: Guess, solved: Solved, events: Numbers) -> None:
+    """Take a part's solution over into a guess."""
+    for load, store in solved.writers.items():
+        chosen.writer[events[load]] = events[store] if store >= 0 else INITIAL
+    for stores in solved.order:
+        places = sorted(int(chosen.rank[events[store]]) for store in stores)
+        for store, rank in zip(stores, places, strict=True):
+            chosen.rank[events[store]] = rank
+    chosen.schedule = None
