@@ -65,6 +65,7 @@ CAUGHT_BY = {
     ("before_clear", "zap-use-after-free"): "translation",
     ("range_end", "zap-use-after-free"): "translation",
     ("lazy", "zap-use-after-free"): "translation",
+    ("leaf_only", "munmap-page-tables"): "translation",
 }
 """Pass by discipline and scenario: who reads an old page, and who reaches a freed one."""
 
