@@ -23,8 +23,11 @@ def is_alone(system: System, step: Pending, memos: Memos, state: int) -> bool:
     if friends.issuperset(memos):
         return True
     tried = []
+    foes = step.foes
     for memo in memos:
-        if memo is None or memo in friends or not is_foe(system, memo, step, state):
+        if memo is None or memo in friends:
+            continue
+        if memo not in foes and not is_foe(system, memo, step, state):
             continue
         blocked = memo.blocked.get(state & memo.mask)
         if blocked is None:
@@ -43,13 +46,13 @@ def stay_blocked(
     seen = set(tried)
     while tried:
         step = tried.pop()
-        friends = step.friends
+        friends, foes = step.friends, step.foes
         if friends.issuperset(memos):
             continue
         for memo in memos:
             if memo is None or memo in friends or memo.task == mover:
                 continue
-            if not is_foe(system, memo, step, state):
+            if memo not in foes and not is_foe(system, memo, step, state):
                 continue
             blocked = memo.blocked.get(state & memo.mask)
             if blocked is None:
@@ -61,9 +64,7 @@ def stay_blocked(
 
 
 def is_foe(system: System, memo: Memo, step: Pending, state: int) -> bool:
-    """Whether what a task can do from its node on conflicts with another's step in a state."""
-    if memo in step.foes:
-        return True
+    """Judge whether what a task can do from its node on conflicts with another's step."""
     cells = step.writes & memo.future_touches | step.reads & memo.future_writes
     foe = memo.task != step.task and bool(cells) and _can_touch(system, memo, cells, step, state)
     (step.foes if foe else step.friends).add(memo)
@@ -181,14 +182,17 @@ class Crowd:
 
     def _row(self, task: int) -> int:
         """Tasks that can come to conflict with the step that a task is at."""
-        step, state = self.steps[task], self.state
+        step = self.steps[task]
         row = 0
-        for memo in self.memos:
-            if memo is not None and (
-                step is None
-                or (memo not in step.friends and is_foe(self.system, memo, step, state))
-            ):
-                row |= 1 << memo.task
+        if step is None:
+            row = (1 << len(self.memos)) - 1
+        elif not step.friends.issuperset(self.memos):
+            friends, foes = step.friends, step.foes
+            for memo in self.memos:
+                if memo is None or memo in friends:
+                    continue
+                if memo in foes or is_foe(self.system, memo, step, self.state):
+                    row |= 1 << memo.task
         self.rows[task] = row
         return row
 
