@@ -128,9 +128,10 @@ class Client:
     """Who else is at work: lines of CPU1 and of DEV0 beside CPU0's operation on A.
 
     ``places`` are further locations, ``writes``: the device asks for write permission; ``racy``:
-    both sides store to A (and nobody speculates, for the many orders of the stores); ``beside``:
-    only for an operation that needs such a location beside A (`BESIDE`); ``cold``: the device
-    begins with nothing and fetches nothing unasked; ``reclaims``: a CPU column reclaims the page.
+    both sides store to A; ``beside``: only for an operation that needs such a location beside A
+    (`BESIDE`); ``cold``: the device begins with nothing and fetches nothing unasked; ``reclaims``:
+    a CPU column reclaims the page. ``speculates``: the device refills its caches unasked; not
+    where a second operation makes for many orders, and its own accesses are enough to refill them.
     """
 
     name: str
@@ -142,6 +143,7 @@ class Client:
     racy: bool = False
     beside: str = ""
     cold: bool = False
+    speculates: bool = True
     options: tuple[str, ...] = ()
     reclaims: bool = False
 
@@ -219,6 +221,7 @@ CLIENTS: Final = (
         ("process_vm_readv A when returned",),
         ("await CPU0", "store A 2"),
         writes=True,
+        speculates=False,
     ),
     Client(
         "reclaimer",
@@ -226,6 +229,7 @@ CLIENTS: Final = (
         ("try_to_unmap_one A when returned", "load A r0"),
         ("await CPU0", "store A 2"),
         writes=True,
+        speculates=False,
         reclaims=True,
     ),
     Client(
@@ -236,6 +240,7 @@ CLIENTS: Final = (
         (),
         writes=True,
         racy=True,
+        speculates=False,
     ),
     Client(
         "child",
@@ -343,7 +348,7 @@ def _init(row: Row, state: str, client: Client) -> Iterator[str]:
     if state not in ("none", *UNMAPPED) and not client.cold:
         intent = " write" if client.writes else ""
         yield f"atc DEV0 A{intent if STATES[state] in WRITABLE else ''}"
-        if not client.racy:
+        if client.speculates:
             yield f"speculate DEV0 A{intent}"
     if row.copier:
         yield "mmap_lock read"
