@@ -20,6 +20,7 @@ from shootdown_device_agent.machine.device import Device
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_protocol.faults import KINDS
 from shootdown_verify.explore import (
+    INTERRUPTED,
     Budget,
     Counterexample,
     Result,
@@ -123,26 +124,33 @@ def explore_all(
             where="--strategy",
         )
     scenarios = [load_scenario(name, settings) for name in names]
-    verdicts = [_explore(scenario, options) for scenario in scenarios]
+    verdicts = []
+    for scenario in scenarios:
+        explored = _explore(scenario, options)
+        print(json.dumps(_object(explored)) if options.as_json else _text(explored), flush=True)
+        verdicts.append(explored.verdict)
+        if explored.result.stopped_by == INTERRUPTED:
+            break
     if Verdict.VIOLATION in verdicts:
         return EXIT_VIOLATION
     return EXIT_INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else EXIT_OK
 
 
-def _explore(scenario: Scenario, options: ExploreOptions) -> Verdict:
+def _explore(scenario: Scenario, options: ExploreOptions) -> Explored:
     strategy = Strategy(options.strategy)
     share = EXHAUSTIVE_SHARE if strategy is Strategy.EXHAUSTIVE else 1.0
     result = _with_fewest_faults(scenario, options, strategy, share)
     further: list[Result] = []
-    if strategy is Strategy.EXHAUSTIVE and result.verdict is Verdict.INCONCLUSIVE:
+    goes_on = result.verdict is Verdict.INCONCLUSIVE and result.stopped_by != INTERRUPTED
+    if strategy is Strategy.EXHAUSTIVE and goes_on:
         for other, part in OVER_BUDGET:
             further.append(_search(scenario, options, other, part * (1 - EXHAUSTIVE_SHARE)))
             if further[-1].verdict is Verdict.VIOLATION:
                 result = further.pop()
                 break
-    explored = _kept(scenario, options, result, tuple(further))
-    print(json.dumps(_object(explored)) if options.as_json else _text(explored))
-    return explored.verdict
+            if further[-1].stopped_by == INTERRUPTED:
+                break
+    return _kept(scenario, options, result, tuple(further))
 
 
 def _with_fewest_faults(
@@ -152,7 +160,7 @@ def _with_fewest_faults(
     for budget in range(options.faults.budget):
         fewer = replace(options, faults=replace(options.faults, budget=budget))
         result = _search(scenario, fewer, strategy, share / (options.faults.budget + 1))
-        if result.verdict is Verdict.VIOLATION:
+        if result.verdict is Verdict.VIOLATION or result.stopped_by == INTERRUPTED:
             return result
     return _search(scenario, options, strategy, share)
 
@@ -178,21 +186,36 @@ def _search(
         seed=options.seed,
         every=every,
         faults=options.faults,
+        interruptible=True,
     )
 
 
 def _kept(
     scenario: Scenario, options: ExploreOptions, result: Result, further: tuple[Result, ...]
 ) -> Explored:
-    """Write the first counterexample's replay file into a run directory, shrunk too if asked."""
+    """Write the first counterexample's replay file into a run directory, shrunk too if asked.
+
+    A disk that takes no file does not make the violation less of one.
+    """
+    explored = Explored(scenario, options, result, further, None)
     if not result.counterexamples:
-        return Explored(scenario, options, result, further, None)
-    folder = places.new_run_directory(options.out, scenario.name)
+        return explored
     found = result.counterexamples[0]
-    path = folder / f"{scenario.name}.replay"
-    path.write_text(render_replay(_replay(scenario, options, found)))
-    if not options.shrink:
-        return Explored(scenario, options, result, further, path)
+    folder = places.new_run_directory(options.out, scenario.name)
+    try:
+        path = folder / f"{scenario.name}.replay"
+        path.write_text(render_replay(_replay(scenario, options, found)))
+        explored = replace(explored, replay=path)
+        if options.shrink:
+            explored = replace(explored, shrunk=_shrink(scenario, options, found, folder))
+    except OSError as error:
+        print(f"shootdown: no replay file could be kept: {error}", file=sys.stderr)
+    return explored
+
+
+def _shrink(
+    scenario: Scenario, options: ExploreOptions, found: Counterexample, folder: Path
+) -> Kept | None:
     from shootdown_cli.shrink import shrink_found
 
     def search(smaller: Scenario, every: bool) -> Result:
@@ -204,8 +227,7 @@ def _kept(
         beside.write_text(render_replay(replay))
         return beside, replay
 
-    shrunk = shrink_found(scenario, options, found, search, keep)
-    return Explored(scenario, options, result, further, path, shrunk)
+    return shrink_found(scenario, options, found, search, keep)
 
 
 def _replay(
@@ -362,8 +384,7 @@ def _run(explored: Explored, first: Counterexample) -> list[str]:
         color=sys.stdout.isatty(),
     )
     replay = explored.replay if kept is None else kept.replay
-    return [
-        timeline,
-        "",
-        f"replay  shootdown replay {replay}" + " --live" * (not explored.options.device),
-    ]
+    if replay is None:
+        return [timeline]
+    live = " --live" * (not explored.options.faults)
+    return [timeline, "", f"replay  shootdown replay {replay}{live}"]

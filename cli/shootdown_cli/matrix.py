@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
 from shootdown_cli import places
-from shootdown_cli.exits import EXIT_OK
+from shootdown_cli.exits import EXIT_INCONCLUSIVE, EXIT_OK
 from shootdown_cli.racing import ProgressLine
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_protocol.errors import ErrorCode, UsageError
@@ -22,9 +23,15 @@ from shootdown_verify.source import nearest
 
 
 def matrix(operations: str, disciplines: str, page: str, out: Path, *, as_json: bool) -> int:
-    """Fill the matrix and show it; its verdicts are findings, not failures, so it exits 0."""
+    """Fill the matrix and show it; its verdicts are findings, not failures, so it exits 0.
+
+    Ctrl-C shows what there is by then, and is inconclusive.
+    """
     rows = _rows(operations)
     columns = _chosen(disciplines, list(DISCIPLINES), "--disciplines")
+    if page and not Path(page).parent.is_dir():
+        seen = f"{page}, in a folder that is not there"
+        raise UsageError(ErrorCode.USAGE, seen=seen, expected="a file to write", where="--html")
     folder = places.new_run_directory(out, "matrix")
     line = ProgressLine(quiet=as_json)
     began = time.monotonic()
@@ -35,18 +42,25 @@ def matrix(operations: str, disciplines: str, page: str, out: Path, *, as_json: 
 
     cells = fill(rows, columns, workers=len(os.sched_getaffinity(0)), progress=progress)
     line.end()
-    replays = {id(cell): _keep(cell, folder) for cell in cells}
+    replays: dict[int, str | None] = {}
     sentences = rule([(row.name, row.operation, _verdicts(cells, row)) for row in rows])
-    if page:
-        Path(page).write_text(render_matrix_html(cells, sentences))
-    (folder / "matrix.html").write_text(render_matrix_html(cells, sentences))
+    try:
+        if page:
+            Path(page).write_text(render_matrix_html(cells, sentences))
+        (folder / "matrix.html").write_text(render_matrix_html(cells, sentences))
+        replays.update((id(cell), _keep(cell, folder)) for cell in cells)
+    except OSError as error:
+        print(f"shootdown: not everything could be kept: {error}", file=sys.stderr)
     elapsed = round(time.monotonic() - began, 2)
     if as_json:
         print(json.dumps(_object(cells, sentences, replays, elapsed)))
     else:
         print(render_matrix(cells, sentences))
         print(f"\n{len(cells)} cells in {elapsed:.1f} s; counterexamples and page in {folder}")
-    return EXIT_OK
+    left = sum(not cell.results for cell in cells)
+    if left:
+        print(f"shootdown: interrupted, {left} cells were not explored", file=sys.stderr)
+    return EXIT_INCONCLUSIVE if left else EXIT_OK
 
 
 def _rows(operations: str) -> list[Row]:
@@ -99,7 +113,7 @@ def _object(
                 "states": cell.states,
                 "steps": cell.worst.steps if cell.worst else None,
                 "reason": cell.reason or None,
-                "replay": replays[id(cell)],
+                "replay": replays.get(id(cell)),
             }
             for cell in cells
         ],

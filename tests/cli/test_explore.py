@@ -1,9 +1,13 @@
 """``shootdown explore``: its verdict, its JSON, and what it says when its budget runs out."""
 
+import errno
 import json
 from pathlib import Path
 
+import pytest
 from tests.cli.conftest import Shootdown
+
+from shootdown_verify.explore.breadth_first import BreadthFirst
 
 KEYS = {
     "command",
@@ -81,3 +85,51 @@ def test_nothing_put_to_the_test_is_not_ok(shootdown: Shootdown) -> None:
     assert ended.status == 3
     assert told["complete"]
     assert "no translation could have been stale" in told["reason"]
+
+
+def test_ctrl_c_says_how_far_it_came(shootdown: Shootdown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inconclusive, with the states seen by then; no other strategy or scenario is begun."""
+    look = BreadthFirst._expand
+
+    def expand(search: BreadthFirst, states: list[int]) -> None:
+        look(search, states)
+        if len(search.parent) > 1000:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(BreadthFirst, "_expand", expand)
+
+    ended = shootdown(
+        "explore", "first-touch", "cow-two-pages", "--strategy", "breadth-first", "--json"
+    )
+    told = json.loads(ended.output)
+
+    assert ended.status == 3
+    assert (told["verdict"], told["reason"]) == ("inconclusive", "stopped by Ctrl-C")
+    assert told["states"] > 1000
+
+
+@pytest.mark.parametrize("more", [(), ("--shrink",)])
+def test_a_full_disk_hides_no_violation(
+    shootdown: Shootdown, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
+    """The verdict is told, and that no replay file could be kept."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+
+    ended = shootdown("explore", "cow-two-pages", "--discipline", "range_end", "--json", *more)
+    told = json.loads(ended.output)
+
+    assert ended.status == 1
+    assert (told["verdict"], told["replay"], told["shrunk"]) == ("violation", None, None)
+    assert "No space left on device" in ended.errors
+
+
+def test_a_page_that_cannot_be_written_is_refused_first(shootdown: Shootdown) -> None:
+    """Nobody waits for a matrix whose page then has no place."""
+    ended = shootdown("matrix", "--html", "nowhere/matrix.html")
+
+    assert ended.status == 2
+    assert "--html" in ended.errors

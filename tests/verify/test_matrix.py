@@ -5,7 +5,8 @@ import pytest
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_verify.litmus import parse
-from shootdown_verify.matrix.cells import Job, fill_cell
+from shootdown_verify.matrix import cells
+from shootdown_verify.matrix.cells import Cell, Job, fill_cell, matrix
 from shootdown_verify.matrix.clients import ROWS, Row, clients_of
 from shootdown_verify.matrix.rule import BROKEN, INCONCLUSIVE, SAFE, sentence
 
@@ -103,3 +104,29 @@ def test_the_rule_is_read_off_the_cells(safe: tuple[str, ...], said: str) -> Non
     verdicts = {name: SAFE if name in safe else BROKEN for name in DISCIPLINES}
 
     assert said in sentence("wp_page_copy", "wp_page_copy", verdicts)
+
+
+def test_what_was_interrupted_is_shown_as_not_explored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C keeps the cells that were filled, and says of the others that they were not."""
+    fill = cells.fill_cell
+
+    def interrupted(job: Job) -> Cell:
+        if job.discipline == "range_end":
+            raise KeyboardInterrupt
+        return fill(job)
+
+    monkeypatch.setattr(cells, "fill_cell", interrupted)
+
+    none, range_end = matrix([ROW["unmap_vmas"]], ["none", "range_end"], workers=1)
+
+    assert none.verdict == BROKEN
+    assert (range_end.verdict, range_end.results) == (INCONCLUSIVE, [])
+
+
+def test_disciplines_that_are_one_to_an_operation_keep_their_names() -> None:
+    """A cell that stands for another discipline's has replay files that name its own."""
+    first, other = matrix([ROW["wp_page_copy"]], ["range_end", "before_free"], workers=1)
+
+    replays = [cell.worst.replay for cell in (first, other) if cell.worst is not None]
+
+    assert [replay.discipline for replay in replays if replay] == ["range_end", "before_free"]

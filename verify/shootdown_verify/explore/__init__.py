@@ -4,7 +4,7 @@
 `system` (what a step does, remembered), `breadth_first` and `reduction`, `dpor`, the others.
 """
 
-from shootdown_verify.explore.explorer import PREEMPTIONS, explore
+from shootdown_verify.explore.explorer import INTERRUPTED, PREEMPTIONS, explore
 from shootdown_verify.explore.result import (
     Budget,
     Counterexample,
@@ -19,6 +19,7 @@ from shootdown_verify.explore.trace import Divergence
 from shootdown_verify.explore.transition import Hazards
 
 __all__ = [
+    "INTERRUPTED",
     "PREEMPTIONS",
     "Budget",
     "Counterexample",

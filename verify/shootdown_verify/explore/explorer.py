@@ -28,7 +28,7 @@ from shootdown_verify.check.local import check_record
 from shootdown_verify.explore.automaton import TaskSpec, TooManyNodes
 from shootdown_verify.explore.breadth_first import BreadthFirst
 from shootdown_verify.explore.counterexample import Teller
-from shootdown_verify.explore.dpor import ScheduleSearch, SleepSets, SourceDpor
+from shootdown_verify.explore.dpor import ScheduleSearch, SleepSets, SourceDpor, Tally
 from shootdown_verify.explore.ending import Ending
 from shootdown_verify.explore.preemption import PreemptionSearch
 from shootdown_verify.explore.reduction import ReducedSearch
@@ -52,6 +52,8 @@ PREEMPTIONS: Final = 3
 PCT_DEPTHS: Final = (2, 3, 4)
 SAMPLES: Final = 64
 """Steps and lists of results that are made again after each search (see `soundness`)."""
+INTERRUPTED: Final = "Ctrl-C"
+"""What has stopped a search that a person has ended."""
 _ALONE_S: Final = 1.0
 """Seconds that the reduced search has for itself before source-DPOR races it."""
 _TURN_S: Final = 0.5
@@ -76,13 +78,15 @@ def explore(
     every: bool = False,
     samples: int = SAMPLES,
     faults: Environment = NO_FAULTS,
+    interruptible: bool = False,
 ) -> Result:
     """Look for orders in which a program goes wrong under a discipline.
 
     Registers are followed if there are ``conditions`` or all ``outcomes`` are asked for, which
     makes more states. With ``every``, an exhaustive search goes on after its first finding and
     brings a counterexample for each check that fails. ``seed`` decides what random strategies
-    choose and what is sampled. ``faults`` is what may go wrong besides.
+    choose and what is sampled. ``faults`` is what may go wrong besides. An ``interruptible``
+    search that Ctrl-C ends is inconclusive and says how far it came.
 
     Raises `UnsoundStep` if a device, operation or discipline breaks the rule of `soundness`.
     """
@@ -101,7 +105,11 @@ def explore(
         result = exploration.search(strategy, preemptions=preemptions, seed=seed, every=every)
         check_samples(exploration.system, samples=samples, seed=seed)
     except TooManyNodes as error:
-        result = Result(Verdict.INCONCLUSIVE, strategy, complete=False, stopped_by=str(error))
+        result = exploration.cut_off(strategy, str(error))
+    except KeyboardInterrupt:
+        if not interruptible:
+            raise
+        result = exploration.cut_off(strategy, INTERRUPTED)
     finally:
         exploration.system.close()
     return exploration.closed(result)
@@ -149,6 +157,7 @@ class Exploration:
             task.close()
         self.ending = Ending(self.system, program, conditions, self._settle)
         self.teller = Teller(self.whole, self.system)
+        self._running: BreadthFirst | PreemptionSearch | ScheduleSearch | None = None
 
     def search(self, strategy: Strategy, *, preemptions: int, seed: int, every: bool) -> Result:
         """Search by one strategy."""
@@ -165,6 +174,22 @@ class Exploration:
                 return self._by_preemptions(preemptions)
             case Strategy.PCT | Strategy.POS | Strategy.RANDOM:
                 return self._at_random(strategy, random.Random(seed))
+
+    def cut_off(self, strategy: Strategy, why: str) -> Result:
+        """The result of a search that something has ended in its midst."""
+        search = self._running
+        tally = search.tally if isinstance(search, ScheduleSearch) else Tally()
+        seen = search.parent if isinstance(search, BreadthFirst | PreemptionSearch) else ()
+        return Result(
+            verdict=Verdict.INCONCLUSIVE,
+            strategy=strategy,
+            complete=False,
+            states=len(seen),
+            traces=tally.traces,
+            blocked=tally.blocked,
+            steps=tally.steps,
+            stopped_by=why,
+        )
 
     def closed(self, result: Result) -> Result:
         """The result with what is known only when all is over."""
@@ -195,7 +220,7 @@ class Exploration:
 
     def _exhaustive(self, *, every: bool) -> Result:
         """Reduced breadth-first search, raced by source-DPOR once it has taken long."""
-        search = ReducedSearch(
+        search = self._running = ReducedSearch(
             self.system, quiet=self.ending.quiet, stuck=self.ending.stuck, every=every
         )
         alone = monotonic() + _ALONE_S
@@ -223,7 +248,7 @@ class Exploration:
         return None
 
     def _breadth_first(self, *, every: bool) -> Result:
-        search = BreadthFirst(
+        search = self._running = BreadthFirst(
             self.system, quiet=self.ending.quiet, stuck=self.ending.stuck, every=every
         )
         search.run(states=self.budget.states, deadline=self.deadline)
@@ -268,6 +293,7 @@ class Exploration:
 
     def _by_schedules(self, strategy: Strategy, kind: type[ScheduleSearch]) -> Result:
         search = kind(self.system, self.ending.stuck, run_steps=self.budget.run_steps)
+        self._running = search
         search.run(steps=self.budget.steps, deadline=self.deadline)
         return self._of_schedules(strategy, search)
 
@@ -288,7 +314,7 @@ class Exploration:
         )
 
     def _by_preemptions(self, most: int) -> Result:
-        search = PreemptionSearch(self.system, stuck=self.ending.stuck)
+        search = self._running = PreemptionSearch(self.system, stuck=self.ending.stuck)
         search.run(preemptions=most, states=self.budget.states, deadline=self.deadline)
         told: tuple[Counterexample, ...] = ()
         if (violation := search.violation) is not None:

@@ -7,8 +7,11 @@ test), and *inconclusive* otherwise.
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final, NamedTuple
@@ -103,9 +106,8 @@ def _scenario(name: str, text: str) -> Scenario:
 
 def fill_cell(job: Job) -> Cell:
     """Explore a cell's clients, up to the first that goes wrong."""
-    clients = list(clients_of(job.row))
-    cell = Cell(job.row, job.discipline, len(clients))
-    for client in clients:
+    cell = _empty(job)
+    for client in clients_of(job.row):
         cell.results.append(explore_client(client, job.discipline, job.seconds, job.row.device))
         if cell.worst is not None:
             break
@@ -165,7 +167,7 @@ def matrix(
     """Fill every cell, on ``workers`` processes; ``progress`` is told cells done and in all.
 
     Disciplines that notify a row's operation at the same points are one to it, and are explored
-    once.
+    once. Ctrl-C leaves the cells that are not filled by then without results.
     """
     jobs = [Job(row, discipline, seconds) for row in rows for discipline in disciplines]
     twins: dict[tuple[Row, object], list[Job]] = {}
@@ -173,10 +175,26 @@ def matrix(
         twins.setdefault((job.row, _points(job.row.operation, job.discipline)), []).append(job)
     same = {alike[0]: alike for alike in twins.values()}
     cells: dict[Job, Cell] = {}
-    for job, cell in _filled(list(same), workers):
-        cells.update({twin: replace(cell, discipline=twin.discipline) for twin in same[job]})
-        progress(len(cells), len(jobs))
-    return [cells[job] for job in jobs]
+    with suppress(KeyboardInterrupt):
+        for job, cell in _filled(list(same), workers):
+            cells.update({twin: _as_found_by(cell, twin.discipline) for twin in same[job]})
+            progress(len(cells), len(jobs))
+    return [cells.get(job) or _empty(job) for job in jobs]
+
+
+def _empty(job: Job) -> Cell:
+    return Cell(job.row, job.discipline, len(list(clients_of(job.row))))
+
+
+def _as_found_by(cell: Cell, discipline: str) -> Cell:
+    """The same cell of a discipline that the row's operation cannot tell from the one explored."""
+    results = [
+        result
+        if result.replay is None
+        else replace(result, replay=replace(result.replay, discipline=discipline))
+        for result in cell.results
+    ]
+    return replace(cell, discipline=discipline, results=results)
 
 
 def _points(operation: str, discipline: str) -> object:
@@ -190,10 +208,19 @@ def _filled(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Cell]]:
     if workers == 1:
         yield from ((job, fill_cell(job)) for job in jobs)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=_leave_signals_alone) as pool:
         futures: dict[Future[Cell], Job] = {pool.submit(fill_cell, job): job for job in jobs}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
+        except BaseException:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _leave_signals_alone() -> None:
+    """Let whoever began this process end it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -84,7 +84,7 @@ def sentence(row: str, operation: str, verdicts: Mapping[str, str]) -> str:
     """What one row says."""
     open_cells = [name for name, verdict in verdicts.items() if verdict == INCONCLUSIVE]
     if not [v for v in verdicts.values() if v != INCONCLUSIVE]:
-        return f"{row}: nothing follows; no run could have gone wrong, whoever was told when."
+        return f"{row}: nothing follows; no cell was decided."
     latest = latest_safe(operation, verdicts)
     if latest is None:
         text = f"{row}: no point that was tried is safe"
