@@ -18,6 +18,7 @@ from shootdown_cli.client import ControlClient
 from shootdown_cli.exits import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from shootdown_cli.foreground import Log
 from shootdown_cli.places import TestbedRecord
+from shootdown_cli.remote import Key, read_key
 from shootdown_device_agent.shell.agent import serve as serve_agent
 from shootdown_device_agent.shell.classes import load_device
 from shootdown_device_agent.shell.config import AgentConfig
@@ -55,19 +56,28 @@ def attach(options: AttachOptions) -> int:
             where="attach",
         )
     make_device = load_device(options.spec) if options.spec else None
-    record = places.find_testbed(options.on)
+    key = read_key(options.key) if options.key else None
+    record = places.find_testbed(options.on) if key is None else _elsewhere(key)
     name = options.name or f"{options.device}-{os.getpid()}"
     places.check_name(name)
+    if make_device is None and key is not None:
+        raise UsageError(
+            ErrorCode.USAGE,
+            seen="--exec with --key",
+            expected="a class: a program of one's own connects by itself (docs/protocol.md)",
+            where="attach",
+        )
     if make_device is None:
         return _Program(options, record, name).run()
     leave = _Leave()
     config = AgentConfig(
-        record.endpoint("device"),
+        record.endpoint("device") if key is None else key.endpoint,
         name,
         record.token,
         make_device=make_device,
         serves=(options.device,),
-        shared_memory=not options.messages,
+        shared_memory=not options.messages and key is None,
+        server_key="" if key is None else key.server_key,
         leaves=lambda: leave.why,
     )
     log = Log(options.logs, name)
@@ -79,6 +89,11 @@ def attach(options: AttachOptions) -> int:
         log.close()
     print(f"{name}: {log.why}", file=sys.stderr)
     return EXIT_USAGE if log.code in _A_PERSONS else status
+
+
+def _elsewhere(key: Key) -> TestbedRecord:
+    """A testbed of which no more is known here than where its daemon listens."""
+    return TestbedRecord(name=key.endpoint, folder="", segment="", token=key.token, agents=0)
 
 
 def _say_joined(options: AttachOptions, record: TestbedRecord, name: str, pid: int) -> None:

@@ -80,6 +80,13 @@ SettingsOption = Annotated[
 OnOption = Annotated[str | None, Option("A live testbed's name; default: the only one.", "--on")]
 JsonOption = Annotated[bool, Option("Print one JSON object.", "--json")]
 FaultOption = Annotated[str | None, Option("A fault plan: a .toml file, or a shipped plan's name.")]
+ListenOption = Annotated[
+    str,
+    Option("Let agents of other hosts attach, at tcp://HOST:PORT, encrypted; see `attach --key`."),
+]
+InsecureOption = Annotated[
+    bool, Option("Do not encrypt; only with --listen on loopback.", "--insecure")
+]
 OutOption = Annotated[Path, Option("Where run directories are made.")]
 LogsOption = Annotated[Path, Option("Where its log goes.")]
 
@@ -135,14 +142,17 @@ def up(
     as_json: JsonOption = False,
     device: DevicesOption = None,
     fault: FaultOption = None,
+    listen: ListenOption = "",
+    insecure: InsecureOption = False,
 ) -> int:
     """Start a testbed that stays until `down`."""
-    from shootdown_cli.up import Load
+    from shootdown_cli.up import Load, Where
     from shootdown_cli.up import up as work
 
     devices = tuple(device or ())
     asked = Load(load, discipline, mutant, devices)
-    return work(testbed, name, asked, out, fault, as_json=as_json)
+    where = Where(testbed, name, out, listen, insecure)
+    return work(where, asked, fault, as_json=as_json)
 
 
 def status(
@@ -167,11 +177,13 @@ def daemon(
     testbed: TestbedArgument,
     name: Annotated[str, Option("What to call the testbed.")] = "testbed",
     logs: LogsOption = Path("out/logs"),
+    listen: ListenOption = "",
+    insecure: InsecureOption = False,
 ) -> int:
     """Run one daemon in the foreground; agents join with `shootdown agent`."""
     from shootdown_cli.foreground import daemon as work
 
-    return work(testbed, name, logs)
+    return work(testbed, name, logs, listen, insecure=insecure)
 
 
 def agent(

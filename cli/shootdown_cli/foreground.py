@@ -10,6 +10,7 @@ from pathlib import Path
 
 from shootdown_cli import places
 from shootdown_cli.exits import EXIT_FAILED
+from shootdown_cli.remote import remote_plane
 from shootdown_cli.testbed import daemon_config, new_record
 from shootdown_daemon.shell.log import ProcessLog
 from shootdown_daemon.shell.server import serve as serve_daemon
@@ -18,14 +19,15 @@ from shootdown_device_agent.shell.config import AgentConfig
 from shootdown_verify.testbed import load_testbed
 
 
-def daemon(testbed_name: str, name: str, logs: Path) -> int:
+def daemon(testbed_name: str, name: str, logs: Path, listen: str, *, insecure: bool) -> int:
     """Run a daemon until it is told to stop (Ctrl-C, SIGTERM or `shootdown down`)."""
     testbed = load_testbed(places.find_config("testbeds", testbed_name, ".toml"))
+    remote = remote_plane(testbed, listen, insecure=insecure)
     for removed in places.sweep():
         print(f"removed what a dead testbed had left: {removed}", file=sys.stderr)
     record = new_record(testbed, name)
     lock = places.hold_lock(record.path)
-    config = daemon_config(testbed, record, logs, None)
+    config = daemon_config(testbed, record, logs, None, remote=remote)
 
     def ready() -> None:
         record.daemon = os.getpid()

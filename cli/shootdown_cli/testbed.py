@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from shootdown_cli import places
 from shootdown_cli.places import TestbedRecord
-from shootdown_daemon.shell.config import DaemonConfig
+from shootdown_daemon.shell.config import DaemonConfig, RemotePlane
 from shootdown_daemon.shell.log import ProcessLog
 from shootdown_daemon.shell.server import serve as serve_daemon
 from shootdown_verify.testbed import Testbed
@@ -122,6 +122,7 @@ def daemon_config(
     logs: Path,
     owner: int | None,
     faults: tuple[Fault, ...] = (),
+    remote: RemotePlane | None = None,
 ) -> DaemonConfig:
     """A daemon's settings from a testbed file."""
     return DaemonConfig(
@@ -144,6 +145,7 @@ def daemon_config(
         device=testbed.device,
         owner=owner,
         faults=faults,
+        remote=remote,
     )
 
 
@@ -172,6 +174,7 @@ def start(
     stays: bool = False,
     faults: tuple[Fault, ...] = (),
     given_up: Callable[[], bool] = lambda: False,
+    remote: RemotePlane | None = None,
 ) -> Processes:
     """Start a testbed and return when every agent has been welcomed.
 
@@ -183,7 +186,8 @@ def start(
     processes = Processes(record, logs)
     processes.heartbeat_limit_ms = testbed.heartbeat_limit_ms
     logs.mkdir(parents=True, exist_ok=True)
-    config = daemon_config(testbed, record, logs, None if stays else os.getpid(), faults)
+    owner = None if stays else os.getpid()
+    config = daemon_config(testbed, record, logs, owner, faults, remote)
     generation = time.time_ns() % (1 << 48)
     ready, tell = os.pipe()
     try:

@@ -30,12 +30,27 @@ class Load:
     devices: tuple[str, ...]
 
 
-def up(
-    testbed_name: str, name: str, load: Load, out: Path, fault: str | None, *, as_json: bool
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A testbed's file, its name, where its run directory is made, and where it listens."""
+
+    testbed: str
+    name: str
+    out: Path
+    listen: str
+    insecure: bool
+
+
+def up(where: Where, load: Load, fault: str | None, *, as_json: bool) -> int:
     """Start a testbed that outlives this command, and a load on it if asked for."""
+    name = where.name
     places.check_name(name)
-    testbed = load_testbed(places.find_config("testbeds", testbed_name, ".toml"))
+    testbed = load_testbed(places.find_config("testbeds", where.testbed, ".toml"))
+    remote = None
+    if where.listen or where.insecure or testbed.transport == "tcp":
+        from shootdown_cli.remote import remote_plane
+
+        remote = remote_plane(testbed, where.listen, insecure=where.insecure)
     if load.discipline != DISCIPLINE:
         from shootdown_daemon.shell.disciplines import load_discipline
 
@@ -49,7 +64,7 @@ def up(
     faults = _faults(fault, program)
     for removed in places.sweep():
         print(f"removed what a dead testbed had left: {removed}", file=sys.stderr)
-    directory = places.new_run_directory(out, name)
+    directory = places.new_run_directory(where.out, name)
     processes = start(
         testbed,
         name,
@@ -57,6 +72,7 @@ def up(
         pids_file=directory / "pids.json",
         stays=True,
         faults=faults,
+        remote=remote,
     )
     if program is not None:
         _start_load(processes, program, load, classes)
@@ -68,11 +84,15 @@ def up(
         "load": load.scenario,
         "out": str(directory),
     }
+    if remote is not None:
+        told["key"] = str(processes.record.path / "remote.key")
     if as_json:
         print(json.dumps(told))
     else:
         agents = ", ".join(f"{n} {pid}" for n, pid in processes.pids.items())
         print(f"{name} is up ({agents}); logs in {directory / 'logs'}")
+        if remote is not None:
+            print(f"agents of other hosts: shootdown attach ... --key {told['key']}")
         print("next: shootdown status, shootdown run SCENARIO --on " + name + ", shootdown down")
     return EXIT_OK
 

@@ -11,10 +11,10 @@ from shootdown_protocol.faults import Fault
 
 @dataclass(frozen=True, slots=True)
 class RemotePlane:
-    """Where agents of other hosts connect; without a CURVE secret key it is not encrypted."""
+    """Where agents of other hosts connect; ``encrypted`` by CURVE, with keys made at the start."""
 
     endpoint: str
-    secret_key: str = field(repr=False)
+    encrypted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,11 @@ class DaemonConfig:
     device: Mapping[str, str] = field(default_factory=dict)
     remote: RemotePlane | None = None
     faults: tuple[Fault, ...] = ()
+
+    @property
+    def key_file(self) -> Path:
+        """What an agent of another host must have, to be copied there: address, key and token."""
+        return self.directory / "remote.key"
 
     @property
     def device_endpoint(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -336,8 +337,14 @@ def _open_remote(
     if config.remote is None:
         return None
     socket = _router(context)
-    if config.remote.secret_key:
+    public = b""
+    if config.remote.encrypted:
+        public, secret = zmq.curve_keypair()
         socket.curve_server = True
-        socket.curve_secretkey = config.remote.secret_key.encode()
+        socket.curve_secretkey = secret
     socket.bind(config.remote.endpoint)
+    endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+    told = {"endpoint": endpoint, "server_key": public.decode(), "token": config.token}
+    config.key_file.touch(mode=0o600)
+    config.key_file.write_text(json.dumps(told) + "\n")
     return socket
