@@ -26,7 +26,7 @@ from shootdown_protocol.errors import ErrorCode
 from shootdown_protocol.fence import full_fence
 from shootdown_protocol.history import AnyRecord, Fault, Kind, Step
 from shootdown_protocol.limits import REMOTE_PER_MESSAGE_MAX
-from shootdown_protocol.memory import PAGE_SHIFT, hardware_bits
+from shootdown_protocol.memory import PAGE_SHIFT, USER, hardware_bits
 from shootdown_protocol.program import Column, Instruction, Op, When
 
 NO_PAGE = 0
@@ -133,7 +133,7 @@ class ConfinedAgents:
             for name in ("atc_miss", "walk"):
                 self._log(kslot, task, began, Step("device", name, location, ""))
         self._report(kslot, task, began)
-        if not isinstance(found, Translation):
+        if not isinstance(found, Translation) or not found.entry & USER:
             return None
         number = live.device_number(link.number, asked.device)
         base = found.pfn - vpn % (1 << found.shift - PAGE_SHIFT)

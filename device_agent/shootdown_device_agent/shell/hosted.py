@@ -31,13 +31,13 @@ from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.history import AnyRecord, Denied, Ended, Fault, Kind
 from shootdown_protocol.layout import Layout
 from shootdown_protocol.limits import REMOTE_PER_MESSAGE_MAX, REMOTE_TAG_MAX
-from shootdown_protocol.memory import PAGE_SHIFT, Pfn
+from shootdown_protocol.memory import PAGE_SHIFT, PRESENT, RW, USER, Pfn
 from shootdown_protocol.plain_segment import PlainSegment
 from shootdown_protocol.program import Op, Program, When
 
 NO_WORD = -1
 """Where the entry of a translation lies, for those who cannot look at it."""
-P = TypeVar("P")
+R = TypeVar("R")
 WARMER = "warm"
 """Beginning of the names of tasks that warm a device's caches; its number follows."""
 
@@ -78,7 +78,8 @@ class Asked:
         assert isinstance(answer, remote.TranslationCompletion)
         if not answer.read:
             return WalkFault("not-present", 1)
-        return Translation(Pfn(answer.page), answer.write, 0, NO_WORD, 0, answer.shift)
+        entry = PRESENT | USER | RW * answer.write
+        return Translation(Pfn(answer.page), answer.write, 0, NO_WORD, entry, answer.shift)
 
     def access(self, slot: Slot, intent: Intent, target: Target) -> int:
         """Load or store through a translation (`shootdown_engine.memory.Host`)."""
@@ -388,6 +389,6 @@ class HostedRun(AgentRun):
         await trap("proceed", lambda _store: self.asked.proceed(slot))
 
 
-def _portions(requests: list[P]) -> Iterator[tuple[P, ...]]:
+def _portions(requests: list[R]) -> Iterator[tuple[R, ...]]:
     for first in range(0, len(requests), REMOTE_PER_MESSAGE_MAX):
         yield tuple(requests[first : first + REMOTE_PER_MESSAGE_MAX])
