@@ -48,9 +48,9 @@ JOINED_CLAIMS = [
     (scenario.name, expectation)
     for scenario in ALL.values()
     for expectation in scenario.expectations
-    if expectation.other
+    if expectation.other or expectation.mutant
 ]
-"""Every claim about two things together, such as a faulty device and a discipline."""
+"""Every claim about a mutant, or two things together, such as a faulty device and a discipline."""
 
 
 def live_whole(scenario: Scenario, discipline: str) -> Whole:

@@ -11,6 +11,9 @@ from tests.litmus.texts import BUGS
 from shootdown_cli import commands
 from shootdown_cli.bugs import load_bugs
 from shootdown_daemon.machine.disciplines import DISCIPLINES
+from shootdown_daemon.machine.mutant import RIGHT
+from shootdown_daemon.machine.mutants import MUTANTS
+from shootdown_device_agent.machine.device import Device
 from shootdown_device_agent.machine.zoo import ZOO
 from shootdown_verify.explore import Budget, Result, Strategy, Verdict, explore
 from shootdown_verify.litmus import Expectation
@@ -59,15 +62,16 @@ def test_a_faulty_device_is_caught_by_its_checks(
 
 
 @pytest.mark.parametrize(("name", "claim"), JOINED_CLAIMS, ids=str)
-def test_a_faulty_device_is_caught_beside_a_discipline(name: str, claim: Expectation) -> None:
-    """What is no fault under one discipline is one under another."""
+def test_what_is_claimed_of_mutants_and_of_two_things_holds(name: str, claim: Expectation) -> None:
+    """A wrong kernel is caught by its checks, as is what is wrong under one discipline only."""
     said = claim.configuration
 
     result = explore(
         ALL[name].program,
         DISCIPLINES[said.discipline],
         conditions=ALL[name].conditions,
-        make_device=ZOO[said.device],
+        make_device=ZOO[said.device] if said.device else Device,
+        mutant=MUTANTS[said.mutant] if said.mutant else RIGHT,
         every=True,
         budget=Budget(seconds=50),
     )

@@ -130,11 +130,15 @@ def test_options_have_defaults() -> None:
         "reuse": "lifo",
         "ptl": "split",
         "mmap_lock": "write",
+        "cpu_tlb": "off",
+        "vma_lock": "off",
     }
     assert read(told).program.options == {
         "reuse": "fifo",
         "ptl": "mm",
         "mmap_lock": "read",
+        "cpu_tlb": "off",
+        "vma_lock": "off",
     }
 
 

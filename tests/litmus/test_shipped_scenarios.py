@@ -79,6 +79,9 @@ CLAIMS: dict[str, tuple[set[str], set[str], Model | None]] = {
     ),
     "munmap-page-tables": (EARLY | LEAF_ONLY | {"range_end"}, RIGHT | LATE - {"range_end"}, None),
     "kernel-page-table": (EARLY | LEAF_ONLY, RIGHT | LATE, None),
+    "cpu-tlb-shootdown": ({"none", "range_end"}, RIGHT | {"before_free"}, None),
+    "gup-fast": ({"none"}, RIGHT | {"range_end", "before_free"}, None),
+    "fork-vma-lock": ({"none"}, RIGHT | LATE, None),
     # About software mirrors: to them no discipline matters.
     "mirror-kvm": (set(), {"none", "clear_flush", "range_end"}, Model.REAL_TIME),
     "mirror-zap": (set(), {"none", "clear_flush", "range_end"}, None),

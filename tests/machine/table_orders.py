@@ -123,6 +123,10 @@ PAGETABLE_FREE_KERNEL = """
 mmap_write_lock vm_flags_reset pmd_lock <before_clear> pmdp_collapse_flush <clear_flush>
 pmd_unlock <after_unlock> <before_free> pte_free <op_return> mmap_write_unlock return end
 """
+GUP_FAST_PTE_RANGE = """
+local_irq_save pmdp_get_lockless ptep_get_lockless try_grab_folio_fast ptep_get_lockless
+pmdp_get_lockless local_irq_restore put_page <op_return> return end
+"""
 
 TABLE_CASES = [
     ("zap_page_range_single_batched", State.RW, ZAP_PAGE_RANGE_SINGLE_BATCHED),
@@ -145,4 +149,5 @@ TABLE_CASES = [
     ("move_hugetlb_page_tables", State.HUGETLB, MOVE_HUGETLB_PAGE_TABLES),
     ("free_pgtables", State.RW, FREE_PGTABLES),
     ("pagetable_free_kernel", State.RW, PAGETABLE_FREE_KERNEL),
+    ("gup_fast_pte_range", State.RW, GUP_FAST_PTE_RANGE),
 ]

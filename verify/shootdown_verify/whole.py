@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from shootdown_daemon.machine import columns as cpu_columns
 from shootdown_daemon.machine import iommu, pasid
 from shootdown_daemon.machine.command_queue import command_servers
+from shootdown_daemon.machine.cpu_tlb import ipi_servers
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.flush_queue import flush_queue_servers
 from shootdown_daemon.machine.kernel import (
@@ -111,6 +112,7 @@ class Whole:
                 thread = next(t for t in threads if t.number == index)
                 tasks.append(device_columns.column_task(device, thread))
         tasks.append(page_request_server(self.kslot))
+        tasks.extend(ipi_servers(self.kslot))
         tasks.extend(flush_queue_servers(self.kslot))
         tasks.extend(command_servers(self.kslot))
         for device in self.devices:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from shootdown_daemon.machine import flush_queue, locks, page_alloc, page_table, returning
+from shootdown_daemon.machine import flush_queue, locks, page_alloc, page_table, returning, vma_lock
 from shootdown_daemon.machine.cpu_folios import FolioCalls
 from shootdown_daemon.machine.kernel import KernelSlot
 from shootdown_daemon.machine.phases import Binding, InvalidateRange, Phase
@@ -187,25 +187,74 @@ class Cpu(FolioCalls):
             "mmap_read_unlock", locks.mmap_read_unlock, self.kslot.index, self.site.mm, self.cpu
         )
 
-    def mmap_write_lock(self) -> Awaitable[None]:
-        """``mmap_write_lock()``."""
-        return self._do(
+    async def mmap_write_lock(self, *, vma: bool = True) -> None:
+        """``mmap_write_lock()``, and ``vma_start_write()`` of the mappings at work on.
+
+        Without ``vma`` those are left to faults, where there are per-VMA locks.
+        """
+        cpus = self.kslot.kernel.cpus
+        await self._do(
             "mmap_write_lock",
             locks.mmap_write_lock,
             self.kslot.index,
             self.site.mm,
-            self.kslot.kernel.cpus,
+            cpus,
             self.task,
         )
+        if vma and self.kslot.kernel.vma_locks:
+            await self._do(
+                "vma_start_write",
+                vma_lock.start_write,
+                self.kslot.index,
+                self._mappings(self.span),
+                cpus,
+                self.task,
+            )
 
-    def mmap_write_unlock(self) -> Awaitable[None]:
-        """``mmap_write_unlock()``."""
-        return self._do(
+    async def mmap_write_unlock(self) -> None:
+        """``mmap_write_unlock()``, and before it ``vma_end_write_all()``."""
+        if self.kslot.kernel.vma_locks:
+            await self._do(
+                "vma_end_write_all",
+                vma_lock.end_write_all,
+                self.kslot.index,
+                tuple(range(len(self.kslot.slot.sites))),
+                self.task,
+            )
+        await self._do(
             "mmap_write_unlock",
             locks.mmap_write_unlock,
             self.kslot.index,
             self.site.mm,
             self.task,
+        )
+
+    def _mappings(self, span: InvalidateRange) -> tuple[int, ...]:
+        sites = self.kslot.slot.sites
+        return tuple(
+            site.index
+            for site in sites
+            if site.mm == self.site.mm and span.start <= site.va < span.end
+        )
+
+    def lock_vma_under_rcu(self) -> Awaitable[None]:
+        """``lock_vma_under_rcu()`` of a fault; ``mmap_lock`` where there are no per-VMA locks."""
+        if not self.kslot.kernel.vma_locks:
+            return self.mmap_read_lock()
+        return self._do(
+            "lock_vma_under_rcu",
+            vma_lock.start_read,
+            self.kslot.index,
+            self.site.index,
+            self.cpu,
+        )
+
+    def vma_end_read(self) -> Awaitable[None]:
+        """Drop what `lock_vma_under_rcu` took."""
+        if not self.kslot.kernel.vma_locks:
+            return self.mmap_read_unlock()
+        return self._do(
+            "vma_end_read", vma_lock.end_read, self.kslot.index, self.site.index, self.cpu
         )
 
     def mmap_change_lock(self) -> Awaitable[None]:

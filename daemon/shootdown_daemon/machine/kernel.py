@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shootdown_daemon.machine import folio, pasid, region
+from shootdown_daemon.machine import cpu_tlb, folio, pasid, region
 from shootdown_daemon.machine.command_driver import driver_for
 from shootdown_daemon.machine.disciplines import DISCIPLINES, Discipline, bind_operation
 from shootdown_daemon.machine.mutant import RIGHT, Mutant, mirror_of
@@ -60,12 +60,14 @@ class Kernel:
         self.mutant = mutant
         self.driver = driver_for(mutant.driver, program.options)
         self.mirror = mirror_of(mutant, program)
+        self.cpu_tlb = cpu_tlb.tlb_of(mutant.primary, program)
         self.lifo = program.options.get("reuse", "lifo") == "lifo"
         self.lets_faults_in = program.options.get("mmap_lock", "write") == "read"
         self.binds = pasid.binds(program)
         self.stop_markers = program.options.get("stop_markers") == ON
         said = program.options.get("page_request_queue")
         self.page_request_queue = None if said is None else int(said)
+        self.vma_locks = program.options.get("vma_lock") == ON
         self.lock_per_mm = program.options.get("ptl", "split") == "mm"
         self.moves_by_uffd = "move_pages_ptes" in operations_of(program)
         self.frees_lazily = "madvise_free_single_vma" in operations_of(program)
@@ -88,6 +90,8 @@ class Kernel:
             bound = operation in self.program.bound
             discipline = self.discipline if bound else DISCIPLINES["clear_flush"]
             binding = self._bindings[operation] = bind_operation(discipline, operation, phases)
+            if self.cpu_tlb is not None:
+                self.cpu_tlb.bind(binding, operation, phases)
         return binding
 
 
@@ -234,6 +238,7 @@ def prepare(store: Store, kslot: KernelSlot, instance: int) -> None:
         store.put(("pcp", slot.index, cpu), tuple(next(free) for _ in range(length)) or None)
     store.put(("buddy", slot.index), tuple(free))
     store.put(("freed", slot.index), None)
+    cpu_tlb.prepare(store, kslot)
     store.store(slot.started, 0)
     for word in slot.ended:
         store.store(word, 0)

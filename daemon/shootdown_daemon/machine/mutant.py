@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from shootdown_daemon.machine.cpu_tlb import CpuTlb
 from shootdown_daemon.machine.iommu_driver import IommuDriver
 from shootdown_daemon.machine.mirror import STYLES, Mirror
 
@@ -23,7 +24,8 @@ class Mutant:
 
     ``operations`` take the place of the right ones of the same name, with phases of their own;
     ``driver`` drives the host's IOMMU, and ``mirror`` is what mirror columns use (None: the right
-    one of the program's style). ``sentence`` says what is wrong.
+    one of the program's style); ``primary`` flushes the CPUs' own TLBs. ``sentence`` says what is
+    wrong.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Mutant:
     operations: tuple[Operation, ...] = ()
     driver: type[IommuDriver] = IommuDriver
     mirror: type[Mirror] | None = None
+    primary: type[CpuTlb] = CpuTlb
 
     def operation(self, name: str) -> Operation | None:
         """The wrong operation of a name, if it is one that is wrong."""

@@ -62,6 +62,7 @@ LINUX_6_1: Final[Mapping[str, Times]] = MappingProxyType(
         "move_hugetlb_page_tables": AT_END,
         "free_pgtables": (Phase.RANGE_END, Phase.BEFORE_FREE),
         "pagetable_free_kernel": NEVER,
+        "gup_fast_pte_range": NEVER,
     }
 )
 """v6.1. The helpers that had notified under the lock skipped the implicit call at the end."""
@@ -99,6 +100,7 @@ LINUX_6_18: Final[Mapping[str, Times]] = MappingProxyType(
         "move_hugetlb_page_tables": (Phase.AFTER_UNLOCK,),
         "free_pgtables": GATHERED,
         "pagetable_free_kernel": GATHERED,
+        "gup_fast_pte_range": NEVER,
     }
 )
 """v6.18 on x86. ``zap_pte_range`` is the forced flush, which happens under the lock."""

@@ -50,11 +50,12 @@ TABLE_OPERATIONS: Final = frozenset(
         "collapse_huge_page",
         "collapse_pte_mapped_thp",
         "free_pgtables",
+        "gup_fast_pte_range",
         "pagetable_free_kernel",
         "retract_page_tables",
     )
 )
-"""Operations that free or replace page-table pages."""
+"""Operations that free or replace page-table pages, or walk them without a lock."""
 
 
 def has_regions(program: Program) -> bool:

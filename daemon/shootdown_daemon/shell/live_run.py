@@ -15,6 +15,7 @@ from types import MappingProxyType
 from shootdown_daemon.machine import iommu, locks, resending
 from shootdown_daemon.machine.columns import column_task
 from shootdown_daemon.machine.command_queue import command_servers
+from shootdown_daemon.machine.cpu_tlb import ipi_servers
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.flush_queue import flush_queue_servers
 from shootdown_daemon.machine.kernel import KernelSlot, prepare, settle
@@ -146,8 +147,13 @@ class LiveRun:
                 for pasid in kslot.slot.pasids:
                     number = self.device_number(agent, device)
                     iommu.join(self.store, pasid, number, program.devices[device])
-            self._park(kslot, page_request_server(kslot))
-            for server in (*flush_queue_servers(kslot), *command_servers(kslot)):
+            self._park_servers(kslot)
+
+    def _park_servers(self, kslot: KernelSlot) -> None:
+        """Let a slot's servers wait for their first messages."""
+        self._park(kslot, page_request_server(kslot))
+        for servers in (flush_queue_servers, command_servers, ipi_servers):
+            for server in servers(kslot):
                 self._park(kslot, server)
 
     # Who serves what

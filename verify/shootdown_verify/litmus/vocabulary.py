@@ -140,6 +140,8 @@ OPTIONS: Final = {
     "reuse": ("lifo", "fifo"),
     "ptl": ("split", "mm"),
     "mmap_lock": ("write", "read"),
+    "cpu_tlb": ("off", "on"),
+    "vma_lock": ("off", "on"),
 }
 """Options and their values, the default first."""
 INIT_WORDS: Final = ("same_table", "racy", "atc", "speculate", "bind", *OPTIONS, *DEVICE_OPTIONS)

@@ -28,6 +28,10 @@ from shootdown_daemon.machine.operations.gup import (
     run_pin_user_pages,
     run_process_vm_readv,
 )
+from shootdown_daemon.machine.operations.gup_fast import (
+    GUP_FAST_PTE_RANGE,
+    run_gup_fast_pte_range,
+)
 from shootdown_daemon.machine.operations.huge_memory import (
     DO_HUGE_PMD_WP_PAGE,
     DO_HUGE_ZERO_WP_PMD,
@@ -199,6 +203,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation(*MOVE_HUGETLB_PAGE_TABLES, run_move_hugetlb_page_tables),
         Operation(*FREE_PGTABLES, run_free_pgtables),
         Operation(*PAGETABLE_FREE_KERNEL, run_pagetable_free_kernel),
+        Operation(*GUP_FAST_PTE_RANGE, run_gup_fast_pte_range),
     )
 }
 """Every operation by its kernel function's name."""

@@ -34,10 +34,10 @@ async def _zeroed_page(cpu: Cpu) -> int:
 
 async def run_do_anonymous_page(cpu: Cpu) -> None:
     """The write fault of a first touch, from the fault's entry to its return."""
-    await cpu.mmap_read_lock()
+    await cpu.lock_vma_under_rcu()
     pte = await cpu.ptep_get_lockless()
     if pte_none(pte) and await cpu.vma_lookup():
         await do_anonymous_page(cpu)
     await cpu.phase(Phase.OP_RETURN)
-    await cpu.mmap_read_unlock()
+    await cpu.vma_end_read()
     await cpu.op_return()

@@ -82,10 +82,10 @@ async def run_wp_page_reuse(cpu: Cpu) -> None:
 
 async def run_wp_page_copy(cpu: Cpu) -> None:
     """A write fault on a write-protected page, from the fault's entry to its return."""
-    await cpu.mmap_read_lock()
+    await cpu.lock_vma_under_rcu()
     pte = await cpu.ptep_get_lockless()
     if pte_present(pte) and not pte_write(pte):
         await do_wp_page(cpu, pte)
     await cpu.phase(Phase.OP_RETURN)
-    await cpu.mmap_read_unlock()
+    await cpu.vma_end_read()
     await cpu.op_return()

@@ -35,15 +35,15 @@ class FaultAnswer(StrEnum):
 
 
 async def handle_mm_fault(cpu: Cpu, *, write: bool) -> FaultAnswer:
-    """Resolve a fault, as ``handle_mm_fault()`` in mm/memory.c, under ``mmap_lock`` for reading."""
+    """Resolve a fault, as ``handle_mm_fault()`` in mm/memory.c, under its mapping's lock."""
     fault = cpu.within("handle_mm_fault", (Phase.OP_RETURN,))
-    await fault.mmap_read_lock()
+    await fault.lock_vma_under_rcu()
     permissions = await fault.vma_lookup()
     if not permissions & (WRITE if write else READ):
-        await fault.mmap_read_unlock()
+        await fault.vma_end_read()
         return FaultAnswer.INVALID
     if cpu.entry.moves and await handle_pmd_fault(cpu, write=write):
-        await fault.mmap_read_unlock()
+        await fault.vma_end_read()
         return FaultAnswer.SUCCESS
     pte = await fault.ptep_get_lockless()
     if pte_none(pte) and cpu.refuses_holes:
@@ -53,7 +53,7 @@ async def handle_mm_fault(cpu: Cpu, *, write: bool) -> FaultAnswer:
         await _fill(cpu, pte, permissions, write=write)
     elif write and not pte_write(pte):
         await _make_writable(cpu, pte)
-    await fault.mmap_read_unlock()
+    await fault.vma_end_read()
     return FaultAnswer.SUCCESS
 
 
