@@ -66,9 +66,8 @@ def take_page_request(store: Store, kslot: KernelSlot) -> Group | Blocked:
     limit = kslot.kernel.page_request_queue
     cell = ("channel", "page_request", kslot.index)
     if limit:
-        queue = store.get(cell) or ()
-        assert isinstance(queue, tuple)
-        if len(queue) > limit:
+        queue = store.get(cell)
+        if isinstance(queue, tuple) and len(queue) > limit:
             store.put(cell, queue[:-1])
             drop(store, kslot, queue[-1])
             return ()
