@@ -94,6 +94,7 @@ def run(options: RunOptions) -> int:
         verdict = judge(scenario, options.discipline, out / "history", raced, watch)
         line.end()
     say_idle(raced.faults)
+    _say_less(own, raced)
     facts = RunFacts(
         command="run",
         scenario=scenario.name,
@@ -106,6 +107,19 @@ def run(options: RunOptions) -> int:
     )
     _show(options, scenario, verdict, facts, raced)
     return EXIT_FAILED if raced.failed else EXIT_OF[verdict.verdict]
+
+
+def _say_less(testbed: Testbed | None, raced: Raced) -> None:
+    """Say when memory holds fewer instances at a time than the testbed asks for."""
+    if testbed is None or "instances_per_batch" not in raced.counters:
+        return
+    held = raced.counters["instances_per_batch"]
+    if held < testbed.instances_per_batch:
+        print(
+            f"shootdown: batches of {held} instances, not {testbed.instances_per_batch}: "
+            f"{testbed.frames} frames hold no more",
+            file=sys.stderr,
+        )
 
 
 def _check_numbers(options: RunOptions) -> None:

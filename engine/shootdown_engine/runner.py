@@ -18,6 +18,8 @@ from shootdown_protocol.history import Access, AnyRecord, Kind, Step
 Log = Callable[[int, int, int, str, AnyRecord], None]
 """Takes begin, end (ns), instance, task name and record."""
 Cell = tuple[Hashable, ...]
+WOKEN_AT_ONCE = 4
+"""How many of those that wait to take one thing are woken when it becomes free."""
 
 
 class _Changed(Exception):  # noqa: N818 - no error: it ends a probe
@@ -123,6 +125,8 @@ class Runner:
         self._began: dict[Task, int] = {}
         self._parked: set[Task] = set()
         self.woken: list[Task] = []
+        self.taken: frozenset[str] = frozenset()
+        """Kinds of cells that one of many waiters takes when they become free."""
 
     def step(self, task: Task) -> bool:
         """Make a task's pending step; False when it is blocked and has been parked or not."""
@@ -174,15 +178,45 @@ class Runner:
         return True
 
     def wake(self) -> None:
-        """Move the tasks that wait for changed cells to ``woken``."""
+        """Move the tasks that wait for changed cells to ``woken``.
+
+        Of those that wait for a cell of ``taken`` only a few are: one will take what has become
+        free, and all others would only find that out. `wake_all` is for when none did.
+        """
         waiting = self._waiting
         for cell in self.store.changed:
             tasks = waiting.pop(cell, None)
-            for task in tasks or ():
+            if tasks is None:
+                continue
+            if len(tasks) > WOKEN_AT_ONCE and type(cell) is tuple and cell[0] in self.taken:
+                waiting[cell] = self._wake_some(tasks)
+                continue
+            for task in tasks:
                 if task in self._parked:
                     self._parked.remove(task)
                     self.woken.append(task)
         self.store.changed.clear()
+
+    def wake_all(self) -> None:
+        """Move all tasks that wait for cells of ``taken`` to ``woken``."""
+        cells = [cell for cell in self._waiting if type(cell) is tuple and cell[0] in self.taken]
+        for cell in cells:
+            for task in self._waiting.pop(cell):
+                if task in self._parked:
+                    self._parked.remove(task)
+                    self.woken.append(task)
+
+    def _wake_some(self, tasks: list[Task]) -> list[Task]:
+        """Wake the first that still wait; gives the rest, in their order."""
+        woken = 0
+        for place, task in enumerate(tasks):
+            if task in self._parked:
+                self._parked.remove(task)
+                self.woken.append(task)
+                woken += 1
+                if woken == WOKEN_AT_ONCE:
+                    return tasks[place + 1 :]
+        return []
 
     def report_outside(self, task: str) -> None:
         """Stamp records that a function of the shell, not a task, has made."""

@@ -213,6 +213,7 @@ class ControlPlane:
                 instances=run.live.done,
                 counters={
                     "batches": run.live.batches,
+                    "instances_per_batch": len(run.live.banks[0].slots),
                     "steps": run.live.runner.steps,
                     "cpu_ms": time.process_time_ns() // 1_000_000,
                     "invalidations_resent": run.counters()["invalidations_resent"],

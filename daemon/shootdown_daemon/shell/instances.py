@@ -73,7 +73,9 @@ class InFlight:
         return made
 
     def try_again(self) -> None:
-        """Let every task whose guard reads other processes' words be tried."""
+        """Let every task be tried whose guard reads other processes' words, or takes an ITag."""
+        self.runner.wake_all()
+        self.wake()
         for run in self._runs.values():
             if run.again:
                 run.ready += run.again

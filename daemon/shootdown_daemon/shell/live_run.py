@@ -113,6 +113,7 @@ class LiveRun:
             segment, self.store, program, discipline, instances_per_batch, mutant
         )
         self.runner = Runner(self.store, now, fence, log, self._instance_of)
+        self.runner.taken = frozenset({"itag"})
         self.flight = InFlight(self.runner, self.random)
         self.flight.cut_off = self.cut_off
         self.faults: CpuFaults | None = None

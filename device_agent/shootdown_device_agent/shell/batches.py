@@ -47,6 +47,10 @@ from shootdown_protocol.segment import Segment
 
 DeviceMaker = Callable[[DeviceConfig, PhysicalMemory], Device]
 REMOTE_CHANNELS = frozenset(("completion", "page_request"))
+CROWD = 192
+"""Tasks beyond which servers of invalidations have a share of the steps that is theirs alone."""
+SERVERS_SHARE = 0.3
+"""That share; without it they would starve among all who only look what has become of others."""
 HOLD_SHARE = 0.02
 """How often a device's thread is held up between two steps."""
 HOLD_TICKS = 400
@@ -260,6 +264,8 @@ class AgentRun:
     def _one_step(self) -> int:
         ready = self.ready
         position = int(self.random.random() * len(ready))
+        if len(ready) > CROWD and self.random.random() < SERVERS_SHARE:
+            position = self._server_among(ready, position)
         task = ready[position]
         if self.leaving and not task.server and _is_outside_access(task):
             ready.remove(task)
@@ -282,6 +288,11 @@ class AgentRun:
     def _ended(self, _task: Task) -> None:
         assert self.running is not None
         self.running.unfinished -= 1
+
+    def _server_among(self, ready: list[Task], position: int) -> int:
+        """Where a server is that can go, by chance which; the position given if none can."""
+        servers = [place for place, task in enumerate(ready) if task.server]
+        return self.random.choice(servers) if servers else position
 
     def _step(self, task: Task) -> bool:
         """Make a task's step, by way of whatever fault is meant for it."""
