@@ -33,8 +33,7 @@ from shootdown_verify.fault_tasks import NO_FAULTS, Environment
 from shootdown_verify.judge.instance import judge_instance
 from shootdown_verify.litmus import Scenario
 from shootdown_verify.replay_file import Replay, count_occurrences, render_replay
-from shootdown_verify.report.timeline import render_timeline
-from shootdown_verify.report.verdict import under_what
+from shootdown_verify.source import nearest
 
 if TYPE_CHECKING:
     from shootdown_cli.shrink import Kept
@@ -117,9 +116,10 @@ def explore_all(
     ``settings`` say what devices are like, as ``NAME=VALUE``.
     """
     if options.strategy not in list(Strategy):
+        like = nearest(options.strategy, Strategy)
         raise UsageError(
             ErrorCode.USAGE,
-            seen=repr(options.strategy),
+            seen=repr(options.strategy) + (f"; did you mean {like}?" if like else ""),
             expected=", ".join(Strategy),
             where="--strategy",
         )
@@ -334,6 +334,8 @@ def _bounds(result: Result) -> list[dict[str, float]]:
 
 
 def _text(explored: Explored) -> str:
+    from shootdown_verify.report.verdict import under_what
+
     result, first = explored.result, explored.first
     options = explored.options
     under = under_what(
@@ -373,6 +375,8 @@ def _head(explored: Explored, first: Counterexample, under: str, took: str) -> l
 
 def _run(explored: Explored, first: Counterexample) -> list[str]:
     """The timeline of what was found, shrunk if it is, and how to see it again."""
+    from shootdown_verify.report.timeline import render_timeline
+
     kept = explored.shrunk
     shown = first if kept is None else kept.shrunk.counterexample
     scenario = explored.scenario if kept is None else kept.shrunk.scenario

@@ -13,12 +13,11 @@ import msgspec
 
 from shootdown_cli import places
 from shootdown_daemon.machine.disciplines import DISCIPLINES
-from shootdown_daemon.machine.mutants import MUTANTS
 from shootdown_daemon.machine.operations import OPERATIONS
-from shootdown_device_agent.machine.zoo import ZOO
 from shootdown_protocol.device_options import DEVICE_OPTIONS, expected, takes
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_verify.litmus import Configuration, Scenario, load, parse, render
+from shootdown_verify.litmus.vocabulary import DEVICE, MUTANT
 from shootdown_verify.source import nearest
 
 
@@ -44,13 +43,28 @@ def read_scenario(path: Path) -> Scenario:
 
 
 def _names(path: Path) -> dict[str, frozenset[str]]:
-    """What a scenario may name: what this kernel knows, and what lies beside it."""
+    """What a scenario may name: what this kernel knows, and what lies beside it.
+
+    Faulty devices and mutants are several dozen modules, which a scenario that claims nothing of
+    them does without.
+    """
     beside = frozenset(found.stem for found in path.parent.glob("*.py"))
+    lines = path.read_bytes().split(b"\n")
+    claims = b" ".join(line for line in lines if line.lstrip().startswith((b"caught", b"safe")))
+    devices = mutants = beside
+    if DEVICE.encode() in claims:
+        from shootdown_device_agent.machine.zoo import ZOO
+
+        devices |= frozenset(ZOO)
+    if MUTANT.encode() in claims:
+        from shootdown_daemon.machine.mutants import MUTANTS
+
+        mutants |= frozenset(MUTANTS)
     return {
         "operations": frozenset(OPERATIONS),
         "disciplines": frozenset(DISCIPLINES),
-        "faulty_devices": frozenset(ZOO) | beside,
-        "mutants": frozenset(MUTANTS) | beside,
+        "faulty_devices": devices,
+        "mutants": mutants,
     }
 
 
@@ -70,6 +84,9 @@ def _setting(text: str) -> tuple[str, str]:
 
 def as_options(scenario: Scenario, configuration: Configuration) -> Configuration:
     """What a scenario's claim names, as the options of a command line name it."""
+    from shootdown_daemon.machine.mutants import MUTANTS
+    from shootdown_device_agent.machine.zoo import ZOO
+
     folder = Path(scenario.path).parent
     device, mutant = configuration.device, configuration.mutant
     if device and device not in ZOO:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from shootdown_daemon.machine.mutant import RIGHT, Mutant
-from shootdown_daemon.machine.mutants import MUTANTS
 from shootdown_protocol.errors import ErrorCode, UsageError
 
 
@@ -17,6 +16,10 @@ def load_mutant(spec: str) -> Mutant:
     """The mutant that ``--mutant`` names, the right kernel for ``""``; `UsageError` if none is."""
     if not spec:
         return RIGHT
+    from shootdown_daemon.machine.mutants import (  # noqa: PLC0415 - dozens of modules, rarely used
+        MUTANTS,
+    )
+
     if spec in MUTANTS:
         return MUTANTS[spec]
     file, colon, name = spec.rpartition(":")
