@@ -128,7 +128,8 @@ def _list(known: list[Bug], *, as_json: bool) -> int:
             if bug.facts.class_ == class_:
                 print(_line(bug, each.wrong[0], max(len(other.id) for other in known), width))
         print()
-    print(f"{len(known)} bugs; shootdown bugs ID explains one, --verify explores both sides of all")
+    said = "1 bug" if len(known) == 1 else f"{len(known)} bugs"
+    print(f"{said}; shootdown bugs ID explains one, --verify explores both sides of all")
     return EXIT_OK
 
 

@@ -104,6 +104,7 @@ def _object(
         "command": "matrix",
         "cells": [
             {
+                "row": cell.row.name,
                 "operation": cell.row.operation,
                 "copier": "let in" if cell.row.copier else "kept out",
                 "discipline": cell.discipline,

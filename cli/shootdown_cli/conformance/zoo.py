@@ -20,6 +20,22 @@ EXPECTED: Final[dict[str, frozenset[str]]] = {
     "completes_what_has_arrived": frozenset(("completion_vector",)),
     "drain_waits_for_translation": frozenset(("invalidate_during_page_request",)),
     "duplicate_completion": frozenset(("completions",)),
+    # Nobody is there: it passes nothing.
+    "gone": _USES_WHAT_WAS_DROPPED
+    | {
+        "handshake",
+        "translate",
+        "invalidate_during_walk",
+        "invalidate_during_access",
+        "invalidate_during_page_request",
+        "page_requests",
+        "completions",
+        "completion_vector",
+        "back_pressure",
+        "duplicate_messages",
+        "lost_messages",
+        "detach",
+    },
     "honours_first_page": frozenset(("invalidate_range", "invalidate_global")),
     "ignores_global": frozenset(("invalidate_global",)),
     "ignores_invalidation": _USES_WHAT_WAS_DROPPED

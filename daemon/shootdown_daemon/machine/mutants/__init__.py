@@ -10,6 +10,7 @@ from typing import Final
 
 from shootdown_daemon.machine.mutant import Mutant
 from shootdown_daemon.machine.mutants import (
+    amd_completion_wait,
     atc_before_iotlb,
     collapses_unannounced,
     empty_range,
@@ -21,6 +22,7 @@ from shootdown_daemon.machine.mutants import (
     forks_without_vma_lock,
     frees_table_at_once,
     frees_table_unflushed,
+    gives_up_on_absent,
     mirror_checks,
     mirror_faults_under_lock,
     mirror_skips_roots,
@@ -42,6 +44,8 @@ from shootdown_daemon.machine.mutants import (
 MUTANTS: Final[dict[str, Mutant]] = {
     mutant.name: mutant
     for mutant in (
+        amd_completion_wait.RIGHT,
+        amd_completion_wait.WRONG,
         atc_before_iotlb.MUTANT,
         collapses_unannounced.MUTANT,
         empty_range.NOTHING,
@@ -54,6 +58,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         forks_without_vma_lock.MUTANT,
         frees_table_at_once.MUTANT,
         frees_table_unflushed.MUTANT,
+        gives_up_on_absent.MUTANT,
         mirror_checks.UNCHECKED,
         mirror_checks.TOO_EARLY,
         mirror_faults_under_lock.MUTANT,

@@ -13,6 +13,7 @@ from shootdown_device_agent.machine.zoo.completes_before_drain import CompletesB
 from shootdown_device_agent.machine.zoo.completes_what_has_arrived import CompletesWhatHasArrived
 from shootdown_device_agent.machine.zoo.drain_waits_for_translation import DrainWaitsForTranslation
 from shootdown_device_agent.machine.zoo.duplicate_completion import DuplicateCompletion
+from shootdown_device_agent.machine.zoo.gone import Gone
 from shootdown_device_agent.machine.zoo.honours_first_page import HonoursFirstPage
 from shootdown_device_agent.machine.zoo.ignores_global import IgnoresGlobal
 from shootdown_device_agent.machine.zoo.ignores_invalidation import IgnoresInvalidation
@@ -36,6 +37,7 @@ ZOO: Final[dict[str, type[Device]]] = {
     "completes_what_has_arrived": CompletesWhatHasArrived,
     "drain_waits_for_translation": DrainWaitsForTranslation,
     "duplicate_completion": DuplicateCompletion,
+    "gone": Gone,
     "honours_first_page": HonoursFirstPage,
     "ignores_global": IgnoresGlobal,
     "ignores_invalidation": IgnoresInvalidation,
