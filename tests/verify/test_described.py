@@ -29,7 +29,7 @@ from shootdown_verify.matrix.clients import ROWS as MATRIX_ROWS
 
 NO_ROW = {"iommu_sva_bind_device", "iommu_sva_unbind_device"}
 """Operations of IOMMU drivers, which the kernel's table is not about."""
-ABSENT = {36, 42}
+ABSENT = {42}
 """Rows that nothing models."""
 
 

@@ -277,15 +277,14 @@ ROWS: Final[tuple[KernelRow, ...]] = (
         "UFFDIO_MOVE",
         "mm/userfaultfd.c `move_pages_ptes`",
         "start; both locks; clear source; pinned? put back; set destination; flush+notify; end",
-        ("move_present_ptes",),
-        "not modelled: mremap (row 21) has the same order of entries, flush and locks",
+        ("move_pages_ptes",),
     ),
     KernelRow(
         37,
         "pins",
         "mm/gup.c",
         "by faults (row 1) and migration (row 23); others see the count and put entries back",
-        ("pin_user_pages", "process_vm_readv"),
+        ("pin_user_pages", "process_vm_readv", "gup_fast_pte_range"),
     ),
     KernelRow(
         38,
