@@ -171,6 +171,16 @@ class FolioCalls:
         """``ptep_get_and_clear()`` of an inaccessible entry: no flush goes with it."""
         return self._do("ptep_get_and_clear", page_table.ptep_get_and_clear, self.entry, self.task)
 
+    def zap_nonpresent(self) -> Awaitable[Pte]:
+        """``pte_clear()`` of a zap: what the entry stood for is gone, and a new epoch begins."""
+        return self._do(
+            "pte_clear",
+            page_table.ptep_clear_for_good,
+            self.entry,
+            self.task,
+            self.site.epoch,
+        )
+
     def migration_entry_wait(self, pte: Pte) -> Awaitable[None]:
         """``migration_entry_wait()``: guard until the entry is another."""
         return self._do("migration_entry_wait", page_table.pte_differs, self.entry, pte)

@@ -9,6 +9,7 @@ from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.phases import Phase
 from shootdown_protocol.memory import Pte, pte_pfn, pte_present, pte_wrprotect
 from shootdown_protocol.program import State
+from shootdown_protocol.swapops import SwapType, make_swap_pte, swp_offset, swp_type
 
 COPY_PTE_RANGE = (
     "copy_pte_range",
@@ -42,6 +43,8 @@ async def run_copy_pte_range(cpu: Cpu) -> None:
         await child.set_pte_at(pte_wrprotect(old), operating=cpu)
         await child.spin_unlock()
         await cpu.pte_unmap_unlock()
+    elif swp_type(pte) is SwapType.SWAP:
+        await _copy_nonpresent_pte(cpu, child, pte)
     else:
         await cpu.spin_unlock()
     await cpu.invalidate_range_end()
@@ -63,3 +66,15 @@ async def _copy_present_page(cpu: Cpu, child: Cpu, pte: Pte) -> None:
     await child.set_pte_at(entry, operating=cpu)
     await child.spin_unlock()
     await cpu.pte_unmap_unlock()
+
+
+async def _copy_nonpresent_pte(cpu: Cpu, child: Cpu, pte: Pte) -> None:
+    """``copy_nonpresent_pte()``: parent and child name the same swap slot, neither exclusively."""
+    slot = swp_offset(pte)
+    shared = make_swap_pte(SwapType.SWAP, slot, writable=False)
+    await child.pte_offset_map_lock()
+    await cpu.swap_duplicate(slot)
+    await cpu.replace_nonpresent(shared)
+    await child.set_pte_nonpresent(shared)
+    await child.spin_unlock()
+    await cpu.spin_unlock()

@@ -1,6 +1,6 @@
 """Unmapping: ``zap_pte_range()`` with a forced flush, and ``unmap_vmas()`` without one.
 
-Rows 12, 14 and 15 of the table. Left out: rmap, swap entries, several entries to a batch, and
+Rows 12, 14 and 15 of the table. Left out: rmap, several entries to a batch, and
 that a forced flush of the kernel runs under the page table lock: here `Phase.BEFORE_FREE` is
 announced just before the free, the latest moment that can still be called before it.
 """
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.phases import Phase
-from shootdown_protocol.memory import pte_pfn, pte_present
+from shootdown_protocol.memory import Pte, pte_pfn
+from shootdown_protocol.swapops import SwapType, is_swap_pte, pte_none, swp_offset, swp_type
 
 ZAP_PTE_RANGE = (
     "zap_pte_range",
@@ -69,9 +70,23 @@ async def run_unmap_vmas(cpu: Cpu) -> None:
 async def clear_entry(cpu: Cpu) -> int | None:
     """Clear the entry under the lock; gives the page number taken into the gather, if any."""
     pte = await cpu.pte_offset_map_lock()
-    if not pte_present(pte):
+    if is_swap_pte(pte):
+        return await _zap_nonpresent(cpu, pte)
+    if pte_none(pte):
         await cpu.spin_unlock()
         return None
     await cpu.ptep_get_and_clear()
     await cpu.pte_unmap_unlock()
     return pte_pfn(pte)
+
+
+async def _zap_nonpresent(cpu: Cpu, pte: Pte) -> int | None:
+    """``zap_nonpresent_ptes()``: give up a swap slot, or the page that the entry keeps."""
+    await cpu.zap_nonpresent()
+    kind, kept = swp_type(pte), None
+    if kind is SwapType.SWAP:
+        await cpu.swap_free(swp_offset(pte))
+    elif kind is not SwapType.MIGRATION:
+        kept = swp_offset(pte)
+    await cpu.spin_unlock()
+    return kept
