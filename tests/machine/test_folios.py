@@ -11,6 +11,8 @@ from shootdown_protocol.memory import pte_pfn, pte_present, pte_write
 from shootdown_protocol.program import State
 from shootdown_protocol.swapops import SwapType, pte_none, swp_type
 
+WRITABLE = location("A", state=State.RW)
+
 
 @pytest.mark.parametrize(
     "operation", ["try_to_migrate_one", "write_protect_page", "migrate_vma_collect"]
@@ -30,7 +32,8 @@ def test_a_page_that_somebody_holds_is_put_back(operation: str) -> None:
 
 def test_a_pinned_page_survives_reclaim_in_the_swap_cache() -> None:
     """It is unmapped and written out but not freed, and the next fault maps it again."""
-    bench = Bench(scene(column("CPU0", run("try_to_unmap_one", 0), load(0, "r0"))))
+    columns = column("CPU0", run("try_to_unmap_one", 0), load(0, "r0"))
+    bench = Bench(scene(columns, places=[WRITABLE]))
     page = pte_pfn(bench.entry())
     bench.store.put(("refs", page), 2)
 
@@ -42,7 +45,7 @@ def test_a_pinned_page_survives_reclaim_in_the_swap_cache() -> None:
 def test_what_was_reclaimed_is_read_from_swap() -> None:
     """The frame is freed, and the value comes back in another with its version."""
     columns = column("CPU0", store(0, 5), run("try_to_unmap_one", 0), load(0, "r0"))
-    bench = Bench(scene(columns))
+    bench = Bench(scene(columns, places=[WRITABLE]))
     page = pte_pfn(bench.entry())
 
     bench.go("CPU0", before="alloc_page")
@@ -106,7 +109,7 @@ def test_a_fork_of_a_page_in_swap_shares_its_slot() -> None:
 def test_a_page_given_to_a_device_comes_back_by_a_fault() -> None:
     """While the device has it the entry maps nothing; a load brings the value back."""
     columns = column("CPU0", store(0, 5), run("migrate_vma_collect", 0), load(0, "r0"))
-    bench = Bench(scene(columns))
+    bench = Bench(scene(columns, places=[WRITABLE]))
 
     bench.go("CPU0", before="copy_from_device")
     given = bench.entry()
@@ -127,7 +130,7 @@ def test_madvise_free_lets_a_clean_page_go_and_keeps_one_that_is_written() -> No
             *lines,
             run("try_to_unmap_one", 0),
         )
-        bench = Bench(scene(columns, ad_bits="on"))
+        bench = Bench(scene(columns, places=[WRITABLE], ad_bits="on"))
 
         bench.go("CPU0")
 
