@@ -13,7 +13,7 @@ FROM ${BASE}
 COPY --from=wheels /opt/shootdown /opt/shootdown
 RUN echo 'shootdown:x:10001:10001::/nonexistent:/usr/sbin/nologin' >> /etc/passwd \
  && echo 'shootdown:x:10001:' >> /etc/group \
- && install -d -o 10001 -g 10001 -m 0700 /run/shootdown /out
+ && install -d -o 10001 -g 10001 -m 0700 /run/shootdown /out /keys
 ENV PATH=/opt/shootdown/bin:/usr/local/bin:/usr/bin:/bin \
     SHOOTDOWN_RUNTIME_DIR=/run/shootdown \
     PYTHONDONTWRITEBYTECODE=1

@@ -176,14 +176,20 @@ def down(on: OnOption = None) -> int:
 def daemon(
     testbed: TestbedArgument,
     name: Annotated[str, Option("What to call the testbed.")] = "testbed",
+    load: Annotated[
+        str | None, Option("A scenario to loop as soon as all agents have joined.")
+    ] = None,
+    discipline: DisciplineOption = DISCIPLINE,
     logs: LogsOption = Path("out/logs"),
     listen: ListenOption = "",
     insecure: InsecureOption = False,
 ) -> int:
     """Run one daemon in the foreground; agents join with `shootdown agent`."""
     from shootdown_cli.foreground import daemon as work
+    from shootdown_cli.up import Load, Where
 
-    return work(testbed, name, logs, listen, insecure=insecure)
+    where = Where(testbed, name, logs, listen, insecure)
+    return work(where, Load(load, discipline, "", ()))
 
 
 def agent(

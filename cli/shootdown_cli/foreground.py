@@ -12,6 +12,7 @@ from shootdown_cli import places
 from shootdown_cli.exits import EXIT_FAILED
 from shootdown_cli.remote import remote_plane
 from shootdown_cli.testbed import daemon_config, new_record
+from shootdown_cli.up import Load, Where, load_request
 from shootdown_daemon.shell.log import ProcessLog
 from shootdown_daemon.shell.server import serve as serve_daemon
 from shootdown_device_agent.shell.agent import serve as serve_agent
@@ -19,10 +20,12 @@ from shootdown_device_agent.shell.config import AgentConfig
 from shootdown_verify.testbed import load_testbed
 
 
-def daemon(testbed_name: str, name: str, logs: Path, listen: str, *, insecure: bool) -> int:
+def daemon(where: Where, load: Load) -> int:
     """Run a daemon until it is told to stop (Ctrl-C, SIGTERM or `shootdown down`)."""
-    testbed = load_testbed(places.find_config("testbeds", testbed_name, ".toml"))
-    remote = remote_plane(testbed, listen, insecure=insecure)
+    name, logs = where.name, where.out
+    testbed = load_testbed(places.find_config("testbeds", where.testbed, ".toml"))
+    remote = remote_plane(testbed, where.listen, insecure=where.insecure)
+    request = load_request(load)
     for removed in places.sweep():
         print(f"removed what a dead testbed had left: {removed}", file=sys.stderr)
     record = new_record(testbed, name)
@@ -36,7 +39,7 @@ def daemon(testbed_name: str, name: str, logs: Path, listen: str, *, insecure: b
         sys.stdout.flush()
 
     try:
-        return serve_daemon(config, time.time_ns() % (1 << 48), ready)
+        return serve_daemon(config, time.time_ns() % (1 << 48), ready, request)
     finally:
         places.remove(record.path)
         del lock

@@ -17,6 +17,7 @@ from shootdown_verify.testbed import load_testbed
 
 if TYPE_CHECKING:
     from shootdown_protocol.faults import Fault
+    from shootdown_protocol.messages import RunScenario
     from shootdown_protocol.program import Program
 
 
@@ -51,14 +52,7 @@ def up(where: Where, load: Load, fault: str | None, *, as_json: bool) -> int:
         from shootdown_cli.remote import remote_plane
 
         remote = remote_plane(testbed, where.listen, insecure=where.insecure)
-    if load.discipline != DISCIPLINE:
-        from shootdown_daemon.shell.disciplines import load_discipline
-
-        load_discipline(load.discipline)
-    if load.mutant:
-        from shootdown_daemon.shell.mutants import load_mutant
-
-        load_mutant(load.mutant)
+    _check_kernel(load)
     program = None if load.scenario is None else _program(load.scenario)
     classes = _classes(load, program)
     faults = _faults(fault, program)
@@ -97,6 +91,18 @@ def up(where: Where, load: Load, fault: str | None, *, as_json: bool) -> int:
     return EXIT_OK
 
 
+def _check_kernel(load: Load) -> None:
+    """Refuse a discipline or a mutant that does not exist, before anything is started."""
+    if load.discipline != DISCIPLINE:
+        from shootdown_daemon.shell.disciplines import load_discipline
+
+        load_discipline(load.discipline)
+    if load.mutant:
+        from shootdown_daemon.shell.mutants import load_mutant
+
+        load_mutant(load.mutant)
+
+
 def _program(load: str) -> Program:
     from shootdown_cli.scenarios import load_scenario
 
@@ -130,22 +136,36 @@ def _start_load(
     processes: Processes, program: Program, load: Load, classes: tuple[str, ...]
 ) -> None:
     from shootdown_cli.client import ControlClient
-    from shootdown_protocol import messages
+    from shootdown_protocol.messages import ErrorReply
 
     with ControlClient(processes.record.endpoint("control")) as client:
-        request = messages.RunScenario(
-            request=client.number(),
-            protocol_version=messages.PROTOCOL_VERSION,
-            program=program,
-            discipline=load.discipline,
-            mutant=load.mutant,
-            instances=0,
-            seed=1,
-            history="",
-            device_classes=classes,
-        )
-        answer = client.ask(request)
-        if isinstance(answer, messages.ErrorReply):
+        answer = client.ask(_request(client.number(), program, load, classes))
+        if isinstance(answer, ErrorReply):
             client.stop("its load could not be started")
             processes.end()
             raise TestbedFailed(answer.why)
+
+
+def load_request(load: Load) -> RunScenario | None:
+    """What a daemon is asked that begins its load by itself; None when there is none."""
+    if load.scenario is None:
+        return None
+    _check_kernel(load)
+    program = _program(load.scenario)
+    return _request(0, program, load, _classes(load, program))
+
+
+def _request(number: int, program: Program, load: Load, classes: tuple[str, ...]) -> RunScenario:
+    from shootdown_protocol import messages
+
+    return messages.RunScenario(
+        request=number,
+        protocol_version=messages.PROTOCOL_VERSION,
+        program=program,
+        discipline=load.discipline,
+        mutant=load.mutant,
+        instances=0,
+        seed=1,
+        history="",
+        device_classes=classes,
+    )

@@ -49,6 +49,21 @@ def test_processes_started_one_by_one_make_a_testbed(ground: Ground) -> None:
         assert (left.status, "goodbye" in left.output) == (0, True), str(left)
 
 
+def test_a_daemon_begins_its_load_by_itself(ground: Ground) -> None:
+    """The scenario is looped from when the last agent has joined; a wrong one starts nothing."""
+    wrong = ground.do("daemon", "one-agent", "--load", "cow-two-page")
+    ground.name("fore")
+    first = ground.start("daemon", "one-agent", "--name", "fore", "--load", "cow-two-pages")
+    until((ground.folder("fore") / "control").exists, "the daemon is there")
+    left = agent(ground, "one")
+
+    until(lambda: ground.counter("fore", "instances") > 0, "the load goes on")
+
+    assert (wrong.status, "cow-two-pages" in wrong.errors) == (2, True), str(wrong)
+    first.signal(signal.SIGINT)
+    assert (first.end().status, left.end().status) == (0, 0)
+
+
 def test_a_second_agent_of_one_name_is_refused(ground: Ground) -> None:
     """It says why, exits with 4, and the first is not disturbed."""
     daemon(ground)

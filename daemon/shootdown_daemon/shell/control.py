@@ -58,7 +58,7 @@ class ControlPlane:
         self._event_number = 0
         self._progress_s = 0.0
         self._runs = 0
-        self._load: messages.RunScenario | None = None
+        self.load: messages.RunScenario | None = None
         self._queued: tuple[bytes, messages.RunScenario] | None = None
 
     def handle(self, daemon: Daemon) -> None:
@@ -165,11 +165,11 @@ class ControlPlane:
         except (ShootdownError, OSError) as error:
             code = error.code if isinstance(error, ShootdownError) else ErrorCode.HISTORY_REFUSED
             self._error(asker, request.request, code, str(error)[:2000])
-            if request is self._load:
-                self._load = None
+            if request is self.load:
+                self.load = None
             return
         if run.is_load:
-            self._load = request
+            self.load = request
         daemon.start(run)
         self._answer(asker, messages.RunStarted(request.request, run.number))
         self.event("run_started", scenario=run.program.name, run=run.number)
@@ -177,7 +177,7 @@ class ControlPlane:
     @property
     def load_program(self) -> Program | None:
         """What the load, if there is one, goes on with between two runs."""
-        return None if self._load is None else self._load.program
+        return None if self.load is None else self.load.program
 
     def start_next(self, daemon: Daemon) -> None:
         """Start the run that waits for the load to pause, else the load again."""
@@ -186,8 +186,8 @@ class ControlPlane:
         if self._queued is not None:
             (asker, request), self._queued = self._queued, None
             self._start(daemon, asker, request)
-        elif self._load is not None and len(_own(daemon.agents())) >= self.config.agents:
-            self._start(daemon, b"", self._load)
+        elif self.load is not None and len(_own(daemon.agents())) >= self.config.agents:
+            self._start(daemon, b"", self.load)
 
     def progress(self, run: Running) -> None:
         """Tell the asker, now and then, how far its run has come."""
@@ -224,7 +224,7 @@ class ControlPlane:
         )
         self.event("run_ended", run=run.number, end=run.end.value)
         if run.is_load and run.end is RunEnd.FAILED:
-            self._load = None  # It would fail again, and again.
+            self.load = None  # It would fail again, and again.
 
     def event(self, name: str, **fields: str | float | bool | None) -> None:
         """Publish something for observers; dropped for those who are slow."""

@@ -28,7 +28,7 @@ from shootdown_daemon.shell.process_faults import ProcessFaults
 from shootdown_protocol.errors import SegmentError
 from shootdown_protocol.faults import FaultStatus
 from shootdown_protocol.history import Injected
-from shootdown_protocol.messages import RunEnd
+from shootdown_protocol.messages import RunEnd, RunScenario
 from shootdown_protocol.segment import Segment
 
 if TYPE_CHECKING:
@@ -268,8 +268,17 @@ class _Signals:
             signal.signal(number, handler)
 
 
-def serve(config: DaemonConfig, generation: int, ready: Callable[[], None]) -> int:
-    """Run a daemon in this process; ``ready`` is called once agents may connect."""
+def serve(
+    config: DaemonConfig,
+    generation: int,
+    ready: Callable[[], None],
+    load: RunScenario | None = None,
+) -> int:
+    """Run a daemon in this process; ``ready`` is called once agents may connect.
+
+    ``load`` is run over and over, as soon as the agents expected have joined.
+    """
     daemon = Daemon(config, generation)
+    daemon.control.load = load
     ready()
     return daemon.serve()
