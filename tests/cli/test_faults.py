@@ -1,0 +1,69 @@
+"""Faults on the command line: names are listed, completed and corrected, and explored."""
+
+import json
+
+import pytest
+from tests.cli.conftest import Shootdown
+
+from shootdown_cli.faults import complete_kind, complete_step, complete_thread_step
+
+STEP = "wp_page_copy.set_pte_at"
+
+
+def test_steps_are_listed(shootdown: Shootdown) -> None:
+    """Those of a scenario, by their full names, and of all shipped ones if none is named."""
+    told = json.loads(shootdown("steps", "cow-two-pages", "--json").output)
+
+    assert STEP in told["steps"]
+    assert "zap_pte_range.put_page" not in told["steps"]
+    assert "zap_pte_range.put_page" in shootdown("steps").output.split()
+
+
+def test_a_shell_completes_steps_threads_and_kinds() -> None:
+    """Each by how it begins; after the colon of a thread, steps."""
+    assert complete_step("wp_page_copy.set_") == [STEP]
+    assert f"CPU0:{STEP}" in complete_thread_step("CPU0:wp_page_copy.set")
+    assert "CPU0:" in complete_thread_step("CP")
+    assert complete_kind("inv.dr") == ["inv.drop"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("add", "inv.dorp"), "did you mean inv.drop"),
+        (("add", "cpu.preempt", "--at", "wp_page_copy.set_pte"), f"did you mean {STEP}"),
+        (("add", "inv.drop", "--ms", "5"), "--ms with inv.drop"),
+        (("add", "inv.delay", "--for", "5"), "5s"),
+        (("at", STEP, "pause"), "THREAD:STEP"),
+        (("at", f"CPU0:{STEP}", "pose"), "did you mean pause"),
+    ],
+)
+def test_a_wrong_word_is_given_the_nearest_right_one(
+    shootdown: Shootdown, words: tuple[str, ...], said: str
+) -> None:
+    """Before any testbed is asked."""
+    ended = shootdown("fault", *words)
+
+    assert ended.status == 2
+    assert said in ended.errors
+
+
+def test_exploring_with_faults_says_which(shootdown: Shootdown) -> None:
+    """A counterexample names those it has; a plan that was survived is proved with its budget."""
+    words = ("explore", "zap-use-after-free", "--faults", "1", "--json", "--fault-kinds")
+
+    caught = json.loads(shootdown(*words, "agent.stale").output)
+    survived = json.loads(shootdown(*words, "inv.drop,completion.drop").output)
+
+    assert (caught["verdict"], caught["faults_applied"]) == ("violation", ["agent.stale.d0"])
+    assert (survived["verdict"], survived["faults"]) == ("ok", 1)
+
+
+def test_no_fault_is_in_vain(shootdown: Shootdown) -> None:
+    """What goes wrong without one is shown without one, and happens again from its file."""
+    words = ("explore", "zap-use-after-free", "--discipline", "range_end", "--json")
+    told = json.loads(shootdown(*words, "--faults", "2").output)
+
+    assert told["faults_applied"] == []
+    again = shootdown("replay", told["replay"])
+    assert again.output.startswith("10/10")
