@@ -32,6 +32,7 @@ PASS_OF_DEVICE = {
     "completes_what_has_arrived": "protocol",
     "drain_waits_for_translation": "liveness",
     "duplicate_completion": "protocol",
+    "gone": "liveness",
     "honours_first_page": "translation",
     "ignores_global": "translation",
     "ignores_invalidation": "translation",
