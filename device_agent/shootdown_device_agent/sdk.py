@@ -10,6 +10,7 @@ from __future__ import annotations
 from shootdown_device_agent.machine.atc import Cached
 from shootdown_device_agent.machine.config import DeviceConfig
 from shootdown_device_agent.machine.device import Device, DeviceThread, Found
+from shootdown_device_agent.machine.own_threads import Io, device_thread
 from shootdown_engine.access import Intent
 from shootdown_engine.channels import InvalidateRequest
 from shootdown_engine.slot import Site, Slot
@@ -30,10 +31,12 @@ __all__ = [
     "Intent",
     "InvalidateFlag",
     "InvalidateRequest",
+    "Io",
     "Kind",
     "Site",
     "Slot",
     "Store",
     "WalkFault",
+    "device_thread",
     "trap",
 ]

@@ -26,6 +26,7 @@ from shootdown_daemon.machine.page_table import TableBuilder
 from shootdown_device_agent.machine import columns as device_columns
 from shootdown_device_agent.machine.config import DeviceConfig
 from shootdown_device_agent.machine.device import Device
+from shootdown_device_agent.machine.own_threads import own_task, own_threads
 from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.slot import Slot
 from shootdown_engine.store import Store
@@ -95,7 +96,7 @@ class Whole:
         config = config.with_options(self.program.options)
         device = make_device(config, self.memory)
         columns, prefetchers = device_columns.device_threads(self.program, self.slot, number)
-        device.bind(self.slot, columns + prefetchers)
+        device.bind(self.slot, columns + prefetchers + own_threads(device, self.slot))
         for bound in self.slot.pasids:
             iommu.join(self.store, bound, number, name)
         device_columns.warm(self.store, device, self.program, self.slot, number)
@@ -111,6 +112,8 @@ class Whole:
                 threads, _ = device_columns.device_threads(self.program, self.slot, column.device)
                 thread = next(t for t in threads if t.number == index)
                 tasks.append(device_columns.column_task(device, thread))
+        for device in self.devices:
+            tasks.extend(own_task(device, each) for each in own_threads(device, self.slot))
         tasks.append(page_request_server(self.kslot))
         tasks.extend(ipi_servers(self.kslot))
         tasks.extend(flush_queue_servers(self.kslot))

@@ -64,6 +64,11 @@ def walking_cell(device: int, thread: Thread) -> tuple[Hashable, ...]:
     return ("walking", device, *thread)
 
 
+def value_cell(device: int, thread: Thread) -> tuple[Hashable, ...]:
+    """Cell of what a thread that a class declares has met with its last access."""
+    return ("value", device, *thread)
+
+
 def cached(store: Store, cell: tuple[Hashable, ...]) -> Cached | None:
     """What a cache cell holds."""
     entry = store.get(cell)

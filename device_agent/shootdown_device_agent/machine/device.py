@@ -57,11 +57,15 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class DeviceThread:
-    """One column (or prefetcher) of a device at work in a slot; ``number`` names its requests."""
+    """One column (or prefetcher) of a device at work in a slot; ``number`` names its requests.
+
+    One of its class's ``own`` keeps what an access has met, for its coroutine to see.
+    """
 
     slot: Slot
     name: str
     number: int
+    own: bool = False
 
     @property
     def key(self) -> Thread:
@@ -324,6 +328,8 @@ class Device:
         target = Target(pfn, entry.generation, hit, stale)
         value = take_effect(store, self.memory, thread.slot, intent, begun, target)
         store.put(atc.issued_cell(self.number, thread.key), None)
+        if thread.own:
+            store.put(atc.value_cell(self.number, thread.key), value)
         return value
 
     def _is_stale(self, store: Store, thread: DeviceThread, intent: Intent, entry: Cached) -> bool:

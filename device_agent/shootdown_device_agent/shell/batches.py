@@ -24,6 +24,7 @@ from shootdown_device_agent.machine.columns import (
 from shootdown_device_agent.machine.config import DeviceConfig
 from shootdown_device_agent.machine.device import Device, DeviceThread
 from shootdown_device_agent.machine.device_faults import fault_tasks, lose_everything
+from shootdown_device_agent.machine.own_threads import own_task, own_threads
 from shootdown_device_agent.shell.injecting import DeviceFaults
 from shootdown_engine.channels import InvalidateRequest
 from shootdown_engine.fault_step import BUDGET
@@ -177,9 +178,12 @@ class AgentRun:
         """Give a device a slot's PASIDs, with its caches empty."""
         device = self.devices[number]
         columns, prefetchers = device_threads(self.program, slot, number)
-        device.bind(slot, columns + prefetchers)
+        device.bind(slot, columns + prefetchers + self._own_threads(slot, number))
         device.reset(self.store, slot)
         return device
+
+    def _own_threads(self, slot: Slot, number: int) -> tuple[DeviceThread, ...]:
+        return own_threads(self.devices[number], slot)
 
     def _go(self) -> None:
         go = self.segment.words[self._board + board.GO]
@@ -187,6 +191,7 @@ class AgentRun:
             batch = self.running = self.announced.pop(0)
             batch.unfinished = sum(
                 sum(map(len, device_threads(self.program, slot, device)))
+                + len(self._own_threads(slot, device))
                 for slot, devices in batch.slots
                 for device in devices
             )
@@ -254,6 +259,7 @@ class AgentRun:
                     what = self.program.speculation[thread.number - len(self.program.columns)]
                     tasks.append(speculation_task(device, thread, what))
                     self._ahead.add(thread.name)
+                tasks += [own_task(device, thread) for thread in self._own_threads(slot, number)]
         for device in self.devices.values():
             faults = list(fault_tasks(device))
             self._ahead.update(task.name for task in faults)
@@ -339,6 +345,7 @@ class AgentRun:
             what = self.program.speculation[thread.number - len(self.program.columns)]
             body = partial(run_prefetches, device, thread, what)
             tasks.append(Task(thread.name, body, owner=slot))
+        tasks += [own_task(device, thread) for thread in self._own_threads(slot, number)]
         return tasks
 
     def _column(self, thread: DeviceThread, number: int) -> Task:
@@ -410,6 +417,8 @@ class AgentRun:
         """Drop every translation, those under way too, as after messages were lost."""
         for device in self.devices.values():
             lose_everything(self.store, device)
+            for slot in self.slots.values():
+                device.reset(self.store, slot)  # what a class of one's own keeps besides
         self._wake()
 
     def begin_no_access(self) -> None:

@@ -344,6 +344,10 @@ class HostedRun(AgentRun):
 
             self.ready.append(Task(f"{WARMER}{number}", body, owner=slot))
 
+    def _own_threads(self, _slot: Slot, _number: int) -> tuple[DeviceThread, ...]:
+        """None: what the daemon accesses for an agent are instructions of columns."""
+        return ()
+
     def _ended(self, task: Task) -> None:
         if task.name.startswith(WARMER):
             assert task.owner is not None

@@ -44,7 +44,8 @@ class Blame:
         record = records[finding.index].record if 0 <= finding.index < len(records) else None
         if isinstance(record, Invalidation):
             return record.device
-        return self._device_of.get(finding.task, finding.task)
+        device, _, _ = finding.task.partition(".")  # of a thread of the device's own
+        return self._device_of.get(finding.task, device)
 
 
 def _owing(records: Iterable[Stamped]) -> set[str]:
