@@ -5,10 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.protocol.samples import GOLDEN
 
 from shootdown_protocol import describe
 from shootdown_protocol.describe import DOCS, PAGES, TABLES, render
+from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import ErrorCode
+from shootdown_protocol.messages import LoadProgram
 from shootdown_protocol.registry import MESSAGES
 
 
@@ -85,3 +88,18 @@ def test_the_module_can_be_run() -> None:
     command = [sys.executable, "-m", "shootdown_protocol.describe", "--check"]
 
     assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+def test_the_page_shows_a_message_of_each_kind_in_hex() -> None:
+    """Whoever writes an agent in another language can compare bytes with those of the page."""
+    page = (DOCS / "protocol.md").read_text()
+
+    absent = [
+        type(message).__name__
+        for message, data in GOLDEN
+        if isinstance(message, DeviceMessage)
+        and not isinstance(message, LoadProgram)
+        and f"`{data}`" not in page
+    ]
+
+    assert absent == []

@@ -57,10 +57,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class DeviceThread:
-    """One column (or prefetcher) of a device at work in a slot; ``number`` names its requests.
-
-    One of its class's ``own`` keeps what an access has met, for its coroutine to see.
-    """
+    """A thread at work in a slot; ``number`` names its requests, ``own``: its class declares it."""
 
     slot: Slot
     name: str
@@ -153,10 +150,7 @@ class Device:
     async def translate(
         self, thread: DeviceThread, intent: Intent, *, issue: bool = True
     ) -> Cached | WalkFault | None:
-        """Walk, then insert; None when an invalidation cancelled the translation under way.
-
-        With ``issue`` the access counts as issued from the insertion on.
-        """
+        """Walk, then insert and ``issue``; None when an invalidation cancelled the translation."""
         answer = await self.walk(thread, intent)
         return await self._at(intent, "atc_insert", self.step_insert, thread, intent, answer, issue)
 
