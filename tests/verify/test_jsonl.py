@@ -175,6 +175,21 @@ def test_blocks_are_joined_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> No
         assert np.array_equal(getattr(whole, name), getattr(parts, name)), name
 
 
+def test_a_history_that_memory_does_not_hold_is_judged_as_far_as_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where reading stopped is said, and no store behind that is missed."""
+    monkeypatch.setattr(jsonl, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(jsonl, "memory_room", lambda: 100 * 45 * jsonl.PEAK)
+
+    columns = read(*[STORE] * 1000, LOAD)
+
+    assert 100 <= len(columns) < 200
+    verdict = judge(columns)
+    assert verdict.verdict == "inconclusive"
+    assert f"memory was full: judged up to line {len(columns)}" in verdict.reasons
+
+
 def test_times_may_be_fractions() -> None:
     """Seconds as a float are times, too."""
     line = '{"thread": "P0", "kind": "load", "location": "x", "value": 0, "start": 0.5, "end": 1.5}'

@@ -39,7 +39,8 @@ class Numbering(dict[str, int]):
 class Source:
     """What was odd about a file: lines skipped, bytes behind the last whole line.
 
-    ``cut_short``: its compressed data ended early.
+    ``cut_short``: its compressed data ended early; ``stopped_after``: the line after which
+    memory was full, or 0.
     """
 
     path: str
@@ -47,11 +48,12 @@ class Source:
     first_skipped: str = ""
     torn_bytes: int = 0
     cut_short: bool = False
+    stopped_after: int = 0
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing of the history is known to be missing."""
-        return not (self.skipped or self.torn_bytes or self.cut_short)
+        return not (self.skipped or self.torn_bytes or self.cut_short or self.stopped_after)
 
 
 @dataclass(slots=True)
@@ -81,6 +83,12 @@ class Columns:
 
     def __len__(self) -> int:
         return len(self.kind)
+
+    @property
+    def kept_bytes(self) -> int:
+        """What the columns take of memory."""
+        arrays = (self.thread, self.kind, self.location, self.value, self.order)
+        return sum(array.nbytes for array in (*arrays, self.start, self.end, self.line))
 
     @property
     def is_load(self) -> Flags:

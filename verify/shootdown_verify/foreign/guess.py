@@ -56,7 +56,7 @@ def guesses(columns: Columns, matching: Matching) -> Iterator[Guess]:
     schedule = greedy(columns, writer)
     run = _key_of(schedule)
     yield made(run, schedule)
-    sequential = sequential_run(columns, writer)
+    sequential = None if matching.candidates else sequential_run(columns, writer)
     if sequential is not None:
         yield made(_key_of(sequential), sequential)
     causal = causal_key(columns, writer, run)

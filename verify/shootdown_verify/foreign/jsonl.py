@@ -31,6 +31,8 @@ from shootdown_verify.source import nearest
 BLOCK_BYTES: Final = 1 << 22
 LINE_BYTES_MAX: Final = 1 << 20
 """A longer line is no event."""
+PEAK: Final = 5
+"""How many times the columns judging takes at its peak."""
 GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 31
 """zlib's window bits for a gzip header."""
@@ -95,6 +97,7 @@ class _Reading:
     large: dict[int, int] = field(default_factory=dict)
     numbers_of_large: dict[int, int] = field(default_factory=dict)
     lines: int = 0
+    kept: int = 0
 
 
 def read_jsonl(path: Path, *, skip_bad: bool = False) -> Columns:
@@ -106,9 +109,25 @@ def read_jsonl(path: Path, *, skip_bad: bool = False) -> Columns:
 def read_stream(file: BinaryIO, name: str, *, skip_bad: bool = False) -> Columns:
     """Read what is open already; ``name`` is for errors and reports."""
     reading = _Reading(Source(name), skip_bad)
+    room = memory_room()
     for block, whole in _blocks(_chunks(file, reading.source)):
         _read_block(reading, block, whole=whole)
+        kept = sum(array.nbytes for part in reading.parts[-1:] for array in part)
+        reading.kept += kept
+        if reading.kept * PEAK > room:
+            reading.source.stopped_after = reading.lines
+            break
     return _columns(reading)
+
+
+def memory_room() -> int:
+    """Bytes that judging may take: half of what the system has to give."""
+    try:
+        told = Path("/proc/meminfo").read_text()
+    except OSError:
+        return 1 << 62
+    available = next((line for line in told.splitlines() if line.startswith("MemAvailable")), "")
+    return int(available.split()[1]) * 1024 // 2 if available else 1 << 62
 
 
 def _chunks(file: BinaryIO, source: Source) -> Iterator[bytes]:

@@ -22,6 +22,12 @@ AMBIGUOUS: Final = -3
 NO_LOAD: Final = -4
 
 
+SHORT: Final = 400
+"""Events of a history of which every candidate is kept."""
+NEAREST: Final = 8
+"""Of a longer one those are, before the load and behind it in the file."""
+
+
 @dataclass(slots=True)
 class Matching:
     """For each event the store that it met, or one of the numbers above."""
@@ -29,6 +35,8 @@ class Matching:
     writer: Numbers
     candidates: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """Of ambiguous loads: stores, and `INITIAL`."""
+    partial: set[int] = field(default_factory=set)
+    """Loads with more candidates than those: they speak against nothing."""
 
     def unwritten(self) -> list[int]:
         """Loads of what nobody stored."""
@@ -56,9 +64,14 @@ def match(columns: Columns) -> Matching:
     writer[loads] = np.where(count == 0, UNWRITTEN, np.where(count > 1, AMBIGUOUS, INITIAL))
     writer[loads[known]] = by_key[first[known]]
     matching = Matching(writer)
-    for at in np.flatnonzero(count > 1):
-        which = [int(store) for store in by_key[first[at] : beyond[at]]]
-        _choose(columns, matching, int(loads[at]), which, is_initial=bool(initial[at]))
+    for at in np.flatnonzero(count > 1).tolist():
+        load = int(loads[at])
+        which = by_key[first[at] : beyond[at]]
+        if len(columns) > SHORT and len(which) > 2 * NEAREST:
+            here = int(np.searchsorted(which, load))
+            which = which[max(0, here - NEAREST) : here + NEAREST]
+            matching.partial.add(load)
+        _choose(columns, matching, load, which.tolist(), is_initial=bool(initial[at]))
     return matching
 
 
@@ -75,12 +88,12 @@ def _choose(
     thread = columns.thread[load]
     possible = [s for s in stores if s < load or columns.thread[s] != thread]
     candidates = ([INITIAL] if is_initial else []) + possible
-    if len(candidates) == 1:
+    if len(candidates) == 1 and load not in matching.partial:
         matching.writer[load] = candidates[0]
-    elif not candidates:  # only later stores of its own thread: any of them breaks coherence
-        matching.writer[load] = stores[0]
-    else:
+    elif candidates:
         matching.candidates[load] = tuple(candidates)
+    else:  # only later stores of its own thread: any of them breaks coherence
+        matching.writer[load] = stores[0]
 
 
 def _initial_values(columns: Columns) -> Numbers:

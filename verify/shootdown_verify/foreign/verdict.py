@@ -22,15 +22,17 @@ from shootdown_verify.check.passes import INCONCLUSIVE, NOT_JUDGED, OK, VIOLATIO
 from shootdown_verify.foreign.columns import NO_ORDER, Columns, Numbers
 from shootdown_verify.foreign.guess import Guess, guesses
 from shootdown_verify.foreign.inference import Problem, Solved, solve
-from shootdown_verify.foreign.matching import INITIAL, Matching, match
+from shootdown_verify.foreign.matching import INITIAL, SHORT, Matching, match
 from shootdown_verify.foreign.schedule import greedy
 from shootdown_verify.foreign.windows import Placed, execution, positions, time_order, windows
 
 FINDINGS_MAX: Final = 20
-PROBLEM_MAX: Final = 400
+PROBLEM_MAX: Final = SHORT
 """Events of a history, or of a part of it, whose open choices are searched."""
 PARTS_MAX: Final = 500
 """Parts that are solved in one round."""
+SOLVED_MAX: Final = 4000
+"""Parts that are solved in all."""
 REPAIRS_MAX: Final = 4
 """How often a guess is mended where a part of the history allows a better one."""
 _WIDE: Final = 0.1
@@ -89,8 +91,14 @@ def judge(columns: Columns) -> ForeignVerdict:
         )
     elif source.cut_short:
         verdict.reasons.append("the compressed data ends early: judged up to there")
+    if source.stopped_after:
+        verdict.reasons.append(f"memory was full: judged up to line {source.stopped_after:,}")
     if source.skipped:
         verdict.reasons.append(f"{source.skipped} bad lines were skipped")
+    verdict.notes.append(
+        f"kept in memory: {columns.kept_bytes:,} bytes of columns, since a load may meet a store "
+        "of any age; no pass allows less"
+    )
     if not len(columns):
         verdict.reasons.append("the history has no events")
         verdict.models = dict.fromkeys(_LADDER, NOT_JUDGED)
@@ -245,6 +253,7 @@ class _Open:
         self.columns = verdict.columns
         self.matching = matching
         self.tried: list[_Tried] = []
+        self.left = SOLVED_MAX
 
     def try_guesses(self) -> None:
         """Try guesses in turn, up to one that breaks nothing; it is then the last.
@@ -294,10 +303,16 @@ class _Open:
             if word is not None:
                 return word
         self.verdict.reasons.append(
-            f"{model.label}: the order of stores was not recorded, and no order that was tried "
+            f"{model.label}: {self._unsaid()} was not recorded, and no choice that was tried "
             "satisfies it"
         )
         return INCONCLUSIVE
+
+    def _unsaid(self) -> str:
+        """What the history leaves open."""
+        if self.matching.candidates:
+            return "which store each load met"
+        return "the order of stores"
 
     def _repair(self, tried: _Tried, model: Model) -> str | None:
         """Mend a guess part by part; None where that comes to no end."""
@@ -312,13 +327,18 @@ class _Open:
         for _ in range(REPAIRS_MAX):
             breaking = tried.breaking(model)
             parts = self._parts(tried.guess, breaking)
+            self.left -= len(parts)
+            if self.left < 0:
+                return None
             solved = []
             for events in parts:
                 one = solve(self._problem(tried.guess, events), model)
                 if one.allowed is False:
                     return self._told(one, events, model)
                 solved.append(one)
-            if len(parts) < len(breaking) or not all(one.allowed for one in solved):
+                if one.allowed is None:
+                    break
+            if len(solved) < len(breaking) or not all(one.allowed for one in solved):
                 return None
             for one, events in zip(solved, parts, strict=True):
                 _mend(tried.guess, one, events)
@@ -357,7 +377,8 @@ class _Open:
         local[INITIAL] = INITIAL
         candidates = {}
         for event, place in local.items():
-            if event >= 0 and (writer[event] >= INITIAL or event in self.matching.candidates):
+            known = event >= 0 and (writer[event] >= INITIAL or event in self.matching.candidates)
+            if known and event not in self.matching.partial:
                 stores = self.matching.candidates.get(event, (int(writer[event]),))
                 candidates[place] = _likeliest_first(int(chosen.writer[event]), stores, local)
         timed = columns.timed > 0
