@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.explore.random_programs import CHANNEL, add, prowl, serve, wait
 
 from shootdown_engine.trap import trap
@@ -120,3 +121,18 @@ def test_a_task_that_tries_again_for_ever_puts_nobody_off() -> None:
 
     assert ends(trying, waiter, setter) == {"stuck"}
     assert ends(trying, waiter, setter, kind=BreadthFirst) == {"stuck"}
+
+
+def test_what_was_forgotten_of_a_step_is_not_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking at a step brings no outcome back whose fields have changed in the meantime."""
+    monkeypatch.setattr(System, "overlaps", lambda *_: True)
+    system = System([TaskSpec("setter", (lambda: set_to(1),))], ExploringStore())
+    search = ReducedSearch(system, quiet=lambda _: QUIET, stuck=lambda _: STUCK)
+    (step,) = system.enabled(system.start)
+    memo = system.memo(step.node)
+    assert memo is not None
+    memo.table.clear()
+
+    search._look(system.start, step)
+
+    assert memo.table == {}

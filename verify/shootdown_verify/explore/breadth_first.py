@@ -148,7 +148,9 @@ class BreadthFirst:
             memo = system.memo(transition.node)
             assert memo is not None
             key = state & memo.mask
-            memo.table[key] = (transition.keep, transition.put, None, transition)
+            known = memo.table.get(key)
+            if known and known[3] is transition:  # Else it has been forgotten, and for a reason.
+                memo.table[key] = (transition.keep, transition.put, None, transition)
         return False
 
     def _is_stuck(self, state: int) -> bool:
