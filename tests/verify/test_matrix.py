@@ -30,6 +30,10 @@ def test_every_client_is_a_scenario(row: Row) -> None:
     [
         ("wp_page_copy", "range_end", "S2"),
         ("zap_pte_range", "range_end", "S1"),
+        ("clear_refs_write", "before_clear", "S3"),
+        ("wp_clean_pre_vma", "before_clear", "S3"),
+        ("madvise_free_single_vma", "before_clear", "S3"),
+        ("try_to_migrate_one", "before_free", "S2"),
         ("change_pte_range", "none", "S4"),
         ("change_pte_range, copier let in", "range_end", "S3"),
         ("copy_pte_range, copier let in", "range_end", "S3"),

@@ -221,7 +221,6 @@ CLIENTS: Final = (
         ("process_vm_readv A when returned",),
         ("await CPU0", "store A 2"),
         writes=True,
-        speculates=False,
     ),
     Client(
         "reclaimer",
@@ -229,7 +228,6 @@ CLIENTS: Final = (
         ("try_to_unmap_one A when returned", "load A r0"),
         ("await CPU0", "store A 2"),
         writes=True,
-        speculates=False,
         reclaims=True,
     ),
     Client(
