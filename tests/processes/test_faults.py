@@ -15,7 +15,7 @@ instances_per_batch = 64
 window = 32
 heartbeat_ms = 100
 heartbeat_limit_ms = 4000
-completion_timeout_ms = 300
+completion_timeout_ms = 800
 drain_timeout_ms = 6000
 """
 
