@@ -182,7 +182,7 @@ def test_wrong_option_of_devices_is_refused(
     """The error says what was seen, what was expected, and the nearest right word."""
     error = error_of(f"agents = 1\ndevice = {table}")
 
-    assert (error.seen, error.nearest) == (seen, meant)
+    assert (error.seen, error.nearest, error.line) == (seen, meant, 2)
     assert error.expected.startswith(expected)
 
 

@@ -156,7 +156,7 @@ def _device_options(source: Source, table: Mapping[str, object]) -> dict[str, st
         if option not in DEVICE_OPTIONS:
             raise TestbedError(
                 source,
-                _place(source, option),
+                _option_place(source, option),
                 seen=f"option {quote(option)}",
                 expected=f"an option of devices ({one_of(DEVICE_OPTIONS)})",
                 nearest=nearest(option, DEVICE_OPTIONS),
@@ -165,7 +165,7 @@ def _device_options(source: Source, table: Mapping[str, object]) -> dict[str, st
         if not takes(option, word):
             raise TestbedError(
                 source,
-                _place(source, option),
+                _option_place(source, option),
                 seen=f"{option} = {quote(toml_word(value))}",
                 expected=expected(option),
             )
@@ -210,3 +210,12 @@ def _place(source: Source, key: str) -> Span:
         if pattern.match(line):
             return Span(number, line.index(key) + 1, len(key))
     return Span(1, 1)
+
+
+def _option_place(source: Source, option: str) -> Span:
+    """Find an option of devices, which may stand in the middle of a line."""
+    pattern = re.compile(rf"(?<![\w-]){re.escape(option)}(?=[\"']?\s*=)")
+    for number, line in enumerate(source.text.split("\n"), start=1):
+        if found := pattern.search(line):
+            return Span(number, found.start() + 1, len(option))
+    return _place(source, _TABLE)
