@@ -37,7 +37,7 @@ def main(words: list[str]) -> int:
     spec, endpoint, *more = [*(word for word in words if word != "--messages"), "", ""]
     told = [os.environ.get(f"SHOOTDOWN_{key}", "") for key in ("TOKEN", "NAME", "DEVICE")]
     if not all((endpoint, *told)) or any(more):
-        sys.stderr.write(__doc__)
+        sys.stderr.write(__doc__ or "")
         return USAGE
     token, name, device = told
     why = ""

@@ -113,7 +113,9 @@ class Agent:
 
     def send(self, tag: int, *fields: object) -> None:
         """Number a message and send it."""
-        self.socket.send(msgpack.packb([tag, self.sent, *fields]))
+        data = msgpack.packb([tag, self.sent, *fields])
+        assert isinstance(data, bytes)
+        self.socket.send(data)
         self.sent += 1
 
     # What a thread does

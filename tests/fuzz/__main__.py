@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-import atheris  # type: ignore[import-untyped]
+atheris: Any = import_module("atheris")  # It has no types of its own.
 
 SECONDS = 10
 BYTES_MAX = 1 << 14

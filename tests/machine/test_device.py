@@ -211,9 +211,9 @@ def test_a_refused_page_request_denies_the_access() -> None:
 class NeverFinds(Device):
     """Translates as if nothing were ever mapped."""
 
-    async def walk(self, site: object, intent: Intent) -> WalkFault:
+    async def walk(self, thread: object, intent: Intent) -> WalkFault:
         """Find nothing."""
-        del site, intent
+        del thread, intent
         return WalkFault("not-present", 1)
 
 

@@ -392,7 +392,9 @@ def _claim(reader: Reader, keyword: Token, names: Names) -> Claim:
         other = others[0]
         if len(others) > 1 or other_kind == kind:
             seen = f"'{WITH}' and " + (f"{len(others)} names" if len(others) > 1 else "its like")
-            raise reader.fault(others[-1], seen, "one discipline, device or mutant of another kind")
+            raise reader.fault(
+                others[len(others) - 1], seen, "one discipline, device or mutant of another kind"
+            )
     by: tuple[Token, ...] = ()
     if keyword.text == "caught":
         reader.expect(":")
