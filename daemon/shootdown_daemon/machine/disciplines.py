@@ -160,6 +160,7 @@ def bind_operation(discipline: Discipline, operation: str, phases: tuple[Phase, 
     return {later_phase(phase, phases): (_notify,) for phase in times}
 
 
+LEAF_ONLY: Final = "leaf_only"
 DISCIPLINES: dict[str, Discipline] = {
     "none": NoNotification(),
     Phase.RANGE_START.value: RangeStart(),
@@ -169,7 +170,7 @@ DISCIPLINES: dict[str, Discipline] = {
     Phase.AFTER_UNLOCK.value: AfterUnlock(),
     Phase.RANGE_END.value: RangeEnd(),
     Phase.BEFORE_FREE.value: BeforeFree(),
-    "leaf_only": LeafOnly(),
+    LEAF_ONLY: LeafOnly(),
     LAZY: Lazy(),
     **{version: Profile(version) for version in PROFILES},
 }

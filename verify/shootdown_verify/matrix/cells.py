@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final, NamedTuple
 
-from shootdown_daemon.machine.disciplines import DISCIPLINES, LAZY, bind_operation
+from shootdown_daemon.machine.disciplines import DISCIPLINES, LAZY, LEAF_ONLY, bind_operation
 from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_device_agent.machine.device import Device
 from shootdown_device_agent.machine.zoo import ZOO
@@ -198,10 +198,10 @@ def _as_found_by(cell: Cell, discipline: str) -> Cell:
 
 
 def _points(operation: str, discipline: str) -> object:
-    """All that an operation sees of a discipline: where it notifies, and whether it waits."""
+    """All that an operation sees of a discipline: where it notifies, and how, if oddly."""
     phases = OPERATIONS[operation].phases
     bound = bind_operation(DISCIPLINES[discipline], operation, phases)
-    return discipline == LAZY, frozenset(bound)
+    return discipline if discipline in {LAZY, LEAF_ONLY} else "", frozenset(bound)
 
 
 def _filled(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Cell]]:
