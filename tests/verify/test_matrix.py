@@ -78,6 +78,15 @@ def test_a_right_point_is_proved(row: str, discipline: str) -> None:
     assert sum(result.stale_hits for result in cell.results) > 0
 
 
+def test_what_says_less_is_explored_for_itself() -> None:
+    """``leaf_only`` notifies where ``clear_flush`` does, and its cells are not taken from there."""
+    row = ROW["pagetable_free_kernel"]
+
+    cells = matrix([row], ["clear_flush", "leaf_only"], workers=1)
+
+    assert [cell.verdict for cell in cells] == [SAFE, BROKEN]
+
+
 def test_a_budget_that_runs_out_is_not_safe() -> None:
     """A cell whose clients were cut short is inconclusive and says which."""
     cell = fill_cell(Job(ROW["unmap_vmas"], "range_end", 0.0))
