@@ -112,7 +112,12 @@ def _live(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]:
     for removed in places.sweep():
         print(f"removed what a dead testbed had left: {removed}", file=sys.stderr)
     testbed = Testbed(
-        name="replay", agents=1, iotlb=False, instances_per_batch=1, completion_timeout_ms=500
+        name="replay",
+        agents=1,
+        iotlb=False,
+        instances_per_batch=1,
+        # Where nothing is lost, a device that waits for ever is not to be given up before that.
+        completion_timeout_ms=500 if found.faults else 5000,
     )
     with tempfile.TemporaryDirectory(prefix="shootdown-replay-") as folder, Interrupts() as given:
         processes = start(
