@@ -35,6 +35,7 @@ ROUNDS_MAX: Final = 6
 """Rounds in which sequential consistency may force more."""
 EVENTS_MAX: Final = 100_000
 """Events of a history beyond which it is not asked to."""
+RUNS_MAX: Final = 40
 WORK_MAX: Final = 2_000_000
 """Events of all runs together."""
 CONFLICTS_MAX: Final = 4
@@ -63,7 +64,7 @@ def sequential_run(columns: Columns, writer: Numbers) -> Numbers | None:
         return None
     forced = _saturated(columns, writer, {})
     schedule = None
-    for _ in range(WORK_MAX // (ROUNDS_MAX * len(columns)) + 1):
+    for _ in range(min(RUNS_MAX, WORK_MAX // (ROUNDS_MAX * len(columns)) + 1)):
         if forced is None:
             break
         walk, known = forced

@@ -16,7 +16,7 @@ import numpy as np
 from shootdown_verify.check.events import STORE
 from shootdown_verify.foreign.causal_order import causal_key, sequential_run
 from shootdown_verify.foreign.columns import NO_END, NO_ORDER, NO_START, Columns, Numbers
-from shootdown_verify.foreign.matching import Matching
+from shootdown_verify.foreign.matching import SHORT, Matching
 from shootdown_verify.foreign.schedule import greedy
 
 
@@ -56,7 +56,9 @@ def guesses(columns: Columns, matching: Matching) -> Iterator[Guess]:
     schedule = greedy(columns, writer)
     run = _key_of(schedule)
     yield made(run, schedule)
-    sequential = None if matching.candidates else sequential_run(columns, writer)
+    # A short history is solved as a whole, and a wrong store of a load forces what is not so.
+    helps = len(columns) > SHORT and not matching.candidates
+    sequential = sequential_run(columns, writer) if helps else None
     if sequential is not None:
         yield made(_key_of(sequential), sequential)
     causal = causal_key(columns, writer, run)
