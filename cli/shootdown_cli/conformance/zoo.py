@@ -20,10 +20,9 @@ EXPECTED: Final[dict[str, frozenset[str]]] = {
     "completes_what_has_arrived": frozenset(("completion_vector",)),
     "drain_waits_for_translation": frozenset(("invalidate_during_page_request",)),
     "duplicate_completion": frozenset(("completions",)),
-    # Nobody is there: it passes nothing.
+    # Nobody is there but the agent, which greets.
     "gone": _USES_WHAT_WAS_DROPPED
     | {
-        "handshake",
         "translate",
         "invalidate_during_walk",
         "invalidate_during_access",
