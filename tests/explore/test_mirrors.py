@@ -17,9 +17,10 @@ from shootdown_verify.explore import Verdict, explore
 from shootdown_verify.whole import Whole
 
 OLD = Pte(1)
+MIRRORS = [claim for claim in MUTANT_CLAIMS if claim[0].startswith("mirror")]
 
 
-@pytest.mark.parametrize(("name", "mutant", "by"), MUTANT_CLAIMS)
+@pytest.mark.parametrize(("name", "mutant", "by"), MIRRORS)
 def test_a_faulty_mirror_is_caught_by_its_checks(
     name: str, mutant: str, by: tuple[str, ...]
 ) -> None:
