@@ -143,3 +143,15 @@ def test_disciplines_that_are_one_to_an_operation_keep_their_names() -> None:
     replays = [cell.worst.replay for cell in (first, other) if cell.worst is not None]
 
     assert [replay.discipline for replay in replays if replay] == ["range_end", "before_free"]
+
+
+def test_a_step_remembered_before_a_field_grew_is_made_anew() -> None:
+    """A cell that outgrows its field while many states wait to be expanded loses no clearing.
+
+    This client once showed a deadlock that was none: an access that had ended was still issued.
+    """
+    client = next(c for c in clients_of(ROW["zap_pte_range"]) if c.client == "message-passing")
+
+    result = explore_client(client, "linux-6.1", SECONDS)
+
+    assert result.check == ""
