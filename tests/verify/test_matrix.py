@@ -146,10 +146,7 @@ def test_disciplines_that_are_one_to_an_operation_keep_their_names() -> None:
 
 
 def test_a_step_remembered_before_a_field_grew_is_made_anew() -> None:
-    """A cell that outgrows its field while many states wait to be expanded loses no clearing.
-
-    This client once showed a deadlock that was none: an access that had ended was still issued.
-    """
+    """A cell that outgrows its field meanwhile loses no clearing, which once was a deadlock."""
     client = next(c for c in clients_of(ROW["zap_pte_range"]) if c.client == "message-passing")
 
     result = explore_client(client, "linux-6.1", SECONDS)
