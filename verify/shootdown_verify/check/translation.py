@@ -24,6 +24,8 @@ TITLE: Final = "stale-translation"
 _REGION_SHIFT: Final = 21
 """A walk of one page may bring a translation of all of its 2 MiB."""
 _WALK: Final = "walk"
+PASID_FIRST: Final = 0x100
+"""PASID of the first address space of the first instance."""
 
 
 class Completed(NamedTuple):
@@ -50,10 +52,14 @@ def check_instance(
     for index, stamped in hits:
         access = stamped.record
         assert isinstance(access, Access)
-        va = program.locations[access.location].va
+        place = program.locations[access.location]
+        if place.alias >= 0 or any(p.alias == access.location for p in program.locations):
+            continue  # It may have gone by another address of the word.
+        va = place.va
         for done in invalidations:
             what = done.what
-            covers = what.address <= va < what.address + what.size
+            covers = _is_of(what, place.mm, program)
+            covers = covers and what.address <= va < what.address + what.size
             if (
                 covers
                 and what.device == device_of.get(stamped.task)
@@ -67,6 +73,12 @@ def check_instance(
                 )
                 yield Finding(NAME, TITLE, why, access.location, task=stamped.task, index=index)
                 break
+
+
+def _is_of(what: Invalidation, mm: int, program: Program) -> bool:
+    """Whether an invalidation is of an address space; its PASIDs are one for each, in order."""
+    spaces = len(program.mms)
+    return spaces == 1 or (what.pasid - PASID_FIRST) % spaces == mm
 
 
 def completed_invalidations(marked: Sequence[Stamped]) -> list[Completed]:
