@@ -218,6 +218,9 @@ def _shrink(
 ) -> Kept | None:
     from shootdown_cli.shrink import shrink_found
 
+    # What is left must not need more faults than what was found.
+    options = replace(options, faults=replace(options.faults, budget=len(_faults_in(found))))
+
     def search(smaller: Scenario, every: bool) -> Result:
         return _search(smaller, options, Strategy.EXHAUSTIVE, SHRINK_SHARE, every=every)
 
