@@ -344,8 +344,9 @@ class HostedRun(AgentRun):
 
             self.ready.append(Task(f"{WARMER}{number}", body, owner=slot))
 
-    def _own_threads(self, _slot: Slot, _number: int) -> tuple[DeviceThread, ...]:
+    def _own_threads(self, slot: Slot, number: int) -> tuple[DeviceThread, ...]:
         """None: what the daemon accesses for an agent are instructions of columns."""
+        del slot, number
         return ()
 
     def _ended(self, task: Task) -> None:
