@@ -8,6 +8,7 @@ from shootdown_engine.slot import Slot
 from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Blocked
 from shootdown_engine.walker import Translation, walk
+from shootdown_protocol.board import CUT_OFF
 from shootdown_protocol.history import Denied, Ended, Synced
 from shootdown_protocol.program import Instruction, When
 
@@ -28,14 +29,17 @@ def sync_column(store: Store, slot: Slot, column: int) -> Blocked | None:
 def wait_until(
     store: Store, memory: PhysicalMemory, directory: int, slot: Slot, line: Instruction
 ) -> Blocked | None:
-    """Guard of a device instruction's ``when``; presence is what a walk says."""
+    """Guard of a device instruction's ``when``; presence is what a walk says.
+
+    Nothing is waited for in an instance that was cut off.
+    """
     site = slot.sites[line.location]
     if line.when is When.RETURNED:
         met = store.load(site.returned) >= site.returns
     else:
         found = walk(store, memory, directory, site.pasid, site.va)
         met = isinstance(found, Translation) and (line.when is When.PRESENT or found.writable)
-    return None if met else BLOCKED
+    return None if met or store.load(slot.started) & CUT_OFF else BLOCKED
 
 
 def end_column(store: Store, slot: Slot, column: int) -> None:

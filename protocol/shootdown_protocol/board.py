@@ -33,7 +33,9 @@ A_BEAT: Final = 2
 BOARD_FIXED: Final = AGENTS + AGENTS_MAX * WORDS_PER_AGENT
 
 S_STARTED: Final = 0
-"""Batch clock at the instance's first step, plus one; 0 before."""
+"""Batch clock at the instance's first step, plus one; 0 before. May bear `CUT_OFF`."""
+CUT_OFF: Final = 1 << 62
+"""Bit of a started word: the instance's CPU columns died, so nothing waits for them any more."""
 S_COLUMNS: Final = 1
 
 L_FLOOR: Final = 0

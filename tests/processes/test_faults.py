@@ -74,6 +74,9 @@ def test_a_dead_thread_holds_nobody_up(ground: Ground) -> None:
     assert ended.told["instances"] == 397
     assert ended.told["counters"]["unfinished_instances"] == 3
     assert sum(record.cut_off for record in injected(ground)) == 3
+    (reason,) = ended.told["reasons"]
+    assert "3 instances were cut off (the first by cpu.die: CPU" in reason
+    assert ", holding " in reason
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -6,8 +6,6 @@ read-write semaphore has it: readers that do not meet in a cell are independent 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Blocked
 
@@ -86,29 +84,3 @@ def _readers(store: Store, cell: tuple[str | int, ...]) -> int:
     held = store.get(cell) or 0
     assert isinstance(held, int)
     return held
-
-
-def held_by(store: Store, slot: int, locks: Iterable[int], mms: int, owner: str) -> bool:
-    """Whether a task holds a page table lock, ``mmap_lock`` for writing, or ``i_mmap``."""
-    return (
-        any(store.get(("ptl", lock)) == owner for lock in locks)
-        or any(store.get(("mmap_lock", slot, mm)) == owner for mm in range(mms))
-        or store.get(("i_mmap", slot)) == owner
-    )
-
-
-def break_locks(
-    store: Store, slot: int, locks: Iterable[int], mms: int, owners: dict[str, int]
-) -> None:
-    """Free whatever dead tasks hold in a slot; ``owners`` has the CPU of each."""
-    for lock in locks:
-        if store.get(("ptl", lock)) in owners:
-            store.put(("ptl", lock), None)
-    if store.get(("i_mmap", slot)) in owners:
-        store.put(("i_mmap", slot), None)
-    for mm in range(mms):
-        if store.get(("mmap_lock", slot, mm)) in owners:
-            store.put(("mmap_lock", slot, mm), None)
-        for cpu in owners.values():
-            if store.get(("mmap_lock", slot, mm, cpu)) is not None:
-                store.put(("mmap_lock", slot, mm, cpu), None)

@@ -10,8 +10,8 @@ import os
 import signal
 from collections.abc import Callable, Iterable
 
-from shootdown_daemon.machine import locks
 from shootdown_daemon.machine.kernel import KernelSlot
+from shootdown_daemon.machine.lock_cells import LockCells, held_by, lock_cells
 from shootdown_daemon.machine.page_alloc import drain_pages
 from shootdown_daemon.shell.fault_set import FaultSet, LiveFault
 from shootdown_engine.live_store import LiveStore
@@ -31,11 +31,6 @@ TICK_S = 0.000_02
 """About how long a step takes: how fast the batch clock goes while all that could go is held."""
 GO, HELD, DEAD = range(3)
 """What becomes of a task that is about to make its step."""
-
-
-def locks_of(kslot: KernelSlot) -> set[int]:
-    """Page table locks of a slot."""
-    return {lock for entry in kslot.entries for lock in entry.locks}
 
 
 class CpuFaults:
@@ -65,6 +60,9 @@ class CpuFaults:
         self._step = ""
         self._ticked_s = now()
         self._excused: set[Task] = set()
+        self._locks: dict[int, LockCells] = {}
+        columns = slots[0].kernel.program.columns
+        self._cpus = {column.name: column.cpu for column in columns if column.device < 0}
 
     @property
     def active(self) -> bool:
@@ -141,7 +139,8 @@ class CpuFaults:
         return released
 
     def _locked(self, task: Task, owner: Slot, step: str) -> int:
-        if not self._holds_lock(self._slots[owner.index], task.name):
+        lock = self._lock_held(self._slots[owner.index], task.name)
+        if not lock:
             return GO
         found = self._faults.take("cpu.preempt_locked", thread=task.name, step=step)
         if found is not None:
@@ -149,12 +148,14 @@ class CpuFaults:
         found = self._faults.take("cpu.die", thread=task.name, step=step)
         if found is None:
             return GO
-        self._report(found, owner, task.name, f"died before {step}, holding a lock", cut_off=True)
+        self._report(found, owner, task.name, f"died before {step}, holding {lock}", cut_off=True)
         return DEAD
 
-    def _holds_lock(self, kslot: KernelSlot, task: str) -> bool:
-        mms = len(kslot.slot.pasids)
-        return locks.held_by(self._store, kslot.index, locks_of(kslot), mms, task)
+    def _lock_held(self, kslot: KernelSlot, task: str) -> str:
+        cells = self._locks.get(kslot.index)
+        if cells is None:
+            cells = self._locks[kslot.index] = lock_cells(kslot)
+        return held_by(self._store, cells, task, self._cpus[task])
 
     def _hold(self, found: LiveFault, task: Task, step: str) -> int:
         assert task.owner is not None

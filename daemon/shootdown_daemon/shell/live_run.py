@@ -12,16 +12,17 @@ from enum import Enum
 from random import Random
 from types import MappingProxyType
 
-from shootdown_daemon.machine import iommu, locks, resending
+from shootdown_daemon.machine import iommu, resending
 from shootdown_daemon.machine.columns import column_task
 from shootdown_daemon.machine.command_queue import command_servers
 from shootdown_daemon.machine.cpu_tlb import ipi_servers
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.flush_queue import flush_queue_servers
 from shootdown_daemon.machine.kernel import KernelSlot, prepare, settle
+from shootdown_daemon.machine.lock_cells import break_locks, lock_cells
 from shootdown_daemon.machine.mutant import RIGHT, Mutant
 from shootdown_daemon.machine.page_requests import page_request_server
-from shootdown_daemon.shell.cpu_faults import CpuFaults, locks_of
+from shootdown_daemon.shell.cpu_faults import CpuFaults
 from shootdown_daemon.shell.instances import InFlight
 from shootdown_daemon.shell.physical import BANKS, RunMemory
 from shootdown_engine.channels import PageRequest
@@ -262,7 +263,10 @@ class LiveRun:
         self.segment.words[self._word(board.STOP)] = 1
 
     def cut_off(self, task: Task) -> None:
-        """End a task's instance: it died, and what it held is broken so that others go on."""
+        """End a task's instance: it died, and what it held is broken so that others go on.
+
+        Devices go on, and wait no more for what those who died were to do.
+        """
         assert task.owner is not None
         kslot = self.slots[task.owner.index]
         slot = kslot.slot
@@ -271,7 +275,8 @@ class LiveRun:
         for column in columns:
             resending.abandon(self.store, (kslot.index, column.name))
         owners = {column.name: column.cpu for column in columns}
-        locks.break_locks(self.store, kslot.index, locks_of(kslot), len(slot.pasids), owners)
+        break_locks(self.store, lock_cells(kslot), owners)
+        self.segment.words[slot.started] |= board.CUT_OFF
         for index in self._cpu_columns:
             self.store.store(slot.ended[index], slot.instance + 1)
         self.runner.wake()

@@ -329,7 +329,7 @@ class AgentRun:
         words = self.segment.words
         while batch.next_slot < len(batch.slots):
             slot, devices = batch.slots[batch.next_slot]
-            started = words[slot.started]
+            started = words[slot.started] & ~board.CUT_OFF
             if not started:
                 return
             batch.next_slot += 1

@@ -57,7 +57,8 @@ class InstanceVerdict:
     """What was found in one instance.
 
     ``weakest_model`` is None where no model is broken. ``registers`` are keyed ``COLUMN:register``
-    and hold ``denied`` for a denied load. Of ``unfinished`` instances single records are judged.
+    and hold ``denied`` for a denied load. Of ``unfinished`` instances single records are judged;
+    of one that a fault ``cut_off`` (it says which), none.
     """
 
     findings: tuple[Finding, ...]
@@ -69,6 +70,7 @@ class InstanceVerdict:
     overlapped: bool
     unfinished: bool
     counters: Counters
+    cut_off: str = ""
 
 
 @dataclass(slots=True)
@@ -318,4 +320,5 @@ def _unfinished(seen: Scan) -> InstanceVerdict:
         overlapped=False,
         unfinished=True,
         counters=Counters(unfinished_instances=1),
+        cut_off=seen.cut_off,
     )

@@ -102,6 +102,7 @@ class RunJudge:
         self._judge = InstanceJudge(scenario.program, scenario.conditions)
         self._itags = protocol.ItagUse(agents)
         self._late = 0
+        self._cut_off: list[str] = []
 
     def judge_batch(self, batch: Batch, *, ended: bool) -> None:
         """Judge every instance of a batch; ``ended``: the daemon has declared it ended."""
@@ -128,6 +129,8 @@ class RunJudge:
     ) -> None:
         verdict = self.verdict
         verdict.counters.add(judged.counters)
+        if judged.cut_off:
+            self._cut_off.append(judged.cut_off)
         if not judged.unfinished:
             verdict.instances += 1
             seen = verdict.histogram.setdefault(judged.outcome, OutcomeCount())
@@ -208,8 +211,11 @@ class RunJudge:
             ),
         }
         reasons = [reason for reason, seen in evidence.items() if not seen]
-        if counters.unfinished_instances:
-            reasons.append(f"{counters.unfinished_instances} instances did not finish")
+        cut_off = len(self._cut_off)
+        if cut_off:
+            reasons.append(f"{cut_off} instances were cut off (the first by {self._cut_off[0]})")
+        if counters.unfinished_instances > cut_off:
+            reasons.append(f"{counters.unfinished_instances - cut_off} instances did not finish")
         if self._late:
             reasons.append(f"{self._late} records came after their batch had been judged")
         return reasons if verdict.instances else reasons[:1] + reasons[5:]

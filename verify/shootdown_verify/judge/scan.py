@@ -104,7 +104,7 @@ class Scan:
         """Begin with nothing read."""
         self.roles = roles
         self.counters = Counters()
-        self.cut_off = False
+        self.cut_off = ""
         self.findings: list[Finding] = []
         self.invalidations: list[tuple[int, Stamped]] = []
         self.page_request_steps: list[str] = []
@@ -257,7 +257,8 @@ def _ended(scan: Scan, _index: int, _stamped: Stamped, ended: Ended) -> None:
 
 
 def _injected(scan: Scan, _index: int, _stamped: Stamped, injected: Injected) -> None:
-    scan.cut_off |= injected.cut_off
+    if injected.cut_off:
+        scan.cut_off = f"{injected.kind}: {injected.target} {injected.detail}"
 
 
 def _synced(scan: Scan, index: int, stamped: Stamped, synced: Synced) -> None:
