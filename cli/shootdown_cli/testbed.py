@@ -201,7 +201,11 @@ def start(
         for number in range(testbed.agents):
             agent = f"agent{number}"
             agent_config = AgentConfig(
-                config.device_endpoint, agent, record.token, daemon=processes.pids["daemon"]
+                config.device_endpoint,
+                agent,
+                record.token,
+                daemon=processes.pids["daemon"],
+                shared_memory=testbed.shared_memory,
             )
             main = partial(_agent, agent_config, logs, number)
             processes.pids[agent] = _fork(agent, logs, tell, main)

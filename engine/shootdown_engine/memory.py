@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Host(Protocol):
     """Who walks and accesses for a device that has no memory of its own to do so."""
 
-    def walk(self, pasid: int, va: int, /) -> Walked:
-        """Translate one page."""
+    def walk(self, pasid: int, va: int, /, *, write: bool) -> Walked:
+        """Translate one page, in order to store or not."""
         ...
 
     def access(self, slot: Slot, intent: Intent, target: Target, /) -> int:

@@ -116,10 +116,18 @@ def walk_level(store: Store, memory: PhysicalMemory, at: TableAt, va: int) -> Wa
     return found._replace(above=at.word, table=at.pfn) if at.generation else found
 
 
-def walk(store: Store, memory: PhysicalMemory, directory: int, pasid: int, va: int) -> Walked:
-    """Walk from the PASID table to the leaf within one step."""
+def walk(
+    store: Store,
+    memory: PhysicalMemory,
+    directory: int,
+    pasid: int,
+    va: int,
+    *,
+    write: bool = False,
+) -> Walked:
+    """Walk from the PASID table to the leaf within one step; ``write``: in order to store."""
     if memory.host is not None:
-        return memory.host.walk(pasid, va)
+        return memory.host.walk(pasid, va, write=write)
     at = read_pasid_entry(store, memory, directory, pasid)
     while isinstance(at, TableAt):
         at = walk_level(store, memory, at, va)

@@ -45,7 +45,8 @@ class Testbed:
     level. A process that shows no heartbeat for ``heartbeat_limit_ms`` is taken for dead, and so
     is an agent that has not completed an invalidation in ``completion_timeout_ms``; a batch that
     is not over after ``drain_timeout_ms`` has failed. ``device`` are options as a scenario says
-    them (`device_options`); what a scenario says goes before.
+    them (`device_options`); what a scenario says goes before. Without ``shared_memory`` its agents
+    translate and access by messages, as those of other hosts do.
     """
 
     __test__: ClassVar[bool] = False  # as above
@@ -59,6 +60,7 @@ class Testbed:
     iotlb: bool = True
     atc_entries: int = 8192
     walk_by_level: bool = False
+    shared_memory: bool = True
     heartbeat_ms: int = 200
     heartbeat_limit_ms: int = 2000
     completion_timeout_ms: int = 5000
@@ -97,7 +99,7 @@ _BOUNDS: Final = {
     "completion_timeout_ms": _Bounds(10, HEARTBEAT_MS_MAX, "milliseconds"),
     "drain_timeout_ms": _Bounds(100, HEARTBEAT_MS_MAX, "milliseconds"),
 }
-_SWITCHES: Final = ("iotlb", "walk_by_level")
+_SWITCHES: Final = ("iotlb", "walk_by_level", "shared_memory")
 _TABLE: Final = "device"
 _KEYS: Final = tuple(field.name for field in fields(Testbed) if field.name != "name")
 

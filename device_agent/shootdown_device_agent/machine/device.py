@@ -9,30 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, NamedTuple, TypeVar
 
 from shootdown_device_agent.machine import atc
 from shootdown_device_agent.machine.atc import CANCELLED, VALID, Cached, Issued, Thread, Walking
 from shootdown_device_agent.machine.config import DeviceConfig
-from shootdown_engine import walk_cache
 from shootdown_engine.access import Begun, Intent, Target, begin, take_effect
 from shootdown_engine.channels import STOP_MARKER, Completion, InvalidateRequest, PageRequest
 from shootdown_engine.column import deny
 from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.slot import Site, Slot, leaf_shifts, roots_may_go
 from shootdown_engine.store import Store, receive
-from shootdown_engine.translation_cache import TranslationCache, first_page
-from shootdown_engine.trap import BLOCKED, Blocked, trap
-from shootdown_engine.walker import (
-    TableAt,
-    Translation,
-    Walked,
-    WalkFault,
-    read_pasid_entry,
-    walk_level,
+from shootdown_engine.translation_agent import (
+    TranslationAgent,
+    around,
+    pages_of,
+    went_stale,
 )
+from shootdown_engine.translation_cache import TranslationCache
+from shootdown_engine.trap import BLOCKED, Blocked, trap
+from shootdown_engine.walker import TableAt, WalkFault, read_pasid_entry
 from shootdown_protocol.history import Fault, Invalidation, Kind, Step
-from shootdown_protocol.memory import PAGE_SHIFT
 from shootdown_protocol.messages import InvalidateFlag
 
 R = TypeVar("R")
@@ -43,7 +41,6 @@ SUCCESS = "success"
 FAILURE = "failure"
 _LAST_PAGE = (1 << 52) - 1
 _GLOBAL = int(InvalidateFlag.GLOBAL)
-_LEAF_ONLY = int(InvalidateFlag.LEAF_ONLY)
 _IOTLB_ONLY = int(InvalidateFlag.IOTLB_ONLY)
 _FOR_IOTLB = int(InvalidateFlag.IOTLB_FIRST | InvalidateFlag.IOTLB_ONLY)
 
@@ -90,9 +87,8 @@ class Device:
         self.atc = TranslationCache(
             "atc", self.number, entries=config.atc_entries, replacement=config.replacement
         )
-        self.iotlb = TranslationCache(
-            "iotlb", self.number, entries=config.iotlb_entries, replacement=config.replacement
-        )
+        self.iommu = TranslationAgent(config, memory)
+        self.iotlb = self.iommu.iotlb
 
     def bind(self, slot: Slot, threads: tuple[DeviceThread, ...]) -> None:
         """Take a slot's PASIDs: their pages may be cached, by these threads."""
@@ -105,10 +101,8 @@ class Device:
     def reset(self, store: Store, slot: Slot) -> None:
         """Drop all that is cached for a slot, as between two batches; nothing may be under way."""
         for pasid, vpns in slot.vpns.items():
-            for cache in (self.atc, self.iotlb):
-                cache.drop(store, pasid, vpns, 0, _LAST_PAGE)
-            if self.config.walk_cache:
-                walk_cache.drop_tables(store, self.number, pasid, vpns)
+            self.atc.drop(store, pasid, vpns, 0, _LAST_PAGE)
+            self.iommu.forget(store, pasid, vpns)
         store.put(self._off_cell(slot), None)
         if self.config.stop_markers:
             store.put(self._ended_cell(slot), None)
@@ -224,63 +218,22 @@ class Device:
 
     def step_walk(self, store: Store, site: Site, write: bool = False) -> Cached | WalkFault:
         """Translate at the IOMMU, for an access that writes or not."""
-        directory = self.config.directory
-        if self.config.iotlb:
-            return atc.translate_through_iotlb(
-                store,
-                self.memory,
-                directory,
-                self.iotlb,
-                site.pasid,
-                site.va,
-                write=write,
-                marks=self.config.ad_bits,
-            )
-        marks = write if self.config.ad_bits else None
-        return atc.translate(store, self.memory, directory, site.pasid, site.va, marks)
+        return self.iommu.translate(store, site.pasid, site.va, write=write)
 
     def step_begin_walk(
         self, store: Store, site: Site, write: bool
     ) -> Cached | WalkFault | TableAt:
         """Ask the IOTLB, then the walk cache, then the PASID table: where the walk goes on."""
-        config = self.config
-        if config.iotlb:
-            held = self.iotlb.look_up(store, site.pasid, site.vpn)
-            if held is not None and (held.writable or not write):
-                return held
-        at: Walked | None = None
-        if config.walk_cache:
-            at = walk_cache.deepest(store, self.number, site.pasid, site.va)
-        if at is None:
-            at = read_pasid_entry(store, self.memory, config.directory, site.pasid)
-            while isinstance(at, TableAt) and at.level >= config.walk_at_once:
-                at = walk_level(store, self.memory, at, site.va)
-            if config.walk_cache and isinstance(at, TableAt):
-                walk_cache.remember(store, self.number, site.pasid, site.va, at)
-        return atc.answer(at, site.va) if isinstance(at, Translation) else at
+        return self.iommu.begin_walk(store, site.pasid, site.va, write=write)
 
     def step_walk_level(
         self, store: Store, thread: DeviceThread, site: Site, at: TableAt, write: bool = False
     ) -> Cached | WalkFault | TableAt:
         """Make one load of a walk; what it finds is kept unless an invalidation came between."""
-        found = walk_level(store, self.memory, at, site.va)
-        if isinstance(found, WalkFault):
-            return found
-        config = self.config
-        keeps = (config.iotlb or config.walk_cache) and not self._is_cancelled(store, thread.key)
-        if isinstance(found, TableAt):
-            if keeps and config.walk_cache:
-                walk_cache.remember(store, self.number, site.pasid, site.va, found)
-            return found
-        if config.ad_bits:
-            marked = atc.mark(store, found, write=write)
-            if marked is None:
-                return at
-            found = marked
-        answer = atc.answer(found, site.va)
-        if keeps and config.iotlb and isinstance(answer, Cached):
-            self.iotlb.insert(store, site.pasid, site.vpn, answer)
-        return answer
+        is_cancelled = partial(self._is_cancelled, store, thread.key)
+        return self.iommu.load_table(
+            store, site.pasid, site.va, at, write=write, is_cancelled=is_cancelled
+        )
 
     def step_insert(
         self,
@@ -328,7 +281,7 @@ class Device:
 
     def _is_stale(self, store: Store, thread: DeviceThread, intent: Intent, entry: Cached) -> bool:
         """Whether an entry on the way has changed since; the PASID's too, where it may go."""
-        if atc.went_stale(store, entry):
+        if went_stale(store, entry):
             return True
         if not roots_may_go(thread.slot.program):
             return False
@@ -481,16 +434,13 @@ class Device:
 
         A walk under way, made in several steps, is not to fill the IOTLB any more.
         """
-        config = self.config
-        first, last = pages_of(request)
-        for pasid in self.pasids(request):
-            if config.iotlb:
-                self.iotlb.drop(store, pasid, self.pages.get(pasid, ()), first, last)
-            if config.walk_cache and not request.flags & _LEAF_ONLY:
-                walk_cache.drop_tables(store, self.number, pasid, self.around(request, pasid))
-            if config.walk_by_level:
+        near = {pasid: self.around(request, pasid) for pasid in self.pasids(request)}
+        pages = {pasid: self.pages.get(pasid, ()) for pasid in near}
+        self.iommu.drop(store, request, pages, near)
+        if self.config.walk_by_level:
+            for pasid, vpns in near.items():
                 for thread in self.threads.get(pasid, ()):
-                    self._cancel(store, thread, pasid, self.around(request, pasid))
+                    self._cancel(store, thread, pasid, vpns)
 
     def step_apply(self, store: Store, request: InvalidateRequest) -> None:
         """Obey a request within one step, and say so."""
@@ -542,11 +492,7 @@ class Device:
 
     def around(self, request: InvalidateRequest, pasid: int) -> tuple[int, ...]:
         """Pages of a PASID that a request covers, or that a larger page joins to one of them."""
-        first, last = pages_of(request)
-        largest = self.atc.shifts[-1]
-        last = first_page(last, largest) + (1 << largest - PAGE_SHIFT) - 1
-        first = first_page(first, largest)
-        return tuple(vpn for vpn in self.pages.get(pasid, ()) if first <= vpn <= last)
+        return around(request, self.pages.get(pasid, ()), self.atc.shifts[-1])
 
     def _is_for_iotlb(self, request: InvalidateRequest) -> bool:
         config = self.config
@@ -591,8 +537,3 @@ class Device:
         self, intent: Intent, name: str, step: Callable[..., R | Blocked], *arguments: object
     ) -> Awaitable[R]:
         return trap(name, step, *arguments, operation="device", location=intent.location)
-
-
-def pages_of(request: InvalidateRequest) -> tuple[int, int]:
-    """First and last page number that a request covers."""
-    return request.address >> PAGE_SHIFT, request.address + request.size - 1 >> PAGE_SHIFT

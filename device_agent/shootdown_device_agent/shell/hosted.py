@@ -33,7 +33,7 @@ from shootdown_protocol.layout import Layout
 from shootdown_protocol.limits import REMOTE_PER_MESSAGE_MAX, REMOTE_TAG_MAX
 from shootdown_protocol.memory import PAGE_SHIFT, PRESENT, RW, USER, Pfn
 from shootdown_protocol.plain_segment import PlainSegment
-from shootdown_protocol.program import Op, Program, When
+from shootdown_protocol.program import Op, Program, Warm, When
 
 NO_WORD = -1
 """Where the entry of a translation lies, for those who cannot look at it."""
@@ -66,13 +66,13 @@ class Asked:
 
     # For steps, which are made while `task` is set
 
-    def walk(self, pasid: int, va: int) -> Walked:
+    def walk(self, pasid: int, va: int, *, write: bool) -> Walked:
         """Translate one page (`shootdown_engine.memory.Host`)."""
         address = va >> PAGE_SHIFT << PAGE_SHIFT
         answer = self._answer(
-            ("walk", pasid, address),
+            ("walk", pasid, address, write),
             lambda tag: self.translations.append(
-                remote.TranslationRequest(tag, self._device(), pasid, address, write=False)
+                remote.TranslationRequest(tag, self._device(), pasid, address, write)
             ),
         )
         assert isinstance(answer, remote.TranslationCompletion)
@@ -267,7 +267,12 @@ class HostedRun(AgentRun):
     def _config(self, number: int, welcome: messages.Welcome) -> DeviceConfig:
         config = super()._config(number, welcome)
         return replace(
-            config, iotlb=False, walk_cache=False, walk_by_level=False, watch_stale=False
+            config,
+            iotlb=False,
+            walk_cache=False,
+            walk_by_level=False,
+            ad_bits=False,
+            watch_stale=False,
         )
 
     # What comes from the daemon
@@ -339,8 +344,9 @@ class HostedRun(AgentRun):
             self._unwarmed[slot.index] = self._unwarmed.get(slot.index, 0) + len(wanted)
         for warm in wanted:
 
-            async def body(location: int = warm.location) -> None:
-                await trap("warm", warm_one, device, slot, location)
+            async def body(warm: Warm = warm) -> None:
+                to_write = partial(warm_one, write=warm.write_intent)
+                await trap("warm", to_write, device, slot, warm.location)
 
             self.ready.append(Task(f"{WARMER}{number}", body, owner=slot))
 

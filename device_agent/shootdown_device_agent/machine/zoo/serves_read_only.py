@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shootdown_device_agent.machine import atc
 from shootdown_device_agent.machine.atc import Cached
 from shootdown_device_agent.machine.device import Device
 from shootdown_engine.slot import Site
@@ -21,7 +20,7 @@ class ServesReadOnly(Device):
         held = self.iotlb.look_up(store, site.pasid, site.vpn)
         if held is not None:
             return held
-        directory = self.config.directory
-        return atc.translate_through_iotlb(
-            store, self.memory, directory, self.iotlb, site.pasid, site.va, write=write
-        )
+        found = super().step_walk(store, site, write)
+        if isinstance(found, Cached):
+            self.iotlb.insert(store, site.pasid, site.vpn, found)
+        return found
