@@ -18,6 +18,7 @@ READY := .venv/ready
 BASE ?= python:3.11-slim-bookworm
 IMAGE ?= shootdown
 IMAGE_PYTHON ?= 3.11
+ROOMS := protocol engine daemon device_agent verify cli
 SCENARIO := configs/scenarios/cow-two-pages.litmus
 
 .DEFAULT_GOAL := help
@@ -30,16 +31,18 @@ setup: $(READY)
 
 # Built anew when what is to be installed changes; else this costs one comparison of dates.
 # uv is several times quicker than pip but does not read pip's settings, so pip stands in for it
-# where only pip knows the way to an index.
+# where only pip knows the way to an index. All is compiled here: where PYTHONDONTWRITEBYTECODE is set
+# each process would compile it anew, which takes longer than a testbed takes to start.
 $(READY): pyproject.toml requirements-dev.lock hatch_build.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "shootdown needs Python 3.11 or newer; name one: make PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv || \
 		{ echo "no venv: on Debian and Ubuntu it is a package of its own, python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements-dev.lock uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements-dev.lock || \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --requirement requirements-dev.lock || \
 		$(BIN)/python -m pip install --quiet --requirement requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q $(ROOMS)
 	@touch $@
 
 # $(call expect,STATUS,COMMAND): run COMMAND, and fail unless it exits with exactly STATUS.

@@ -7,15 +7,15 @@ for as long as it lives, and ``testbed.json``. What a dead one left is removed b
 from __future__ import annotations
 
 import contextlib
-import difflib
 import fcntl
 import json
 import os
 import re
 import stat
 import time
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from shootdown_protocol.errors import ErrorCode, SegmentError, UsageError
 from shootdown_protocol.limits import NAME_CHARACTERS_MAX
@@ -42,6 +42,8 @@ def find_config(kind: str, name: str, suffix: str) -> Path:
     shipped = {found.name: found for found in sorted((configs() / kind).rglob(f"*{suffix}"))}
     if file in shipped and len(path.parts) == 1:
         return shipped[file]
+    import difflib
+
     have = ", ".join(sorted(found.stem for found in (configs() / kind).glob(f"*{suffix}")))
     like = difflib.get_close_matches(file, shipped, 1)
     hint = f"; did you mean {like[0].removesuffix(suffix)}?" if like else ""
@@ -77,18 +79,21 @@ def runtime_root() -> Path:
     return root
 
 
-@dataclass(slots=True)
-class TestbedRecord:
+class TestbedRecord(msgspec.Struct):
     """What ``testbed.json`` says of a testbed; ``token`` is for its agents and nobody else."""
 
     name: str
     folder: str
     segment: str
-    token: str = field(repr=False)
+    token: str
     agents: int
     daemon: int = 0
-    pids: dict[str, int] = field(default_factory=dict)
+    pids: dict[str, int] = {}
     pid_namespace: int = 0
+
+    def __repr__(self) -> str:
+        """Without the token, which is nobody's business."""
+        return f"{type(self).__name__}({self.name!r}, {self.folder!r})"
 
     @property
     def local_daemon(self) -> int:
@@ -109,7 +114,7 @@ class TestbedRecord:
         target = self.path / TESTBED_FILE
         part = target.with_suffix(".part")
         part.touch(mode=0o600)
-        part.write_text(json.dumps(asdict(self)))
+        part.write_text(json.dumps(msgspec.structs.asdict(self)))
         part.replace(target)
 
 

@@ -6,11 +6,10 @@ question for help or one of a shell's for completion, is typer's: `parse` then g
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple, get_args, get_type_hints
 
 from shootdown_cli.commands import COMMANDS, Argument, Option
 
@@ -38,8 +37,8 @@ def parse(words: list[str]) -> Plain | None:
 
 
 def _values(command: Callable[..., int], words: list[str]) -> dict[str, object]:
-    parameters = inspect.signature(command, eval_str=True).parameters
-    declared = {name: get_args(each.annotation) for name, each in parameters.items()}
+    hints = get_type_hints(command, include_extras=True)
+    declared = {name: get_args(hint) for name, hint in hints.items() if name != "return"}
     places = [name for name, (_, item) in declared.items() if isinstance(item, Argument)]
     flags = {
         item.flag or "--" + name.replace("_", "-"): name
@@ -66,10 +65,17 @@ def _values(command: Callable[..., int], words: list[str]) -> dict[str, object]:
         else:
             values[name] = _value(kind, item, next(rest, "") if is_flag else word)
     values |= lists
-    defaults = {name: each.default for name, each in parameters.items() if name not in values}
-    if inspect.Parameter.empty in defaults.values():
+    values = _defaults(command) | values
+    if values.keys() != declared.keys():
         raise _Refused
-    return {**defaults, **values}
+    return values
+
+
+def _defaults(command: Callable[..., int]) -> dict[str, object]:
+    """Defaults of a command's parameters; to import `inspect` for them would take longer."""
+    code, last = command.__code__, command.__defaults__ or ()
+    by_place = code.co_varnames[: code.co_argcount][-len(last) :] if last else ()
+    return {**dict(zip(by_place, last, strict=True)), **(command.__kwdefaults__ or {})}
 
 
 def _value(kind: object, item: Argument | Option, word: str) -> object:

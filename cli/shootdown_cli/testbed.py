@@ -23,7 +23,6 @@ from shootdown_cli import places
 from shootdown_cli.places import TestbedRecord
 from shootdown_daemon.shell.config import DaemonConfig, RemotePlane
 from shootdown_daemon.shell.log import ProcessLog
-from shootdown_daemon.shell.server import serve as serve_daemon
 from shootdown_verify.testbed import Testbed
 
 if TYPE_CHECKING:
@@ -182,6 +181,7 @@ def start(
     this process; any other ends with it. ``faults`` are there from the start. ``given_up`` says
     whether a person is tired of waiting.
     """
+    _import_shared()
     record = new_record(testbed, name)
     processes = Processes(record, logs)
     processes.heartbeat_limit_ms = testbed.heartbeat_limit_ms
@@ -222,6 +222,13 @@ def start(
     finally:
         os.close(ready)
     return processes
+
+
+def _import_shared() -> None:
+    """Import what daemon and agents both need, once; its own part each imports beside the other."""
+    import zmq  # noqa: F401
+
+    import shootdown_protocol.codec  # noqa: F401
 
 
 def write_pids(path: Path, daemon: int, agents: dict[str, int]) -> None:
@@ -323,6 +330,8 @@ def _fork(name: str, logs: Path, tell: int, main: Callable[[Teller], int]) -> in
 
 
 def _daemon(config: DaemonConfig, generation: int, teller: Teller) -> int:
+    from shootdown_daemon.shell.server import serve as serve_daemon
+
     places.hold_lock(config.directory)
     # That it is ready is told by its agents, once it has welcomed them.
     return serve_daemon(config, generation, teller.tell)

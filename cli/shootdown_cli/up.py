@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from shootdown_cli import places
 from shootdown_cli.commands import DISCIPLINE
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from shootdown_protocol.program import Program
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(msgspec.Struct, frozen=True):
     """A scenario to loop, if any, and with what kernel and what devices."""
 
     scenario: str | None
@@ -31,8 +31,7 @@ class Load:
     devices: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+class Where(msgspec.Struct, frozen=True):
     """A testbed's file, its name, where its run directory is made, and where it listens."""
 
     testbed: str

@@ -6,8 +6,9 @@ lie in *slots*, one slot an instance; a slot's first word says when its instance
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from shootdown_protocol.words import ORDER_MASK
 
@@ -57,8 +58,7 @@ _CEILING_SHIFT: Final = 32
 _ORDER_SHIFT: Final = _PERMISSION_BITS
 
 
-@dataclass(frozen=True, slots=True)
-class SlotLayout:
+class SlotLayout(msgspec.Struct, frozen=True):
     """Words of one slot: started, one ``ended`` word a column, five words a location."""
 
     columns: int

@@ -24,8 +24,7 @@ from shootdown_protocol.messages import (
     LoadProgram,
     RunScenario,
 )
-from shootdown_protocol.registry import Direction, Plane
-from shootdown_protocol.sides import Bytes, Side
+from shootdown_protocol.sides import Bytes, Direction, Plane, Side
 
 Message = TypeVar("Message")
 

@@ -35,6 +35,7 @@ from shootdown_protocol import (
 from shootdown_protocol import messages as m
 from shootdown_protocol.errors import ERRORS
 from shootdown_protocol.memory import PAGE_SHIFT, WORDS_PER_FRAME
+from shootdown_protocol.sides import Plane
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 PAGES: Final = ("protocol.md", "shared_memory.md", "faults.md")
@@ -192,7 +193,7 @@ def message_list() -> str:
     return _table(("plane", "tag", "message", "goes"), rows)
 
 
-def message_fields(plane: registry.Plane, elements: Sequence[type[msgspec.Struct]]) -> str:
+def message_fields(plane: Plane, elements: Sequence[type[msgspec.Struct]]) -> str:
     """Every message of a plane and what it is made of, then its elements."""
     kinds = [kind for kind in registry.MESSAGES if kind.plane is plane]
     parts = [_section(kind.type, f", {kind.direction.value}") for kind in kinds]
@@ -217,18 +218,18 @@ def device_messages() -> str:
         remote_messages.ColumnEnd,
     )
     enums = (m.InvalidateFlag, m.PageResponseCode)
-    return message_fields(registry.Plane.DEVICE, elements) + "".join(map(_enum, enums))
+    return message_fields(Plane.DEVICE, elements) + "".join(map(_enum, enums))
 
 
 def control_messages() -> str:
     """Messages of the control plane."""
     enums = (m.ProcessRole, m.ProcessState, m.RunEnd)
-    return message_fields(registry.Plane.CONTROL, (m.ProcessStatus,)) + "".join(map(_enum, enums))
+    return message_fields(Plane.CONTROL, (m.ProcessStatus,)) + "".join(map(_enum, enums))
 
 
 def observer_messages() -> str:
     """The message of the observer plane."""
-    return message_fields(registry.Plane.OBSERVER, ())
+    return message_fields(Plane.OBSERVER, ())
 
 
 def program_fields() -> str:

@@ -11,9 +11,10 @@ An error is *local* (this process would have broken the protocol: our code is wr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, unique
 from typing import Final
+
+import msgspec
 
 
 @unique
@@ -76,8 +77,7 @@ class ErrorCode(IntEnum):
     USAGE = 401
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorKind:
+class ErrorKind(msgspec.Struct, frozen=True):
     """One row of the registry."""
 
     code: ErrorCode

@@ -15,8 +15,9 @@ memory     512 a frame          the kernel its tables; CPUs and devices the data
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from shootdown_protocol.memory import WORDS_PER_FRAME, FrameIndex, Pfn
 
@@ -67,8 +68,7 @@ def owner_of(instance: int, location: int) -> int:
     return (instance << 8 | location) + 2
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(msgspec.Struct, frozen=True):
     """Where things lie in a segment of ``frames`` frames and ``board_words`` board words.
 
     ``frames`` is a power of two and ``scramble`` an odd number below it: page numbers are

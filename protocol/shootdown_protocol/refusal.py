@@ -16,8 +16,8 @@ from shootdown_protocol.errors import ErrorCode, RemoteProtocolError
 from shootdown_protocol.messages import (
     PROTOCOL_VERSION,
 )
-from shootdown_protocol.registry import MESSAGES, MessageKind, Plane
-from shootdown_protocol.sides import Bytes, Side
+from shootdown_protocol.registry import MESSAGES, MessageKind
+from shootdown_protocol.sides import Bytes, Plane, Side
 
 Untyped = Any
 """A value as it came, or a type to look at; nothing is known of either."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 import msgspec
@@ -16,26 +14,10 @@ from shootdown_protocol.messages import (
     DeviceToDaemon,
     Event,
 )
+from shootdown_protocol.sides import Direction, Plane
 
 
-class Plane(Enum):
-    """A kind of link."""
-
-    DEVICE = "device"
-    CONTROL = "control"
-    OBSERVER = "observer"
-
-
-class Direction(Enum):
-    """Who may send a message."""
-
-    TO_DAEMON = "to the daemon"
-    FROM_DAEMON = "from the daemon"
-    BOTH = "both ways"
-
-
-@dataclass(frozen=True, slots=True)
-class MessageKind:
+class MessageKind(msgspec.Struct, frozen=True):
     """One row of the registry."""
 
     type: type[msgspec.Struct]

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
 
-from shootdown_protocol.registry import Direction, MessageKind, Plane
+if TYPE_CHECKING:
+    from shootdown_protocol.registry import MessageKind
 
 Bytes = bytes | bytearray | memoryview
 """What a message comes in."""
+
+
+class Plane(Enum):
+    """A kind of link."""
+
+    DEVICE = "device"
+    CONTROL = "control"
+    OBSERVER = "observer"
+
+
+class Direction(Enum):
+    """Who may send a message."""
+
+    TO_DAEMON = "to the daemon"
+    FROM_DAEMON = "from the daemon"
+    BOTH = "both ways"
 
 
 class Side(NamedTuple):

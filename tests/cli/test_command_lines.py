@@ -122,3 +122,16 @@ def test_a_plain_command_does_without_typer() -> None:
     )
 
     subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
+
+
+def test_a_daemon_is_made_without_what_only_a_run_needs() -> None:
+    """A daemon imports its part while agents import theirs: the longer of the two is waited for."""
+    code = (
+        "import sys; sys.modules['typing_extensions'] = None\n"
+        "import shootdown_daemon.shell.server\n"
+        "heavy = {'dataclasses', 'difflib', 'inspect', 'structlog', 'subprocess', 'tempfile',\n"
+        "    'shootdown_daemon.machine', 'shootdown_daemon.shell.running'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True)

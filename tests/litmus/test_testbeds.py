@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import MISSING, fields
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ from shootdown_verify.testbed import Testbed, TestbedError, load_testbed, parse_
 
 ROOT = Path(__file__).parents[2]
 TESTBEDS = sorted((ROOT / "configs" / "testbeds").glob("*.toml"))
-KEYS = [field.name for field in fields(Testbed) if field.name != "name"]
+KEYS = [name for name in Testbed.__struct_fields__ if name != "name"]
 
 
 def error_of(text: str) -> TestbedError:
@@ -192,8 +192,8 @@ def test_page_of_testbeds_has_every_key_with_its_default() -> None:
     rows = re.findall(r"^\| `(\w+)` \| ?`?(\w*)`? \| (.*) \|$", page, re.MULTILINE)
 
     assert [key for key, _, _ in rows] == KEYS
-    for field, (key, default, takes) in zip(fields(Testbed)[1:], rows, strict=True):
-        said = "" if field.default is MISSING else str(field.default)
+    for field, (key, default, takes) in zip(msgspec.structs.fields(Testbed)[1:], rows, strict=True):
+        said = "" if field.default is msgspec.NODEFAULT else str(field.default)
         assert default == (said.lower() if isinstance(field.default, bool) else said)
         wrong = error_of(f"agents = 1\n{key} = -1" if key != "agents" else "agents = -1")
         bounds, _, _ = wrong.expected.partition(", a power of two")

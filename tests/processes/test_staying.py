@@ -11,6 +11,30 @@ from tests.processes.ground import Ended, Ground, is_alive, until
 
 from shootdown_cli import client, staying
 
+HEAVY = {
+    "asyncio",
+    "dataclasses",
+    "difflib",
+    "inspect",
+    "rich",
+    "shutil",
+    "structlog",
+    "subprocess",
+    "tempfile",
+    "typer",
+    "shootdown_cli.run",
+    "shootdown_daemon.machine",
+    "shootdown_daemon.shell.running",
+    "shootdown_device_agent.machine",
+    "shootdown_device_agent.shell.batches",
+    "shootdown_protocol.refusal",
+    "shootdown_protocol.registry",
+    "shootdown_verify.explore",
+    "shootdown_verify.judge",
+    "shootdown_verify.litmus",
+}
+"""What a command that races, explores or explains may take its time to import."""
+
 
 def state(ground: Ground, name: str) -> str:
     """What the daemon of a testbed is doing."""
@@ -33,6 +57,18 @@ def test_a_testbed_stays_until_it_is_told_to_end(ground: Ground) -> None:
     assert {"daemon": written["daemon"], **written["agents"]} == pids
     assert (down.status, down.output) == (0, f"{ground.name('stays')} is down\n")
     until(lambda: not any(is_alive(pid) for pid in pids.values()), "all have ended")
+
+
+def test_up_imports_only_what_a_testbed_needs_to_be_ready(ground: Ground) -> None:
+    """The way from command to ready is mostly imports: none of these is on it."""
+    ground.env["PYTHONPROFILEIMPORTTIME"] = "1"
+
+    ended = ground.do("up", str(ground.testbed()), "--name", ground.name("lean"))
+
+    imported = {line.rpartition("|")[2].strip() for line in ended.errors.splitlines()}
+    assert {"zmq", "shootdown_device_agent.shell.agent"} <= imported
+    assert HEAVY & imported == set()
+    assert ground.do("down").status == 0
 
 
 def test_status_is_for_reading_too(ground: Ground) -> None:

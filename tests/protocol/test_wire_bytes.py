@@ -18,7 +18,8 @@ from shootdown_protocol.messages import (
     Event,
     Heartbeat,
 )
-from shootdown_protocol.registry import MESSAGES, MessageKind, Plane
+from shootdown_protocol.registry import MESSAGES, MessageKind
+from shootdown_protocol.sides import Plane
 
 
 @pytest.mark.parametrize(("message", "data"), GOLDEN, ids=lambda value: type(value).__name__)

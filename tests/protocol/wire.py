@@ -7,8 +7,8 @@ from msgspec import Struct
 from shootdown_protocol import codec
 from shootdown_protocol.control_message import ControlMessage
 from shootdown_protocol.device_message import DeviceMessage
-from shootdown_protocol.registry import MESSAGES, Direction, MessageKind, Plane
-from shootdown_protocol.sides import Bytes
+from shootdown_protocol.registry import MESSAGES, MessageKind
+from shootdown_protocol.sides import Bytes, Direction, Plane
 
 KINDS = {kind.type: kind for kind in MESSAGES}
 

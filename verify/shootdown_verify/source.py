@@ -6,9 +6,9 @@ class here, so that all of them show file, line, column, what was seen and what 
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,8 +32,7 @@ class Span(NamedTuple):
     width: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """A text and the path by which a person knows it."""
 
     path: str
@@ -89,6 +88,8 @@ def quote(word: str) -> str:
 
 def nearest(word: str, right: Iterable[str]) -> str:
     """Return the word of ``right`` that looks most like ``word``, or ``""`` if none does."""
+    import difflib  # noqa: PLC0415 - only a mistake needs it
+
     words = sorted(right)
     for candidate in words:
         if candidate.lower() == word.lower():

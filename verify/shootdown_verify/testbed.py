@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import ClassVar, Final, Literal
+
+import msgspec
 
 from shootdown_protocol.board import AGENTS_MAX
 from shootdown_protocol.device_options import DEVICE_OPTIONS, OFF, ON, expected, takes
@@ -35,8 +36,7 @@ class TestbedError(SourceError):
     __test__: ClassVar[bool] = False  # the name is the field's; it is no test class
 
 
-@dataclass(frozen=True, slots=True)
-class Testbed:
+class Testbed(msgspec.Struct, frozen=True):
     """A daemon, its agents and the memory they share, as a file describes them.
 
     ``frames`` is the size of physical memory in 4 KiB frames, a power of two.
@@ -65,11 +65,10 @@ class Testbed:
     heartbeat_limit_ms: int = 2000
     completion_timeout_ms: int = 5000
     drain_timeout_ms: int = 30_000
-    device: Mapping[str, str] = field(default_factory=dict)
+    device: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class _Bounds:
+class _Bounds(msgspec.Struct, frozen=True):
     """Numbers that a key takes, both ends included; ``unit`` is what it counts."""
 
     low: int
@@ -101,7 +100,7 @@ _BOUNDS: Final = {
 }
 _SWITCHES: Final = ("iotlb", "walk_by_level", "shared_memory")
 _TABLE: Final = "device"
-_KEYS: Final = tuple(field.name for field in fields(Testbed) if field.name != "name")
+_KEYS: Final = tuple(name for name in Testbed.__struct_fields__ if name != "name")
 
 assert {*_BOUNDS, *_SWITCHES, "transport", _TABLE} == set(_KEYS)
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from shootdown_protocol.faults import Fault
 
 
-@dataclass(frozen=True, slots=True)
-class RemotePlane:
+class RemotePlane(msgspec.Struct, frozen=True):
     """Where agents of other hosts connect; ``encrypted`` by CURVE, with keys made at the start."""
 
     endpoint: str
     encrypted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonConfig:
+class DaemonConfig(msgspec.Struct, frozen=True):
     """One daemon's settings; units are the last word of a name.
 
     ``directory`` holds the sockets (mode 0700); ``logs`` the log files; ``agents`` is how many
@@ -31,7 +30,7 @@ class DaemonConfig:
     directory: Path
     logs: Path
     name: str
-    token: str = field(repr=False)
+    token: str
     segment: str
     agents: int
     frames: int = 16_384
@@ -46,9 +45,13 @@ class DaemonConfig:
     completion_timeout_ms: int = 5000
     drain_timeout_ms: int = 30_000
     owner: int | None = None
-    device: Mapping[str, str] = field(default_factory=dict)
+    device: Mapping[str, str] = {}
     remote: RemotePlane | None = None
     faults: tuple[Fault, ...] = ()
+
+    def __repr__(self) -> str:
+        """Without the token, which is nobody's business."""
+        return f"{type(self).__name__}({self.name!r}, {str(self.directory)!r})"
 
     @property
     def key_file(self) -> Path:

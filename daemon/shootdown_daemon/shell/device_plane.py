@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -239,6 +238,8 @@ class DevicePlane:
         number = program.device_called(name)
         if number < 0:
             known = program.device_names()
+            import difflib  # noqa: PLC0415 - only a mistake needs it
+
             like = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {like[0]}?" if like else ""
             have = ", ".join(known) or "none"

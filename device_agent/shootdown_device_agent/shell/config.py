@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from shootdown_device_agent.shell.batches import DeviceMaker
 
 
-@dataclass(frozen=True, slots=True)
-class AgentConfig:
+class AgentConfig(msgspec.Struct, frozen=True):
     """What an agent is told when it starts; ``make_device`` None makes the right device.
 
     ``own_process``: its process is nothing else, so it may be killed once the agent is lost.
@@ -23,7 +23,7 @@ class AgentConfig:
 
     endpoint: str
     name: str
-    token: str = field(repr=False)
+    token: str
     make_device: DeviceMaker | None = None
     own_process: bool = True
     daemon: int = 0
@@ -31,6 +31,10 @@ class AgentConfig:
     shared_memory: bool = True
     server_key: str = ""
     leaves: Callable[[], str] = lambda: ""
+
+    def __repr__(self) -> str:
+        """Without the token, which is nobody's business."""
+        return f"{type(self).__name__}({self.name!r}, {self.endpoint!r})"
 
 
 class Log(Protocol):
