@@ -26,6 +26,8 @@ TAKE_ROOTS: Final = ("exit_mmap", "iommu_sva_unbind_device")
 """Operations that take a PASID's root away."""
 COLLAPSE: Final = "collapse_huge_page"
 """The operation that maps a 2 MiB page where none was."""
+REUSED: Final = "reused"
+"""Value of the option ``pasid``: the address spaces have one PASID, one after the other."""
 
 
 class Site:
@@ -99,6 +101,35 @@ def roots_may_go(program: Program) -> bool:
     )
 
 
+def reuses_pasid(program: Program) -> bool:
+    """Whether the address spaces of a program have one PASID, one after the other."""
+    return program.options.get("pasid") == REUSED
+
+
+def pasids_from(program: Program, first: int) -> tuple[int, ...]:
+    """The PASID of each address space, from a number on that a slot has to itself."""
+    spaces = len(program.mms)
+    return (first,) * spaces if reuses_pasid(program) else tuple(range(first, first + spaces))
+
+
+def stopping_together(program: Program, column: int) -> set[int]:
+    """Device columns after the last of which no page request of a column's PASID follows.
+
+    Those of its device; where another address space has the PASID next, those of its own only.
+    """
+    device = program.columns[column].device
+    of_device = {i for i, each in enumerate(program.columns) if each.device == device}
+    if not reuses_pasid(program):
+        return of_device
+    own = _spaces_of(program, column)
+    return {other for other in of_device if _spaces_of(program, other) & own}
+
+
+def _spaces_of(program: Program, column: int) -> set[int]:
+    lines = program.columns[column].instructions
+    return {program.locations[line.location].mm for line in lines if line.location >= 0}
+
+
 def leaf_shifts(program: Program) -> tuple[int, ...]:
     """Sizes of the pages that a program's tables may map, as log2 of bytes, the smallest first."""
     begins = any(
@@ -114,7 +145,7 @@ class Slot:
     """Everything of one instance that both sides know.
 
     ``instance`` changes when the slot is used again; all else is fixed for a run. ``pasids`` has
-    one PASID an address space of the program.
+    one PASID an address space of the program, the same for all where they have it in turn.
     """
 
     def __init__(
@@ -132,7 +163,8 @@ class Slot:
         self.ended = tuple(first_word + layout.ended(c) for c in range(len(program.columns)))
         self.sites = _sites(program, layout, first_word, pasids)
         self.vpns: dict[int, tuple[int, ...]] = {
-            pasid: tuple(site.vpn for site in self.sites if site.pasid == pasid) for pasid in pasids
+            pasid: tuple(dict.fromkeys(site.vpn for site in self.sites if site.pasid == pasid))
+            for pasid in pasids
         }
 
 

@@ -30,6 +30,7 @@ HEAD = [
 INITIAL_STATE = [
     ("A = 0 cow; B = 3;\n  atc DEV0 A;\n}", "\n^}", "'}'", "a location", ""),
     ("A = 0 cow;", "A = 0 ^cwo;", "'cwo'", "a state", "cow"),
+    ("A = 0 cow;", "A = 0 cow; pasid ^reusd;", "'reusd'", "a value of pasid", "reused"),
     ("A = 0 cow;", "A = ^1024 cow;", "'1024'", "a value from 0 to 1023", ""),
     ("A = 0 cow;", "A = ^99999999999 cow;", "'99999999999'", "from 0 to 1023", ""),
     ("A = 0 cow;", "A = ^non;", "'non'", "'none'", "none"),
@@ -163,6 +164,14 @@ def test_condition_that_is_claimed_must_be_there() -> None:
     error = error_of(minimal(f"forbidden {CONDITION}", ""))
 
     assert (error.line, error.seen) == (12, "'condition' without one")
+
+
+def test_a_pasid_goes_round_only_if_somebody_has_it_next() -> None:
+    """One PASID for one address space, or for one that nobody binds, is a mistake."""
+    error = error_of(minimal("A = 0 cow;", "A = 0 cow; C@other = none; pasid reused;"))
+
+    assert error.seen == "'pasid reused' with nobody to have the PASID next"
+    assert "iommu_sva_bind_device" in error.expected
 
 
 def test_circle_of_waits_is_shown() -> None:

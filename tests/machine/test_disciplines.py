@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from tests.machine.machines import Bench, scene
 from tests.verify.record_builders import column, location, run
 
-from shootdown_daemon.machine.disciplines import DISCIPLINES, Discipline, Notifier
+from shootdown_daemon.machine.disciplines import (
+    DISCIPLINES,
+    Discipline,
+    Notifier,
+    bind_operation,
+)
 from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_daemon.machine.phases import ORDER, InvalidateRange, Phase, bind, later_phase
 from shootdown_protocol.program import State
@@ -49,7 +54,7 @@ LATER = {
 """Phases that an operation lacks, and what they mean there; any other means itself."""
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", [name for name, each in OPERATIONS.items() if each.phases])
 @pytest.mark.parametrize("phase", ORDER)
 def test_a_phase_that_is_lacking_means_the_next_later_one(operation: str, phase: Phase) -> None:
     """Every phase of every operation is bound where the table of phases says."""
@@ -57,6 +62,17 @@ def test_a_phase_that_is_lacking_means_the_next_later_one(operation: str, phase:
     expected = phase if phase in phases else LATER.get((operation, phase), Phase.OP_RETURN)
 
     assert later_phase(phase, phases) is expected
+
+
+def test_nobody_moves_what_announces_no_phase() -> None:
+    """Unbinding a PASID flushes by itself: every discipline leaves it as it is."""
+    phases = OPERATIONS["iommu_sva_unbind_device"].phases
+
+    bound = [
+        bind_operation(each, "iommu_sva_unbind_device", phases) for each in DISCIPLINES.values()
+    ]
+
+    assert not any(bound)
 
 
 @given(st.sampled_from(ORDER), st.sets(st.sampled_from(ORDER)))

@@ -61,11 +61,11 @@ pte_unmap_unlock <after_unlock> invalidate_range_end <range_end> put_page
 <op_return> mmap_read_unlock return end
 """
 
-IOMMU_SVA_BIND_DEVICE = "cache_tag_assign set_dev_pasid <op_return> return end"
+IOMMU_SVA_BIND_DEVICE = "cache_tag_assign set_dev_pasid return end"
 IOMMU_SVA_UNBIND_DEVICE = """
 pasid_clear_entry arch_invalidate_secondary_tlbs wait_invalidate_completion
 drain_pasid_prq iopf_queue_remove_device
-cache_tag_unassign <op_return> return end
+cache_tag_unassign return end
 """
 
 CASES = [

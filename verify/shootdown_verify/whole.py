@@ -28,7 +28,7 @@ from shootdown_device_agent.machine.config import DeviceConfig
 from shootdown_device_agent.machine.device import Device
 from shootdown_device_agent.machine.own_threads import own_task, own_threads
 from shootdown_engine.memory import PhysicalMemory
-from shootdown_engine.slot import Slot
+from shootdown_engine.slot import Slot, pasids_from
 from shootdown_engine.store import Store
 from shootdown_engine.task import Task
 from shootdown_protocol.board import BOARD_FIXED, SlotLayout
@@ -77,7 +77,7 @@ class Whole:
         builder = TableBuilder(self.store, self.memory, numbers)
         self.directory = builder.new_table()
         self.kernel = Kernel(self.memory, self.directory, program, discipline, mutant)
-        pasids = tuple(PASID_FIRST + mm for mm in range(len(program.mms)))
+        pasids = pasids_from(program, PASID_FIRST)
         self.slot = Slot(program, 0, self.layout.board + BOARD_FIXED, pasids)
         self.kslot = KernelSlot(self.kernel, self.slot, builder, numbers)
         prepare(self.store, self.kslot, 0)
@@ -97,7 +97,7 @@ class Whole:
         device = make_device(config, self.memory)
         columns, prefetchers = device_columns.device_threads(self.program, self.slot, number)
         device.bind(self.slot, columns + prefetchers + own_threads(device, self.slot))
-        for bound in self.slot.pasids:
+        for bound in dict.fromkeys(self.slot.pasids):
             iommu.join(self.store, bound, number, name)
         device_columns.warm(self.store, device, self.program, self.slot, number)
         return device

@@ -153,7 +153,9 @@ async def _notify(cpu: Notifier, span: InvalidateRange) -> None:
 
 
 def bind_operation(discipline: Discipline, operation: str, phases: tuple[Phase, ...]) -> Binding:
-    """Which hooks of a discipline run at which phase of an operation."""
+    """Which hooks of a discipline run at which phase of an operation; none without a phase."""
+    if not phases:
+        return {}
     if not isinstance(discipline, Profile):
         return bind(discipline, phases)
     times = times_of(discipline.version, operation)

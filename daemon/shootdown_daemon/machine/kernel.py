@@ -15,7 +15,7 @@ from shootdown_daemon.machine.page_alloc import check_poison, free_frame
 from shootdown_daemon.machine.page_table import Entry, TableBuilder, resident
 from shootdown_daemon.machine.phases import Binding, Phase
 from shootdown_engine.memory import PhysicalMemory
-from shootdown_engine.slot import Site, Slot
+from shootdown_engine.slot import Site, Slot, reuses_pasid
 from shootdown_engine.store import Store
 from shootdown_protocol.board import READ, WRITE, pack_limit
 from shootdown_protocol.device_options import ON
@@ -64,6 +64,7 @@ class Kernel:
         self.lifo = program.options.get("reuse", "lifo") == "lifo"
         self.lets_faults_in = program.options.get("mmap_lock", "write") == "read"
         self.binds = pasid.binds(program)
+        self.reuses_pasid = reuses_pasid(program)
         self.stop_markers = program.options.get("stop_markers") == ON
         said = program.options.get("page_request_queue")
         self.page_request_queue = None if said is None else int(said)
@@ -90,7 +91,7 @@ class Kernel:
             bound = operation in self.program.bound
             discipline = self.discipline if bound else DISCIPLINES["clear_flush"]
             binding = self._bindings[operation] = bind_operation(discipline, operation, phases)
-            if self.cpu_tlb is not None:
+            if self.cpu_tlb is not None and phases:
                 self.cpu_tlb.bind(binding, operation, phases)
         return binding
 

@@ -147,7 +147,7 @@ class Mirror:
             site
             for site in cpu.kslot.slot.sites
             if site.index in self.locations
-            and site.pasid == span.pasid
+            and site.mm == cpu.site.mm
             and span.start <= site.va < span.end
         )
 

@@ -101,11 +101,12 @@ def _if_bound(store: Store, kslot: KernelSlot, request: PageRequest) -> Group:
     """Take a request in if its PASID is bound; else the IOMMU refuses it, or it is lost."""
     mm = kslot.slot.sites[request.location].mm
     taken = pasid.takes_requests(store, kslot, mm)
-    if taken:
-        group = _grouped(store, kslot, request)
+    location = pasid.addressed(store, kslot, request.location) if taken else None
+    if location is not None:
+        group = _grouped(store, kslot, request._replace(location=location))
         pasid.note_busy(store, kslot.index, busy=bool(group))
         return group
-    if taken is False:
+    if taken is not None:
         respond(store, kslot, request, FaultAnswer.INVALID.value)
     return ()
 

@@ -1,7 +1,8 @@
 """Steps on who may use a PASID: its table entry, who is told of invalidations, its page requests.
 
 A program binds or unbinds address spaces if a column says so; one that is bound by a column begins
-without. In all others PASIDs are bound for good, and nothing here costs them anything.
+without. In all others PASIDs are bound for good, and nothing here costs them anything. Where the
+address spaces have one PASID in turn, the first that no column binds has it at the start.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final
 
 from shootdown_daemon.machine import iommu
+from shootdown_engine.slot import reuses_pasid
 from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Blocked
 from shootdown_protocol.memory import NONE, make_table_entry, pte_present
@@ -32,13 +34,21 @@ def binds(program: Program) -> bool:
 
 
 def unbound(program: Program) -> frozenset[int]:
-    """Address spaces that begin without a PASID: those that a column binds."""
-    return frozenset(
+    """Address spaces that begin without a PASID: those that a column binds.
+
+    Of those that have one PASID in turn, all but one.
+    """
+    bound_later = frozenset(
         program.locations[line.location].mm
         for column in program.columns
         for line in column.instructions
         if line.op is Op.RUN and line.operation == BIND
     )
+    if not reuses_pasid(program):
+        return bound_later
+    spaces = range(len(program.mms))
+    first = next((mm for mm in spaces if mm not in bound_later), None)
+    return frozenset(mm for mm in spaces if mm != first)
 
 
 def begin(store: Store, kslot: KernelSlot) -> None:
@@ -46,7 +56,8 @@ def begin(store: Store, kslot: KernelSlot) -> None:
     without = unbound(kslot.kernel.program)
     store.put(_queue_cell(kslot.index), None)
     store.put(_busy_cell(kslot.index), None)
-    for mm, pasid in enumerate(kslot.slot.pasids):
+    spaces = enumerate(kslot.slot.pasids)
+    for mm, pasid in sorted(spaces, key=lambda space: space[0] not in without):
         cell = _attached_cell(pasid)
         attached = store.get(cell) or iommu.members(store, pasid)
         assert isinstance(attached, tuple)
@@ -54,6 +65,22 @@ def begin(store: Store, kslot: KernelSlot) -> None:
         store.put(("members", pasid), None if mm in without else attached or None)
         entry = NONE if mm in without else make_table_entry(kslot.roots[mm])
         store.store(kslot.pasid_words[mm], entry)
+        if kslot.kernel.reuses_pasid:
+            store.put(_holder_cell(pasid), None if mm in without else mm)
+
+
+def alloc_pasid(store: Store, pasid: int, mm: int) -> Blocked | None:
+    """``iommu_alloc_global_pasid()``. Guard: nobody has the PASID."""
+    if store.get(_holder_cell(pasid)) is not None:
+        return BLOCKED
+    store.put(_holder_cell(pasid), mm)
+    forget_stop_markers(store, (pasid,))
+    return None
+
+
+def free_pasid(store: Store, pasid: int) -> None:
+    """``iommu_free_global_pasid()``: it may be given to another address space."""
+    store.put(_holder_cell(pasid), None)
 
 
 def cache_tag_assign(store: Store, pasid: int) -> None:
@@ -108,6 +135,24 @@ def remove_queue(store: Store, slot: int) -> None:
     store.put(_queue_cell(slot), "removed")
 
 
+def addressed(store: Store, kslot: KernelSlot, location: int) -> int | None:
+    """The location that a page request is for: of the address space that its PASID leads to now.
+
+    None: that has nothing at the address.
+    """
+    if not kslot.kernel.reuses_pasid:
+        return location
+    site = kslot.slot.sites[location]
+    entry = store.load(kslot.pasid_words[site.mm])
+    here = (s for s in kslot.slot.sites if s.va == site.va)
+    return next((s.index for s in here if make_table_entry(kslot.roots[s.mm]) == entry), None)
+
+
+def add_queue(store: Store, slot: int) -> None:
+    """``iopf_queue_add_device()``: what is reported from now on is taken in."""
+    store.put(_queue_cell(slot), None)
+
+
 def takes_requests(store: Store, kslot: KernelSlot, mm: int) -> bool | None:
     """Whether a page request for an address space is taken in.
 
@@ -125,6 +170,10 @@ def note_busy(store: Store, slot: int, *, busy: bool) -> None:
 
 def _attached_cell(pasid: int) -> tuple[Hashable, ...]:
     return ("attached", pasid)
+
+
+def _holder_cell(pasid: int) -> tuple[Hashable, ...]:
+    return ("pasid_of", pasid)
 
 
 def _queue_cell(slot: int) -> tuple[Hashable, ...]:

@@ -8,7 +8,7 @@ from shootdown_daemon.machine.mutant import RIGHT, Mutant
 from shootdown_daemon.machine.page_table import TableBuilder
 from shootdown_engine.live_store import LiveStore
 from shootdown_engine.memory import PhysicalMemory
-from shootdown_engine.slot import Slot
+from shootdown_engine.slot import Slot, pasids_from
 from shootdown_protocol import layout as at
 from shootdown_protocol.board import BOARD_FIXED, SlotLayout
 from shootdown_protocol.errors import ErrorCode, UsageError
@@ -57,7 +57,7 @@ class RunMemory:
                     program,
                     index,
                     layout.board + BOARD_FIXED + index * slot_words,
-                    tuple(PASID_FIRST + index * mms + mm for mm in range(mms)),
+                    pasids_from(program, PASID_FIRST + index * mms),
                 ),
                 builder,
                 numbers,

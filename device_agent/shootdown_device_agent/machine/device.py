@@ -19,7 +19,7 @@ from shootdown_engine.access import Begun, Intent, Target, begin, take_effect
 from shootdown_engine.channels import STOP_MARKER, Completion, InvalidateRequest, PageRequest
 from shootdown_engine.column import deny
 from shootdown_engine.memory import PhysicalMemory
-from shootdown_engine.slot import Site, Slot, leaf_shifts, roots_may_go
+from shootdown_engine.slot import Site, Slot, leaf_shifts, roots_may_go, stopping_together
 from shootdown_engine.store import Store, receive
 from shootdown_engine.translation_agent import (
     TranslationAgent,
@@ -334,18 +334,18 @@ class Device:
         return str(answer)
 
     def step_stop(self, store: Store, thread: DeviceThread) -> None:
-        """Count the columns that have ended; behind the last, send a stop marker a PASID."""
+        """Note that a column has ended; behind the last, send a stop marker a PASID."""
         cell = self._ended_cell(thread.slot)
-        ended = store.get(cell) or 0
-        assert isinstance(ended, int)
-        store.put(cell, ended + 1)
-        columns = thread.slot.program.columns
-        if ended + 1 == sum(column.device == self.number for column in columns):
+        ended = store.get(cell) or ()
+        assert isinstance(ended, tuple)
+        ended = tuple(sorted((*ended, thread.number)))
+        store.put(cell, ended)
+        if stopping_together(thread.slot.program, thread.number).issubset(ended):
             self.send_stop_markers(store, thread.slot)
 
     def send_stop_markers(self, store: Store, slot: Slot) -> None:
         """Say that every page request of the slot's PASIDs has been sent."""
-        for pasid in slot.pasids:
+        for pasid in slot.vpns:
             marker = PageRequest(self.number, pasid, STOP_MARKER, False, 0)
             store.send(("page_request", slot.index), marker)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePath
 
+from shootdown_engine.slot import REUSED
 from shootdown_protocol.program import Op, State, When
 from shootdown_verify.check.finding import CONDITION
 from shootdown_verify.litmus.scope import Scope
 from shootdown_verify.litmus.syntax import Cell, Declaration
 from shootdown_verify.litmus.tokens import Token
-from shootdown_verify.litmus.vocabulary import FACTS, MODELS
+from shootdown_verify.litmus.vocabulary import BIND_OPERATION, FACTS, MODELS
 from shootdown_verify.source import nearest, one_of, quote
 
 _Placed = tuple[int, int, Cell]
@@ -32,6 +33,7 @@ def check(scope: Scope, *, binds: bool) -> None:
     _conditions_can_be_met(scope)
     _claims_are_sound(scope, binds=binds)
     _facts_are_whole(scope)
+    _pasid_goes_round(scope)
 
 
 def _cells(scope: Scope) -> Iterator[_Placed]:
@@ -269,6 +271,17 @@ def _facts_are_whole(scope: Scope) -> None:
     missing = [key for key in FACTS if key not in said]
     if said and missing:
         raise scope.fault(scope.tree.end, scope.tree.end.seen, f"'bug {missing[0]}' and its text")
+
+
+def _pasid_goes_round(scope: Scope) -> None:
+    """One PASID for several address spaces is of use only if somebody binds the next."""
+    if scope.tree.options.get("pasid") != REUSED:
+        return
+    named = {cell.verb.text for _, _, cell in _cells(scope) if cell.op is Op.RUN}
+    if len(scope.mms) < 2 or BIND_OPERATION not in named:  # noqa: PLR2004 - one after the other
+        seen = "'pasid reused' with nobody to have the PASID next"
+        expected = f"two address spaces, and {BIND_OPERATION} of the second in a column"
+        raise scope.fault(scope.tree.end, seen, expected)
 
 
 def _checks_are_sound(scope: Scope, by: tuple[Token, ...]) -> None:

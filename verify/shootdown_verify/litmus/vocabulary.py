@@ -37,6 +37,8 @@ FORK_OPERATIONS: Final = (FORK_OPERATION, "copy_hugetlb_page_range")
 """All that do."""
 MOVE_OPERATIONS: Final = ("move_ptes", "move_hugetlb_page_tables", "move_pages_ptes")
 """Operations that need a place to move their location to."""
+BIND_OPERATION: Final = "iommu_sva_bind_device"
+"""The operation that gives an address space its PASID."""
 SHARE_OPERATION: Final = "huge_pmd_unshare"
 """The operation that needs another address space that maps the same page."""
 HUGE_OPERATIONS: Final[dict[str, tuple[str, ...]]] = {
@@ -142,6 +144,7 @@ OPTIONS: Final = {
     "mmap_lock": ("write", "read"),
     "cpu_tlb": ("off", "on"),
     "vma_lock": ("off", "on"),
+    "pasid": ("own", "reused"),
 }
 """Options and their values, the default first."""
 INIT_WORDS: Final = ("same_table", "racy", "atc", "speculate", "bind", *OPTIONS, *DEVICE_OPTIONS)

@@ -1,8 +1,10 @@
 """Binding an address space to devices and unbinding it: drivers/iommu/iommu-sva.c, intel/svm.c.
 
 No row of the table: this is the IOMMU driver's side. All devices of the scenario are bound, to the
-PASID of the location's address space. Left out: reference counts of the bond, domains,
-PASIDs that are given to another address space, the PASID cache (a walk reads the entry anew).
+PASID of the location's address space. Where the address spaces have one PASID in turn (``pasid
+reused``), unbinding frees it and binding waits for that: what ``mm_pasid_drop()`` does when the
+process is gone. Left out: reference counts of the bond, domains, the PASID cache (a walk reads the
+entry anew).
 """
 
 from __future__ import annotations
@@ -10,17 +12,18 @@ from __future__ import annotations
 from shootdown_daemon.machine import pasid
 from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.iommu_driver import ADDRESS_END
-from shootdown_daemon.machine.phases import InvalidateRange, Phase
+from shootdown_daemon.machine.phases import InvalidateRange
 
-IOMMU_SVA_BIND_DEVICE = (pasid.BIND, (Phase.OP_RETURN,))
-IOMMU_SVA_UNBIND_DEVICE = (pasid.UNBIND, (Phase.OP_RETURN,))
+IOMMU_SVA_BIND_DEVICE = (pasid.BIND, ())
+IOMMU_SVA_UNBIND_DEVICE = (pasid.UNBIND, ())
+"""The driver flushes by itself: no phase is announced, and no discipline moves anything."""
 
 
 async def run_iommu_sva_bind_device(cpu: Cpu) -> None:
     """Bind: whoever may hold translations is told of invalidations before it can make any."""
+    await alloc_pasid(cpu)
     await cache_tag_assign(cpu)
     await set_dev_pasid(cpu)
-    await cpu.phase(Phase.OP_RETURN)
     await cpu.op_return()
 
 
@@ -35,8 +38,22 @@ async def run_iommu_sva_unbind_device(cpu: Cpu) -> None:
     await drain_prq(cpu)
     await remove_queue(cpu)
     await cache_tag_unassign(cpu)
-    await cpu.phase(Phase.OP_RETURN)
+    await free_pasid(cpu)
     await cpu.op_return()
+
+
+async def alloc_pasid(cpu: Cpu) -> None:
+    """Take the PASID when whoever had it has freed it, and let faults be reported again."""
+    if cpu.kslot.kernel.reuses_pasid:
+        site = cpu.site
+        await cpu.step("iommu_alloc_global_pasid", pasid.alloc_pasid, site.pasid, site.mm)
+        await cpu.step("iopf_queue_add_device", pasid.add_queue, cpu.kslot.index)
+
+
+async def free_pasid(cpu: Cpu) -> None:
+    """Let another address space have the PASID."""
+    if cpu.kslot.kernel.reuses_pasid:
+        await cpu.step("iommu_free_global_pasid", pasid.free_pasid, cpu.site.pasid)
 
 
 async def cache_tag_assign(cpu: Cpu) -> None:
