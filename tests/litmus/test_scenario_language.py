@@ -132,6 +132,7 @@ def test_options_have_defaults() -> None:
         "mmap_lock": "write",
         "cpu_tlb": "off",
         "vma_lock": "off",
+        "pasid": "own",
     }
     assert read(told).program.options == {
         "reuse": "fifo",
@@ -139,6 +140,7 @@ def test_options_have_defaults() -> None:
         "mmap_lock": "read",
         "cpu_tlb": "off",
         "vma_lock": "off",
+        "pasid": "own",
     }
 
 
