@@ -30,6 +30,7 @@ CLAIMS: dict[str, tuple[set[str], set[str], Model | None]] = {
     "ksm-same-content": (EARLY | {"before_free"}, RIGHT | LATE - {"before_free"}, None),
     "migration-copy": (EARLY | {"before_free"}, RIGHT | LATE - {"before_free"}, Model.REAL_TIME),
     "reclaim-writeout": (EARLY | {"before_free"}, RIGHT | LATE - {"before_free"}, Model.REAL_TIME),
+    "reclaim-batched-flush": (EARLY, RIGHT | LATE, None),
     "ksm-write-protect": (EARLY | {"before_free"}, RIGHT | LATE - {"before_free"}, Model.REAL_TIME),
     "writeback-clean": (EARLY | {"before_free"}, RIGHT | LATE - {"before_free"}, None),
     "numa-hinting": ({"none"}, RIGHT | {"range_end"}, Model.REAL_TIME),

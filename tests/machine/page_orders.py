@@ -129,8 +129,15 @@ folio_ref_freeze set_pte_at <after_set> pte_unmap_unlock pte_unmap_unlock <after
 folio_unlock put_page invalidate_range_end <range_end> <op_return> mmap_read_unlock return return
 end
 """
+TRY_TO_UNMAP = """
+folio_isolate_lru folio_alloc_swap invalidate_range_start <range_start> pte_offset_map_lock
+<before_clear> ptep_get_and_clear <clear_flush> set_tlb_ubc_flush_pending swap_duplicate set_pte_at
+<after_set> put_page pte_unmap_unlock <after_unlock> invalidate_range_end <range_end> <before_free>
+swap_writeout remove_mapping folio_unlock put_page <op_return> return end
+"""
 
 PAGE_CASES = [
+    ("try_to_unmap", State.RW, TRY_TO_UNMAP),
     ("try_to_migrate_one", State.RW, TRY_TO_MIGRATE_ONE),
     ("try_to_unmap_one", State.RW, RECLAIM_TO_SWAP),
     ("try_to_unmap_one", State.FILE, RECLAIM_TO_FILE),

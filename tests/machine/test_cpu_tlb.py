@@ -43,6 +43,20 @@ def test_a_flush_waits_for_every_cpu() -> None:
     assert bench.store.get(("tlb", 0, 1, 0)) is None
 
 
+def test_a_batched_unmap_asks_the_cpus_before_the_page_is_written() -> None:
+    """Devices are told as the entry is cleared, the CPUs after range_end and before the I/O."""
+    columns = column("CPU0", run("try_to_unmap", 0)), column("CPU1", load(0))
+    places = (location("A", state=State.RW),)
+    bench = Bench(scene(*columns, places=places, cpu_tlb="on"))
+    bench.step("CPU1")
+
+    bench.go("CPU0", before="wait_ipi")
+
+    names = ["ptep_get_and_clear", "arch_invalidate_secondary_tlbs", "set_tlb_ubc_flush_pending"]
+    order = [*names, "invalidate_range_end", "flush_tlb_multi"]
+    assert [step for step in bench.made if step in order] == order
+
+
 def test_without_the_option_nobody_sends_an_ipi() -> None:
     """CPUs walk at every access, and no step is made of flushing them."""
     bench = zapped()

@@ -29,6 +29,8 @@ LOCKED, END, GATHER, RETURN = (
         ("copy_pte_range", {END}, {RETURN}),
         ("replace_page", {END}, {LOCKED}),
         ("do_anonymous_page", set(), set()),
+        ("try_to_unmap", {Phase.AFTER_SET, END}, {LOCKED}),
+        ("try_to_migrate_one", {END}, {LOCKED}),
     ],
 )
 def test_a_profile_notifies_where_that_kernel_does(

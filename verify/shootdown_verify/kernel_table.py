@@ -199,7 +199,7 @@ ROWS: Final[tuple[KernelRow, ...]] = (
         "reclaim",
         "mm/rmap.c `try_to_unmap_one`",
         "start; lock; clear, notify (flush now or later); swap entry; unlock; end; write out; free",
-        ("try_to_unmap_one",),
+        ("try_to_unmap_one", "try_to_unmap"),
     ),
     KernelRow(
         26,

@@ -132,6 +132,13 @@ class Cpu(FolioCalls):
         """``mmu_notifier_arch_invalidate_secondary_tlbs()``: notify all members and wait."""
         await self.kslot.kernel.driver.invalidate(self, span)
 
+    async def flush_tlb(self) -> None:
+        """``flush_tlb_mm_range()`` by somebody who needs another's pending flush now."""
+        primary = self.kslot.kernel.cpu_tlb
+        if primary is not None:
+            await primary.flush(self, self.span)
+        await self.arch_invalidate_secondary_tlbs(self.span)
+
     async def queue_invalidate(self, span: InvalidateRange) -> None:
         """Notify all members and do not wait for their completions."""
         await self.kslot.kernel.driver.post(self, span)
@@ -327,10 +334,12 @@ class Cpu(FolioCalls):
         """``ptep_set_wrprotect()``."""
         return self._change("ptep_set_wrprotect", page_table.ptep_set_wrprotect)
 
-    def _set(self, name: str, pte: Pte) -> Awaitable[None]:
+    def _set(
+        self, name: str, pte: Pte, step: Callable[..., None] = page_table.set_pte_at
+    ) -> Awaitable[None]:
         return self._do(
             name,
-            page_table.set_pte_at,
+            step,
             self.memory,
             self.kslot.slot,
             self.site,
@@ -347,6 +356,11 @@ class Cpu(FolioCalls):
         """
         await self._set("set_pte_at", pte)
         await (operating or self).phase(Phase.AFTER_SET)
+
+    async def set_pte_zeroed(self, pte: Pte) -> None:
+        """``set_pte_at()`` of a page of zeroes."""
+        await self._set("set_pte_at", pte, page_table.set_pte_zeroed)
+        await self.phase(Phase.AFTER_SET)
 
     async def ptep_modify_prot_commit(self, pte: Pte) -> None:
         """``ptep_modify_prot_commit()``: set the entry with its new protection."""

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from shootdown_daemon.machine import folio, locks, page_alloc, page_table, probes, returning
-from shootdown_daemon.machine.phases import InvalidateRange, Phase
+from shootdown_daemon.machine.phases import Phase
 from shootdown_engine.trap import Blocked
 from shootdown_protocol.memory import Pte
 from shootdown_protocol.program import State
@@ -48,15 +48,6 @@ class FolioCalls:
 
         async def phase(self, phase: Phase) -> None:
             """Announce a phase."""
-            ...
-
-        @property
-        def span(self) -> InvalidateRange:
-            """The page of this location, as a range to invalidate."""
-            ...
-
-        async def arch_invalidate_secondary_tlbs(self, span: InvalidateRange) -> None:
-            """Notify all members and wait."""
             ...
 
         def at(self, location: int) -> Cpu:
@@ -101,10 +92,6 @@ class FolioCalls:
     def mm_tlb_flush_pending(self) -> Awaitable[bool]:
         """``mm_tlb_flush_pending()``: whether entries were changed and their flush is to come."""
         return self._do("mm_tlb_flush_pending", locks.is_pending, self.kslot.index, self.site.mm)
-
-    async def flush_tlb_page(self) -> None:
-        """``flush_tlb_page()`` by somebody who needs another's pending flush now."""
-        await self.arch_invalidate_secondary_tlbs(self.span)
 
     @property
     def refuses_holes(self) -> bool:
@@ -171,6 +158,10 @@ class FolioCalls:
         """``ptep_get_and_clear()`` of an inaccessible entry: no flush goes with it."""
         return self._do("ptep_get_and_clear", page_table.ptep_get_and_clear, self.entry, self.task)
 
+    async def ptep_get_and_clear_deferred(self) -> Pte:
+        """``ptep_get_and_clear()`` of a page that stays whole; who calls it flushes later."""
+        return await self._change("ptep_get_and_clear", page_table.ptep_get_and_clear)
+
     def zap_nonpresent(self) -> Awaitable[Pte]:
         """``pte_clear()`` of a zap: what the entry stood for is gone, and a new epoch begins."""
         return self._do(
@@ -209,7 +200,16 @@ class FolioCalls:
 
     def folio_free_swap(self, frame: int, pfn: int) -> Awaitable[bool]:
         """``folio_free_swap()``: drop the slot that no entry names."""
-        return self._do("folio_free_swap", folio.folio_free_swap, frame, pfn)
+        kslot = self.kslot
+        return self._do(
+            "folio_free_swap",
+            folio.folio_free_swap,
+            self.memory,
+            kslot.index,
+            frame,
+            pfn,
+            kslot.kernel.lifo,
+        )
 
     # Pages that may be thrown away
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 VERSION: Final = "linux-6.18"
 BATCHED: Final[Mapping[str, tuple[Phase, ...]]] = {
+    "try_to_unmap": (Phase.BEFORE_FREE,),
     "try_to_unmap_one": (Phase.RANGE_END,),
     "try_to_migrate_one": (Phase.RANGE_END,),
 }

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from shootdown_daemon.machine.page_alloc import Frames, frames_in
+from shootdown_daemon.machine.page_alloc import Frames, frames_in, put_page
 from shootdown_daemon.machine.page_table import Entry, ptep_get_and_clear
 from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.slot import Site
@@ -55,7 +55,7 @@ class Image(NamedTuple):
 
 BACKED = {State.FILE: "disk", State.SWAPPED: "swapped"}
 """States that begin with a frame behind them, and the cell that names it."""
-SWAPPING = frozenset(("try_to_unmap_one", "shrink_folio_list"))
+SWAPPING = frozenset(("try_to_unmap", "try_to_unmap_one"))
 """Operations that may need a swap slot."""
 NAMING = frozenset(("migrate_vma_collect", "make_device_exclusive"))
 """Operations that leave entries behind that name a page and map none."""
@@ -199,12 +199,17 @@ def swap_cache_get_folio(store: Store, frame: int) -> int | None:
     return pfn
 
 
-def folio_free_swap(store: Store, frame: int, pfn: int) -> bool:
-    """``folio_free_swap()``: take a page that no swap entry names out of the swap cache."""
+def folio_free_swap(
+    store: Store, memory: PhysicalMemory, slot: int, frame: int, pfn: int, lifo: bool
+) -> bool:
+    """``folio_free_swap()``: take a page that no swap entry names out of the swap cache.
+
+    The cache's reference is the last one where the page was unmapped again meanwhile.
+    """
     if not is_cached(store, ("swap_cache", frame), pfn) or _swap_count(store, frame):
         return False
     store.put(("swap_cache", frame), None)
-    drop_reference(store, pfn)
+    put_page(store, memory, slot, pfn, 1, lifo)
     return True
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shootdown_daemon.machine import cpu_tlb, folio, pasid, region
+from shootdown_daemon.machine import cpu_tlb, folio, pasid, region, tlb_batch
 from shootdown_daemon.machine.command_driver import driver_for
 from shootdown_daemon.machine.disciplines import DISCIPLINES, Discipline, bind_operation
 from shootdown_daemon.machine.mutant import RIGHT, Mutant, mirror_of
@@ -74,6 +74,7 @@ class Kernel:
         self.frees_lazily = "madvise_free_single_vma" in operations_of(program)
         self.ad_bits = program.options.get("ad_bits") == ON
         self.defers_flushes = "uffd_wp_range" in operations_of(program)
+        self.batches_flushes = tlb_batch.batches(program)
         self.backs_pages = folio.is_needed(program)
         self.spare_cpu = len(list_lengths(program)) - 1
         columns = {column.cpu for column in program.columns if column.device < 0}
@@ -240,6 +241,8 @@ def prepare(store: Store, kslot: KernelSlot, instance: int) -> None:
     store.put(("buddy", slot.index), tuple(free))
     store.put(("freed", slot.index), None)
     cpu_tlb.prepare(store, kslot)
+    if kernel.batches_flushes:
+        tlb_batch.forget(store, slot.index, len(slot.pasids))
     store.store(slot.started, 0)
     for word in slot.ended:
         store.store(word, 0)

@@ -23,6 +23,7 @@ from shootdown_protocol.memory import (
     PRESENT,
     RW,
     Pte,
+    make_pte,
     make_table_entry,
     pte_generation,
     pte_pfn,
@@ -31,6 +32,7 @@ from shootdown_protocol.memory import (
     table_index,
 )
 from shootdown_protocol.swapops import is_swap_pte, pte_none, pte_protnone
+from shootdown_protocol.words import data_word
 
 
 class Entry:
@@ -147,6 +149,31 @@ def set_pte_at(
     assert not store.load(word) & PRESENT, "set_pte_at on a present entry"
     store.store(word, pte)
     store.emit(resident(store, memory, slot, site, pte, final=False))
+
+
+def set_pte_zeroed(
+    store: Store,
+    memory: PhysicalMemory,
+    slot: Slot,
+    site: Site,
+    entry: Entry,
+    owner: str,
+    pte: Pte,
+) -> None:
+    """``set_pte_at()`` of a page of zeroes, which are version 0 of the epoch that is now.
+
+    A fault that met the entry while reclaim had it clear may have zeroed its page before a zap of
+    the swap entry began a new epoch.
+    """
+    pfn, epoch = pte_pfn(pte), store.load(site.epoch)
+    if pfn == memory.zero_pfn:
+        pte = make_pte(pfn, writable=False, generation=epoch)
+    else:
+        word = memory.first_word(pfn) + site.word_offset
+        zero = data_word(slot.instance, site.index, epoch, 0, 0)
+        if store.load(word) != zero:
+            store.store(word, zero)
+    set_pte_at(store, memory, slot, site, entry, owner, pte)
 
 
 def ptep_set_access_flags(

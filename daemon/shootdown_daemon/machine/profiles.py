@@ -35,6 +35,9 @@ LINUX_6_1: Final[Mapping[str, Times]] = MappingProxyType(
         "copy_pte_range": AT_END,
         "replace_page": AT_END,
         "write_protect_page": AT_END,
+        "try_to_migrate_one": AT_END,
+        "try_to_unmap_one": (Phase.AFTER_SET, Phase.RANGE_END),
+        "try_to_unmap": (Phase.AFTER_SET, Phase.RANGE_END),
         "page_vma_mkclean_one": AT_END,
         "clear_refs_write": AT_END,
         "change_prot_numa": AT_END,
@@ -65,7 +68,10 @@ LINUX_6_1: Final[Mapping[str, Times]] = MappingProxyType(
         "gup_fast_pte_range": NEVER,
     }
 )
-"""v6.1. The helpers that had notified under the lock skipped the implicit call at the end."""
+"""v6.1. The helpers that had notified under the lock skipped the implicit call at the end.
+
+Reclaim did not, and so told twice; migration and mremap told at the end only.
+"""
 
 LINUX_6_18: Final[Mapping[str, Times]] = MappingProxyType(
     {

@@ -83,6 +83,7 @@ PAGE_OPERATIONS: Final = (
     "make_device_exclusive",
     "migrate_vma_collect",
     "try_to_migrate_one",
+    "try_to_unmap",
     "try_to_unmap_one",
     "write_protect_page",
 )

@@ -66,6 +66,7 @@ ROWS: Final = (
     Row("write_protect_page", ("ksm_twin",)),
     Row("try_to_migrate_one", ("rw",)),
     Row("try_to_unmap_one", ("rw", "file")),
+    Row("try_to_unmap", ("rw",)),
     Row("do_swap_page", ("swapped",)),
     Row("page_vma_mkclean_one", ("file",)),
     Row("clear_refs_write", ("rw",)),
@@ -132,6 +133,7 @@ class Client:
     (`BESIDE`); ``cold``: the device begins with nothing and fetches nothing unasked; ``reclaims``:
     a CPU column reclaims the page. ``speculates``: the device refills its caches unasked; not
     where a second operation makes for many orders, and its own accesses are enough to refill them.
+    ``only`` names the operations that the client is for, where it is not for all.
     """
 
     name: str
@@ -146,6 +148,7 @@ class Client:
     speculates: bool = True
     options: tuple[str, ...] = ()
     reclaims: bool = False
+    only: tuple[str, ...] = ()
 
     def suits(self, row: Row, state: str) -> bool:
         """Whether what the client does means something beside a row's operation on such a page.
@@ -153,6 +156,8 @@ class Client:
         Reclaim writes every page out, unless dirty bits or a file say that it is clean.
         """
         if self.name in row.without or self.beside not in ("", BESIDE.get(row.operation, "")):
+            return False
+        if self.only and row.operation not in self.only:
             return False
         large = state in LARGE_STATES or row.operation in TABLE_OPERATIONS
         if large and any(line.startswith(SMALL_OPERATIONS) for line in self.cpu):
@@ -266,6 +271,14 @@ CLIENTS: Final = (
         ("B = move of A", *TAKER),
         writes=True,
         beside=MOVE,
+    ),
+    Client(
+        "zap-between",
+        "A CPU zaps the page; a device loads before and after that has returned.",
+        ("zap_pte_range A",),
+        ("load A r0", "await CPU1", "load A r1"),
+        speculates=False,
+        only=("try_to_unmap",),
     ),
     Client(
         "walker",

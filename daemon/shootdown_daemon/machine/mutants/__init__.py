@@ -41,6 +41,7 @@ from shootdown_daemon.machine.mutants import (
     unbinds_without_devtlb,
     unbinds_without_iotlb,
     upgrade_is_noop,
+    zaps_without_asking,
 )
 
 MUTANTS: Final[dict[str, Mutant]] = {
@@ -81,6 +82,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         unbinds_without_devtlb.MUTANT,
         unbinds_without_iotlb.MUTANT,
         upgrade_is_noop.MUTANT,
+        zaps_without_asking.MUTANT,
     )
 }
 """Every shipped mutant."""

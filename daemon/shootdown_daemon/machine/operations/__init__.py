@@ -133,7 +133,12 @@ from shootdown_daemon.machine.operations.userfaultfd import (
     run_move_pages_ptes,
     run_uffd_wp_range,
 )
-from shootdown_daemon.machine.operations.vmscan import TRY_TO_UNMAP_ONE, run_try_to_unmap_one
+from shootdown_daemon.machine.operations.vmscan import (
+    TRY_TO_UNMAP,
+    TRY_TO_UNMAP_ONE,
+    run_try_to_unmap,
+    run_try_to_unmap_one,
+)
 from shootdown_daemon.machine.operations.zap import (
     UNMAP_VMAS,
     ZAP_PTE_RANGE,
@@ -165,6 +170,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation(*WRITE_PROTECT_PAGE, run_write_protect_page),
         Operation(*TRY_TO_MIGRATE_ONE, run_try_to_migrate_one),
         Operation(*TRY_TO_UNMAP_ONE, run_try_to_unmap_one),
+        Operation(*TRY_TO_UNMAP, run_try_to_unmap),
         Operation(*DO_SWAP_PAGE, run_do_swap_page),
         Operation(*PAGE_VMA_MKCLEAN_ONE, run_page_vma_mkclean_one),
         Operation(*CLEAR_REFS_WRITE, run_clear_refs_write),

@@ -22,7 +22,7 @@ async def do_anonymous_page(cpu: Cpu, *, write: bool = True) -> None:
         await cpu.spin_unlock()
         await cpu.put_page(new)
         return
-    await cpu.set_pte_at(filled)
+    await cpu.set_pte_zeroed(filled)
     await cpu.pte_unmap_unlock()
 
 

@@ -32,7 +32,7 @@ async def do_wp_page(cpu: Cpu, orig_pte: Pte) -> None:
         await cpu.spin_unlock()
         return
     if cpu.defers_flushes and await cpu.mm_tlb_flush_pending():
-        await cpu.flush_tlb_page()
+        await cpu.flush_tlb()
     old = pte_pfn(pte)
     if old == cpu.zero_pfn:
         await cpu.spin_unlock()

@@ -89,7 +89,7 @@ async def _clear_flush(cpu: Cpu, pte: Pte) -> None:
         return
     await cpu.ptep_clear_protnone()
     if await cpu.mm_tlb_flush_pending():
-        await cpu.flush_tlb_page()
+        await cpu.flush_tlb()
 
 
 async def remove_migration_pte(cpu: Cpu, old: int, new: int) -> None:

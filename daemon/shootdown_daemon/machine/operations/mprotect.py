@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.phases import Phase
+from shootdown_daemon.machine.tlb_batch import flush_tlb_batched_pending
 from shootdown_protocol.board import READ
 from shootdown_protocol.memory import pte_present, pte_wrprotect
 
@@ -44,6 +45,7 @@ async def run_change_pte_range(cpu: Cpu) -> None:
 async def wrprotect_pte(cpu: Cpu) -> None:
     """Take write permission from a present entry, under the page table lock."""
     pte = await cpu.pte_offset_map_lock()
+    await flush_tlb_batched_pending(cpu)
     if pte_present(pte):
         old = await cpu.ptep_modify_prot_start()
         await cpu.ptep_modify_prot_commit(pte_wrprotect(old))

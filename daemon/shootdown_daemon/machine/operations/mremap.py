@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.phases import Phase
+from shootdown_daemon.machine.tlb_batch import flush_tlb_batched_pending
 from shootdown_protocol.memory import pte_pfn, pte_present, pte_write
 
 MOVE_PTES = (
@@ -46,6 +47,7 @@ async def move_ptes(cpu: Cpu, new: Cpu) -> None:
     pte = await cpu.pte_offset_map_lock()
     if cpu.entry.lock != new.entry.lock:
         await new.pte_offset_map_lock()
+    await flush_tlb_batched_pending(cpu)
     if pte_present(pte):
         old = await cpu.ptep_clear_flush()
         entry = await new.mk_pte(pte_pfn(old), writable=pte_write(old))

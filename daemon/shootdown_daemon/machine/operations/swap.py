@@ -45,25 +45,29 @@ async def _swap_in(cpu: Cpu, orig_pte: Pte, *, writable: bool) -> None:
         return
     await cpu.folio_lock(cached)
     if await cpu.folio_matches_swap_entry(slot, cached):
-        await _map_swapped(cpu, orig_pte, cached, writable=writable)
-        await cpu.folio_free_swap(slot, cached)
+        if await _map_swapped(cpu, orig_pte, cached, writable=writable):
+            await cpu.folio_free_swap(slot, cached)
         await cpu.folio_unlock(cached)
     else:  # It was reclaimed while its lock was waited for.
         await cpu.folio_unlock(cached)
         await cpu.put_page(cached)
 
 
-async def _map_swapped(cpu: Cpu, orig_pte: Pte, folio: int, *, writable: bool) -> None:
-    """Map a page in the place of its swap entry; the caller's reference becomes the mapping's."""
+async def _map_swapped(cpu: Cpu, orig_pte: Pte, folio: int, *, writable: bool) -> bool:
+    """Map a page in the place of its swap entry, unless that has gone; says whether it did.
+
+    The caller's reference becomes the mapping's.
+    """
     entry = await cpu.mk_pte(folio, writable=writable and swp_write(orig_pte))
     pte = await cpu.pte_offset_map_lock()
     if pte_same(pte, orig_pte):
         await cpu.swap_free(swp_offset(orig_pte))
         await cpu.set_pte_at(entry)
         await cpu.pte_unmap_unlock()
-    else:
-        await cpu.spin_unlock()
-        await cpu.put_page(folio)
+        return True
+    await cpu.spin_unlock()
+    await cpu.put_page(folio)
+    return False
 
 
 async def run_do_swap_page(cpu: Cpu) -> None:

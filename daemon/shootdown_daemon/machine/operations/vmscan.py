@@ -1,15 +1,17 @@
-"""Reclaim of a page: ``shrink_folio_list()`` in mm/vmscan.c, ``try_to_unmap_one()`` in mm/rmap.c.
+"""Reclaim of a page: ``shrink_folio_list()`` in mm/vmscan.c, ``try_to_unmap()`` in mm/rmap.c.
 
 Row 25 of the table. An anonymous page goes to a swap slot, a file's page to its block if it is
-dirty; then it is freed. Left out: large folios, the lists that pages age on, writeback that goes
-on after the lock is dropped, and that the CPUs' own flush may come as late as
-``try_to_unmap_flush()``.
+dirty; then it is freed. `run_try_to_unmap` unmaps with ``TTU_BATCH_FLUSH``, `run_try_to_unmap_one`
+flushes entry by entry. Left out: large folios, the lists that pages age on, writeback that goes
+on after the lock is dropped, batches of several pages and files' pages in one, and that x86 tells
+secondary TLBs of the whole address space for each page of a batch.
 """
 
 from __future__ import annotations
 
 from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.phases import Phase
+from shootdown_daemon.machine.tlb_batch import set_tlb_ubc_flush_pending
 from shootdown_protocol.memory import DIRTY, pte_pfn, pte_present
 from shootdown_protocol.program import State
 from shootdown_protocol.swapops import SwapType, make_swap_pte
@@ -28,6 +30,8 @@ TRY_TO_UNMAP_ONE = (
     ),
 )
 """The page is written out between range_end and the free, so `Phase.BEFORE_FREE` is too late."""
+TRY_TO_UNMAP = ("try_to_unmap", TRY_TO_UNMAP_ONE[1])
+"""`Phase.BEFORE_FREE` is ``try_to_unmap_flush_dirty()``, which comes before the page is written."""
 ISOLATED_AND_CACHED = 2
 """References to an unmapped page that is being reclaimed: who isolated it, and its cache."""
 
@@ -49,6 +53,47 @@ async def run_try_to_unmap_one(cpu: Cpu) -> None:
             await _reclaim_anon(cpu, folio)
     await cpu.phase(Phase.OP_RETURN)
     await cpu.op_return()
+
+
+async def run_try_to_unmap(cpu: Cpu) -> None:
+    """Unmap with ``TTU_BATCH_FLUSH``: devices are told at once, the CPUs before the I/O.
+
+    Whoever changes entries of the address space meanwhile flushes what is owed first.
+    """
+    pte = await cpu.folio_isolate_lru()
+    if pte_present(pte):
+        await _reclaim_batched(cpu, pte_pfn(pte))
+    await cpu.phase(Phase.OP_RETURN)
+    await cpu.op_return()
+
+
+async def _reclaim_batched(cpu: Cpu, folio: int) -> None:
+    """``try_to_unmap()``, ``try_to_unmap_flush_dirty()``, ``pageout()``, ``__remove_mapping()``."""
+    slot = await cpu.folio_alloc_swap(folio)
+    for place in cpu.rmap():
+        await _unmap_batched(place, folio, slot)
+    for place in cpu.rmap():
+        await place.phase(Phase.BEFORE_FREE)
+    await cpu.folio_copy("swap_writeout", slot, folio)
+    await cpu.remove_mapping(folio, ("swap_cache", slot), ISOLATED_AND_CACHED)
+    await cpu.folio_unlock(folio)
+    await cpu.put_page(folio)
+
+
+async def _unmap_batched(cpu: Cpu, folio: int, slot: int) -> None:
+    """``try_to_unmap_one()`` where ``should_defer_flush()``: clear, and owe the CPUs' flush."""
+    await cpu.invalidate_range_start()
+    pte = await cpu.pte_offset_map_lock()
+    if pte_present(pte) and pte_pfn(pte) == folio:
+        await cpu.ptep_get_and_clear_deferred()
+        await set_tlb_ubc_flush_pending(cpu)
+        await cpu.swap_duplicate(slot)
+        await cpu.set_pte_nonpresent(make_swap_pte(SwapType.SWAP, slot, writable=True))
+        await cpu.put_page(folio)
+        await cpu.pte_unmap_unlock()
+    else:
+        await cpu.spin_unlock()
+    await cpu.invalidate_range_end()
 
 
 async def _reclaim_anon(cpu: Cpu, folio: int) -> None:
