@@ -29,6 +29,12 @@ def members(ground: Ground) -> list[str]:
     return [process.name for process in ground.status("fore").processes[1:]]
 
 
+def answers(ground: Ground, name: str) -> bool:
+    """Whether an agent has answered a heartbeat, and so knows that it is welcome."""
+    agents = ground.status("fore").processes[1:]
+    return any(agent.name == name and agent.counters for agent in agents)
+
+
 def test_processes_started_one_by_one_make_a_testbed(ground: Ground) -> None:
     """Daemon and agents find each other by name, run a scenario, and end together."""
     first = daemon(ground, agents=2)
@@ -114,6 +120,7 @@ def test_an_agent_ends_when_its_daemon_is_killed(ground: Ground) -> None:
     """It notices, says so, and exits with 4."""
     first = daemon(ground)
     left = agent(ground, "one")
+    until(lambda: answers(ground, "one"), "it knows that it is welcome")
 
     first.signal(signal.SIGKILL)
     first.process.wait()
