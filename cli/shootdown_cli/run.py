@@ -32,7 +32,9 @@ from shootdown_protocol.messages import PROTOCOL_VERSION, ProcessRole
 from shootdown_verify.judge.run import RunVerdict
 from shootdown_verify.litmus import Scenario
 from shootdown_verify.report.histogram import render_histogram
+from shootdown_verify.report.run_page import render_run_page
 from shootdown_verify.report.timeline import render_timeline
+from shootdown_verify.report.trace import trace_object
 from shootdown_verify.report.verdict import RunFacts, devices_line, verdict_line, verdict_object
 from shootdown_verify.testbed import Testbed, load_testbed
 
@@ -222,11 +224,29 @@ def _show(
     (out / "verdict.json").write_text(json.dumps(told, indent=2) + "\n")
     text = _text(options, scenario, verdict, facts, raced)
     (out / "report.txt").write_text(text(color=False, width=160) + "\n")
+    _write_for_browsers(out, options, scenario, verdict, facts, raced)
     if options.as_json:
         print(json.dumps(told))
     else:
         width = shutil.get_terminal_size((120, 40)).columns
         print(text(color=sys.stdout.isatty(), width=width))
+
+
+def _write_for_browsers(
+    out: Path,
+    options: RunOptions,
+    scenario: Scenario,
+    verdict: RunVerdict,
+    facts: RunFacts,
+    raced: Raced,
+) -> None:
+    """``report.html`` for a browser, ``trace.json`` for Perfetto."""
+    notes = [f"the testbed failed: {raced.failed}"] if raced.failed else []
+    notes += raced.last_words
+    notes += [f"fault applied {each.applied:,} times: {each.fault}" for each in raced.faults]
+    page = render_run_page(verdict, facts, scenario.program, repeat=_again(options), notes=notes)
+    (out / "report.html").write_text(page)
+    (out / "trace.json").write_text(json.dumps(trace_object(verdict, scenario.program)) + "\n")
 
 
 def _text(

@@ -85,6 +85,9 @@ def test_the_run_directory_says_it_all(ground: Ground) -> None:
     assert json.loads((out / "verdict.json").read_text()) == ended.told
     assert "shootdown run cow-two-pages --discipline none" in (out / "command").read_text()
     assert "cow-two-pages under none" in (out / "report.txt").read_text()
+    assert "cow-two-pages under none" in (out / "report.html").read_text()
+    shown = json.loads((out / "trace.json").read_text())["traceEvents"]
+    assert "CPU0" in {event["args"].get("name") for event in shown}
     assert json.loads((out / "history" / "run.json").read_text())["seed"] == 1
     for name in ("daemon", "agent0"):
         assert any(True for _ in read_history(out / "history" / f"{name}.history"))

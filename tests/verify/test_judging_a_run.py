@@ -76,6 +76,8 @@ def test_a_run_with_one_wrong_instance_is_a_violation() -> None:
     assert verdict.first is not None
     assert (verdict.first.instance, len(verdict.first.records)) == (1, len(records) // 3)
     assert verdict.first.verdict.findings[0].edges
+    assert verdict.sample is not None
+    assert (verdict.sample.instance, verdict.sample.verdict.findings) == (0, ())
 
 
 def test_a_run_with_all_the_evidence_is_ok() -> None:

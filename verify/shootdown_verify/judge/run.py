@@ -86,6 +86,8 @@ class RunVerdict:
     first: Example | None = None
     examples: dict[tuple[str, str], Example] = field(default_factory=dict)
     """The first instance with each kind of finding."""
+    sample: Example | None = None
+    """The first instance that was right: what to show where nothing is wrong."""
     devices: dict[str, int] = field(default_factory=dict)
     """Violating instances by the device whose access or completion was wrong (`blame`)."""
 
@@ -138,6 +140,8 @@ class RunJudge:
             seen.forbidden |= judged.forbidden
             seen.violations += bool(judged.findings)
         if not judged.findings:
+            if verdict.sample is None and not judged.unfinished:
+                verdict.sample = self._example(number, records, ended=ended)
             return
         verdict.violations += 1
         for finding in judged.findings:

@@ -80,6 +80,12 @@ def moments(
     records: Sequence[Stamped], program: Program, wrong: frozenset[int]
 ) -> Iterator[Moment]:
     """What records say, in their order; ``wrong`` has the places of those with a finding."""
+    for index, told in numbered_moments(records, program):
+        yield told._replace(is_wrong=index in wrong)
+
+
+def numbered_moments(records: Sequence[Stamped], program: Program) -> Iterator[tuple[int, Moment]]:
+    """What records say, each with its record's place; whether it is wrong is not said."""
     teller = _Teller(records, program)
     carried = {_step_of(s) for s in records if isinstance(s.record, _CARRIERS)}
     for index, stamped in enumerate(records):
@@ -87,7 +93,7 @@ def moments(
             continue
         told = teller.tell(index, stamped)
         if told is not None:
-            yield told._replace(is_wrong=index in wrong)
+            yield index, told
 
 
 def _step_of(stamped: Stamped) -> tuple[str, int, int]:
