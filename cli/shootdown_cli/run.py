@@ -28,7 +28,8 @@ from shootdown_protocol import messages
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_protocol.faults import AT_START, Fault
 from shootdown_protocol.limits import INSTANCE_MAX
-from shootdown_protocol.messages import PROTOCOL_VERSION, ProcessRole
+from shootdown_protocol.messages import PROTOCOL_VERSION
+from shootdown_protocol.process_status import ProcessRole
 from shootdown_verify.judge.run import RunVerdict
 from shootdown_verify.litmus import Scenario
 from shootdown_verify.report.histogram import render_histogram

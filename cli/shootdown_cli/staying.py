@@ -16,7 +16,8 @@ from shootdown_cli.client import ControlClient
 from shootdown_cli.exits import EXIT_FAILED, EXIT_OK
 from shootdown_cli.testbed import TestbedFailed
 from shootdown_protocol import messages
-from shootdown_protocol.messages import PROTOCOL_VERSION, ProcessRole
+from shootdown_protocol.messages import PROTOCOL_VERSION
+from shootdown_protocol.process_status import ProcessRole
 
 DOWN_S = 40.0
 """How long a testbed may take to end: the batch under way is finished first."""

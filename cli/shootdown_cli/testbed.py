@@ -122,8 +122,12 @@ def daemon_config(
     owner: int | None,
     faults: tuple[Fault, ...] = (),
     remote: RemotePlane | None = None,
+    *,
+    starts_agents: bool = False,
 ) -> DaemonConfig:
-    """A daemon's settings from a testbed file."""
+    """A daemon's settings from a testbed file; ``starts_agents``: its agents are of its host."""
+    own = ("--on", record.name, "--logs", str(logs.resolve()), "--name")
+    agent_command = (sys.executable, "-m", "shootdown_cli.main", "agent", *own)
     return DaemonConfig(
         directory=record.path,
         logs=logs,
@@ -145,6 +149,7 @@ def daemon_config(
         owner=owner,
         faults=faults,
         remote=remote,
+        agent_command=agent_command if starts_agents else (),
     )
 
 
@@ -187,7 +192,7 @@ def start(
     processes.heartbeat_limit_ms = testbed.heartbeat_limit_ms
     logs.mkdir(parents=True, exist_ok=True)
     owner = None if stays else os.getpid()
-    config = daemon_config(testbed, record, logs, owner, faults, remote)
+    config = daemon_config(testbed, record, logs, owner, faults, remote, starts_agents=True)
     generation = time.time_ns() % (1 << 48)
     ready, tell = os.pipe()
     try:

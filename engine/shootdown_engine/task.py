@@ -28,16 +28,21 @@ class Task:
     __slots__ = ("coroutine", "ended", "name", "owner", "request", "server", "stage", "stages")
 
     def __init__(
-        self, name: str, *stages: Stage, server: bool = False, owner: Slot | None = None
+        self,
+        name: str,
+        *stages: Stage,
+        server: bool = False,
+        owner: Slot | None = None,
+        stage: int = 0,
     ) -> None:
-        """Run up to the first trap."""
+        """Run up to the first trap, of the first stage or of the one that is taken up again."""
         self.name = name
         self.stages = stages
         self.server = server
         self.owner = owner
         self.ended = False
-        self.stage = 0
-        self.coroutine = stages[0]()
+        self.stage = stage
+        self.coroutine = stages[stage]()
         self.request: Request | None = None
         self.advance(None)
 

@@ -35,6 +35,7 @@ from shootdown_protocol import (
 from shootdown_protocol import messages as m
 from shootdown_protocol.errors import ERRORS
 from shootdown_protocol.memory import PAGE_SHIFT, WORDS_PER_FRAME
+from shootdown_protocol.process_status import ProcessRole, ProcessState, ProcessStatus
 from shootdown_protocol.sides import Plane
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
@@ -223,8 +224,8 @@ def device_messages() -> str:
 
 def control_messages() -> str:
     """Messages of the control plane."""
-    enums = (m.ProcessRole, m.ProcessState, m.RunEnd)
-    return message_fields(Plane.CONTROL, (m.ProcessStatus,)) + "".join(map(_enum, enums))
+    enums = (ProcessRole, ProcessState, m.RunEnd)
+    return message_fields(Plane.CONTROL, (ProcessStatus,)) + "".join(map(_enum, enums))
 
 
 def observer_messages() -> str:

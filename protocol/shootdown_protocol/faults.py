@@ -60,6 +60,9 @@ _NO_BYTES: Final = "no: the machine's messages are values, not bytes; as a loss,
 _NO_CLOCK: Final = "no: the machine has no clock"
 _CHANNEL: Final = "a step on the message that has waited longest in its channel"
 _RESENT: Final = "completion time-out: sent once more under a new ITag, then quarantine"
+_ASKED_ANEW: Final = (
+    "its pidfd; what it had not completed is sent again to the new process, under the same ITag"
+)
 _GAP: Final = "gap in the link's sequence numbers: caches dropped, what is missing is sent again"
 
 KINDS: Final[dict[str, FaultKind]] = {
@@ -255,19 +258,21 @@ KINDS: Final[dict[str, FaultKind]] = {
         FaultKind(
             "agent.restart",
             Target.AGENT,
-            "a device is reset: requests that wait in it are lost, its caches are empty",
-            "the agent resets its devices",
+            "an agent's process is killed and a new one takes its place: what waits in its devices "
+            "is lost, their caches are empty",
+            "SIGKILL between two steps; a new process, welcomed under the old number",
             "a step of the device's",
-            _RESENT,
+            _ASKED_ANEW,
             2,
         ),
         FaultKind(
             "agent.restart_warm",
             Target.AGENT,
-            "a device is reset and keeps its old TLB: requests that wait in it are lost",
-            "the agent empties its devices' queues",
+            "the same, but the new process is given what the old one's caches held, as a device "
+            "keeps its TLB when its driver starts anew",
+            "SIGKILL between two steps; a new process, welcomed under the old number",
             "a step of the device's",
-            _RESENT,
+            _ASKED_ANEW,
             2,
         ),
         FaultKind(
@@ -442,6 +447,8 @@ KINDS: Final[dict[str, FaultKind]] = {
 
 AT_START: Final = frozenset({"agent.late_join"})
 """Kinds that can only happen when a testbed starts."""
+COUNTER: Final = "fault."
+"""What the names of agents' counters of faults begin with; the fault's number follows."""
 ALL_AGENTS: Final = "all"
 RANDOM_AGENT: Final = "random"
 """One agent, drawn anew for each fault."""

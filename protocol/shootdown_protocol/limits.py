@@ -104,6 +104,14 @@ KEPT_MESSAGES: Final = 256
 """Messages that a side keeps after it has sent them, to send again what was lost."""
 RESENDS_MAX: Final = 4096
 """How often a link may miss messages before its agent is lost."""
+RESUMED_MAX: Final = 1 << 14
+"""Tasks that an agent's next process takes up."""
+KEPT_CELLS_MAX: Final = 1 << 13
+"""Cells of a device's caches that outlive its agent's process; more are lost, as a cache may."""
+CELL_NUMBERS_MAX: Final = 64
+"""Numbers that name such a cell, and numbers that it holds."""
+OPEN_REQUESTS_MAX: Final = 1 << 15
+"""Page request groups of all devices of an agent: 512 each."""
 SEQUENCE_GAPS_MAX: Final = 64
 """Gaps that a link remembers, to tell a late message from a repeated one."""
 SEGMENT_NAME_CHARACTERS_MAX: Final = 128

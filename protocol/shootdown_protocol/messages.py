@@ -70,6 +70,7 @@ from shootdown_protocol.fields import (
     Token,
     Version,
 )
+from shootdown_protocol.process_status import ProcessStatus
 from shootdown_protocol.program import Program
 from shootdown_protocol.remote_messages import (
     AccessAnswers,
@@ -84,6 +85,7 @@ from shootdown_protocol.remote_messages import (
     TranslationCompletions,
     TranslationRequests,
 )
+from shootdown_protocol.restart_messages import HandOver, Legacy
 
 PROTOCOL_VERSION: Final = 1
 
@@ -387,23 +389,6 @@ class Goodbye(DeviceMessage, frozen=True, tag=29):
 # --- Control plane -----------------------------------------------------------------------------
 
 
-class ProcessState(Enum):
-    """What a process of a testbed is doing."""
-
-    STARTING = "starting"
-    IDLE = "idle"
-    RUNNING = "running"
-    LOST = "lost"
-    ENDED = "ended"
-
-
-class ProcessRole(Enum):
-    """What a process of a testbed is for."""
-
-    DAEMON = "daemon"
-    AGENT = "agent"
-
-
 class RunEnd(Enum):
     """Why a run ended."""
 
@@ -417,17 +402,6 @@ class RunEnd(Enum):
     """A schedule was followed to its end, and what is left can never move again."""
     FAILED = "failed"
     """The daemon met an error of its own; the text says which."""
-
-
-class ProcessStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One process of a testbed."""
-
-    name: Name
-    pid: ProcessNumber
-    role: ProcessRole
-    state: ProcessState
-    devices: Devices
-    counters: Counters
 
 
 class Status(ControlRequest, frozen=True, tag="status"):
@@ -559,6 +533,7 @@ DeviceToDaemon = (
     | PageRequests
     | HeartbeatReply
     | Resend
+    | Legacy
     | Detach
     | DetachDone
     | ErrorReport
@@ -581,6 +556,8 @@ DeviceFromDaemon = (
     | Invalidate
     | PageResponses
     | SetFaults
+    | HandOver
+    | Legacy
     | Resend
     | Heartbeat
     | Detach

@@ -66,6 +66,19 @@ def test_a_device_that_does_not_answer_is_quarantined(ground: Ground, fault: str
     assert ended.told["error"] is None
 
 
+def test_an_agent_is_started_anew(ground: Ground) -> None:
+    """It is killed, its next process goes on; no instance is lost, and all histories are read."""
+    faults = (f'kind = "agent.restart{how}"\ncount = 1' for how in ("", "_warm"))
+
+    ended = run(ground, "--fault", plan(ground, *faults), agents=1, instances=300)
+
+    assert ended.status == 0, str(ended)
+    assert (ended.told["instances"], ended.told["counters"]["unfinished_instances"]) == (300, 0)
+    assert {each.kind for each in injected(ground)} == {"agent.restart", "agent.restart_warm"}
+    folder = ground.out / "latest" / "history"
+    assert all(len(list(read_history(folder / f"agent0{n}.history"))) for n in ("", "_r002"))
+
+
 def test_a_dead_thread_holds_nobody_up(ground: Ground) -> None:
     """Its locks are broken, its instance is not judged, and all others are."""
     ended = run(ground, "--fault", plan(ground, 'kind = "cpu.die"\ncount = 3'))

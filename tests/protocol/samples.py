@@ -9,8 +9,10 @@ from msgspec import Struct
 from shootdown_protocol import fault_messages as fm
 from shootdown_protocol import messages as m
 from shootdown_protocol import remote_messages as r
+from shootdown_protocol import restart_messages as rm
 from shootdown_protocol.errors import ErrorCode
 from shootdown_protocol.faults import Fault, FaultStatus
+from shootdown_protocol.process_status import ProcessRole, ProcessState, ProcessStatus
 from shootdown_protocol.program import (
     Column,
     Instruction,
@@ -186,6 +188,23 @@ GOLDEN: tuple[tuple[Struct, str], ...] = (
         ),
     ),
     (fm.Resend(10, 7, 2), "94290a0702"),
+    (rm.HandOver(9, keeps_caches=True), "932a09c3"),
+    (
+        rm.Legacy(
+            9,
+            program_number=3,
+            batch=2,
+            started=1,
+            resumed=(rm.Resumed(0, "DEV0", 1),),
+            cells=(rm.KeptCell("atc", (0, 256, 4096), (7, 1, 2, 99, 103)),),
+            requests=(rm.OpenRequest(0, 5),),
+            counters={"fault.1": 2},
+        ),
+        (
+            "992b09030201919300a444455630019193a36174639300cd0100cd10009507010263679192000581"
+            "a76661756c742e3102"
+        ),
+    ),
     (
         m.ErrorReport(10, ErrorCode.SEQUENCE_GAP, "saw 5; expected 4"),
         "941c0a79b173617720353b2065787065637465642034",
@@ -258,11 +277,11 @@ GOLDEN: tuple[tuple[Struct, str], ...] = (
             "cow",
             20000,
             (
-                m.ProcessStatus(
+                ProcessStatus(
                     "agent0",
                     4242,
-                    m.ProcessRole.AGENT,
-                    m.ProcessState.RUNNING,
+                    ProcessRole.AGENT,
+                    ProcessState.RUNNING,
                     (0, 1),
                     {"walks": 4},
                 ),

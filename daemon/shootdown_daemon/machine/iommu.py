@@ -47,6 +47,8 @@ class State(IntEnum):
     """As `OVERTAKEN`, and nobody waits: not to be used again before its own completion."""
 
 
+AWAITED = frozenset({State.WAITED, State.POSTED, State.RESENT, State.RESENT_POSTED, State.SECOND})
+"""States of a request whose completion would still be of use."""
 COMPLETED = frozenset({State.DONE, State.OVERTAKEN})
 """States of a waited request that need not be waited for any more."""
 _AFTER = {

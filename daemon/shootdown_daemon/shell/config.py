@@ -24,7 +24,8 @@ class DaemonConfig(msgspec.Struct, frozen=True):
     must join before a run may start. ``token`` is what an agent must show, ``segment`` names the
     shared memory. ``device`` are the testbed's options of devices. A daemon with an ``owner`` (a
     pid) ends when that process does. ``faults`` are there from the start, so that they meet agents
-    that join.
+    that join. ``agent_command``, with a name added, starts one of its agents anew; without it no
+    agent is ever started here.
     """
 
     directory: Path
@@ -48,6 +49,7 @@ class DaemonConfig(msgspec.Struct, frozen=True):
     device: Mapping[str, str] = {}
     remote: RemotePlane | None = None
     faults: tuple[Fault, ...] = ()
+    agent_command: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Without the token, which is nobody's business."""

@@ -24,7 +24,8 @@ from shootdown_protocol.errors import (
 )
 from shootdown_protocol.faults import FaultStatus
 from shootdown_protocol.limits import MESSAGES_A_ROUND_MAX
-from shootdown_protocol.messages import ProcessRole, ProcessState, RunEnd
+from shootdown_protocol.messages import RunEnd
+from shootdown_protocol.process_status import ProcessRole, ProcessState, ProcessStatus
 from shootdown_protocol.program import Program
 
 if TYPE_CHECKING:
@@ -249,11 +250,9 @@ class ControlPlane:
         run = daemon.run
         state = ProcessState.RUNNING if run is not None else ProcessState.IDLE
         own = {} if run is None else run.counters()
-        processes = [
-            messages.ProcessStatus("daemon", os.getpid(), ProcessRole.DAEMON, state, (), own)
-        ]
+        processes = [ProcessStatus("daemon", os.getpid(), ProcessRole.DAEMON, state, (), own)]
         processes += [
-            messages.ProcessStatus(
+            ProcessStatus(
                 link.name,
                 link.pid,
                 ProcessRole.AGENT,

@@ -12,6 +12,7 @@ import zmq
 from shootdown_daemon.shell.config import DaemonConfig
 from shootdown_daemon.shell.links import AgentLink, DeviceRouter, Peer, decoded
 from shootdown_daemon.shell.log import ProcessLog
+from shootdown_daemon.shell.restarts import Restarts
 from shootdown_protocol import messages
 from shootdown_protocol.board import AGENTS_MAX
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError
@@ -20,6 +21,7 @@ from shootdown_protocol.faults import FaultStatus
 from shootdown_protocol.limits import RESENDS_MAX
 from shootdown_protocol.messages import RunEnd
 from shootdown_protocol.program import Program
+from shootdown_protocol.restart_messages import Legacy
 from shootdown_protocol.segment import Segment
 from shootdown_protocol.sequence import Arrival
 
@@ -62,6 +64,7 @@ class DevicePlane:
         self.faults_for: Callable[[str], tuple[FaultStatus, ...]] = lambda _name: ()
         self.late_join: Callable[[str], float] = lambda _name: 0.0
         self._knocking: list[tuple[float, Peer, messages.Hello, int]] = []
+        self.restarts = Restarts(config, log, time.monotonic)
 
     def links(self) -> Iterable[AgentLink]:
         """Agents that are members now."""
@@ -73,6 +76,8 @@ class DevicePlane:
             self._let_go_held(self.router.faults, run)
         if self._knocking:
             self._let_in()
+        if self.restarts.under_way:
+            self.router.lost += self.restarts.look()
         for peer, message, pid in self.router.receive():
             self.program = self.program if run is None else run.program
             if isinstance(message, RemoteProtocolError):
@@ -182,8 +187,10 @@ class DevicePlane:
         self._welcome(peer, hello, pid)
 
     def _welcome(self, peer: Peer, hello: messages.Hello, pid: int) -> None:
-        taken = {link.number for link in self.links()}
-        number = next(n for n in range(AGENTS_MAX) if n not in taken)
+        number = self.restarts.number_of(hello.name)
+        if number is None:
+            taken = {link.number for link in self.links()} | self.restarts.numbers
+            number = next(n for n in range(AGENTS_MAX) if n not in taken)
         own_process = pid > 0 and messages.OWN_PROCESS in hello.capabilities
         link = AgentLink(peer, hello.name, number, pid or hello.pid, pid, own_process=own_process)
         confined = messages.SHARED_MEMORY not in hello.capabilities or not peer.is_local
@@ -191,6 +198,7 @@ class DevicePlane:
         if confined:
             link.capabilities -= {messages.SHARED_MEMORY}
         link.serves = hello.serves
+        link.legacy = self.restarts.take(hello.name)
         self.joined.append(link)
         link.incoming.accept(hello.sequence)
         self.router.links[peer] = link
@@ -223,7 +231,7 @@ class DevicePlane:
             return ErrorCode.NAME_TAKEN, "this connection has said hello before"
         if any(link.name == hello.name for link in self.links()):
             return ErrorCode.NAME_TAKEN, f"an agent named {hello.name} is here already"
-        if len(self.router.links) >= AGENTS_MAX:
+        if len(self.router.links) + len(self.restarts.numbers) >= AGENTS_MAX:
             return ErrorCode.AGENTS_FULL, f"{AGENTS_MAX} agents are here already"
         return next(filter(None, map(self._why_not_served, hello.serves)), None)
 
@@ -291,6 +299,8 @@ class DevicePlane:
             self.log.info("agent_leaves", agent=link.name, why=message.reason)
         elif isinstance(message, messages.Goodbye):
             self.router.lose(link, f"it said goodbye: {message.reason}", kill=False)
+        elif isinstance(message, Legacy):
+            self._restart(link, message, run)
         elif isinstance(message, Resend):
             self.log.error("agent_missed", agent=link.name, first=message.first)
             link.resends += 1
@@ -314,6 +324,17 @@ class DevicePlane:
             for error in run.from_agent(link, message):
                 self.log.error("agent_broke_protocol", agent=link.name, why=error.why)
                 self.router.send(link, error)
+
+    def _restart(self, link: AgentLink, legacy: Legacy, run: Running | None) -> None:
+        """An agent has handed over: kill it, and have its next process take its place."""
+        if not link.restarts:
+            self.log.error("agent_broke_protocol", agent=link.name, why="it hands over unasked")
+            return
+        del self.router.links[link.peer]
+        link.queue.clear()
+        self.restarts.begin(link, legacy)
+        if run is not None:
+            run.away(link)
 
     def _refuse(self, peer: Peer, error: RemoteProtocolError) -> None:
         link = self.router.links.get(peer)

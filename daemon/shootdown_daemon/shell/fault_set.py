@@ -14,6 +14,7 @@ import msgspec
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_protocol.faults import (
     ALL_AGENTS,
+    COUNTER,
     KINDS,
     RANDOM_AGENT,
     Fault,
@@ -26,18 +27,12 @@ from shootdown_protocol.limits import FAULTS_MAX
 AGENT_APPLIES = frozenset(
     {
         "completion.early",
-        "agent.restart",
-        "agent.restart_warm",
         "agent.slow_walk",
         "agent.stale",
         "agent.hoard",
     }
 )
 """Kinds that happen inside a device, so that the agent applies them, and counts."""
-
-
-COUNTER = "fault."
-"""What the names of agents' counters of faults begin with; the fault's number follows."""
 
 
 class LiveFault:

@@ -22,6 +22,7 @@ from shootdown_protocol.errors import RemoteProtocolError
 from shootdown_protocol.limits import DEVICE_MESSAGE_BYTES_MAX, MESSAGES_A_ROUND_MAX
 from shootdown_protocol.messages import DeviceToDaemon, Heartbeat
 from shootdown_protocol.peer import peer_process
+from shootdown_protocol.restart_messages import Legacy
 from shootdown_protocol.sequence import KeptMessages, SequenceCheck
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class AgentLink:
     ``asked_s`` is since when it owes a sign of life. A lost agent's process is killed if it is
     its ``own_process``: stopped and let go again, it would still store into memory that others use.
     ``serves`` names the devices that an attached agent takes over; ``leaving``: it has asked to go.
+    ``restarts``: it was asked to hand over; ``legacy`` is what its last process left.
     """
 
     def __init__(
@@ -70,6 +72,8 @@ class AgentLink:
         self.capabilities: frozenset[str] = frozenset()
         self.serves: tuple[str, ...] = ()
         self.leaving = False
+        self.restarts = False
+        self.legacy: Legacy | None = None
         self.quarantined = False
         self.resends = 0
         self.asked_s: float | None = None
@@ -100,11 +104,11 @@ class AgentLink:
         return None
 
 
-def has_ended(pidfd: int) -> bool:
-    """Whether a process has ended."""
+def has_ended(pidfd: int, wait_ms: int = 0) -> bool:
+    """Whether a process has ended, or ends within some time."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
+    return bool(poll.poll(wait_ms))
 
 
 def _pidfd(pid: int) -> int | None:

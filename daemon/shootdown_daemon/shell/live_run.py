@@ -343,6 +343,17 @@ class LiveRun:
             if words[self._word(board.agent_word(agent, word))] < bank.batch
         ]
 
+    @property
+    def races(self) -> bool:
+        """Whether a batch is under way, between its first step and its last."""
+        return any(bank.state is BankState.RUNNING and bank.started for bank in self.banks)
+
+    def unfinished_at(self, agent: int) -> list[Bank]:
+        """Banks whose batches an agent has not come to the end of, in the batches' order."""
+        done = self.segment.words[self._word(board.agent_word(agent, board.A_DONE))]
+        banks = [b for b in self.banks if b.state is not BankState.EMPTY and b.batch > done]
+        return sorted(banks, key=lambda bank: bank.batch)
+
     def _begin(self, bank: Bank) -> None:
         count = len(bank.slots)
         if self.instances:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from shootdown_daemon.machine import resending
+from collections.abc import Iterable
+
+from shootdown_daemon.machine import iommu, resending
 from shootdown_daemon.shell.live_run import LiveRun
+from shootdown_engine.channels import InvalidateRequest
+from shootdown_protocol.limits import ITAGS
 
 ITAG_RESTS = 4
 """Completion time-outs for which an ITag rests whose own completion was missed."""
@@ -36,6 +40,21 @@ class Invalidations:
         """Count a time in which this process did not live against nobody."""
         for key in self._sent_ns:
             self._sent_ns[key] += lost_ns
+
+    def lost(self, devices: Iterable[int], now_ns: int) -> list[tuple[int, InvalidateRequest]]:
+        """What devices have not completed and never will, to be sent once more as it is.
+
+        Their process is dead, so no completion can come that is another's: the ITags stay.
+        """
+        again = []
+        for device in devices:
+            for itag in range(ITAGS):
+                held = iommu.outstanding(self._live.store, device, itag)
+                if held is not None and held.state in iommu.AWAITED:
+                    again.append((device, held.request))
+                    self._sent_ns[device, itag] = now_ns
+        self.resent += len(again)
+        return again
 
     def look(self, now_ns: int) -> tuple[int, int] | None:
         """Ask again for what is overdue; gives a device and an ITag for which that is no use."""

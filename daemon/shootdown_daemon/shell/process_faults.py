@@ -13,14 +13,23 @@ from contextlib import suppress
 
 from shootdown_daemon.shell.fault_set import FaultSet
 from shootdown_daemon.shell.links import AgentLink
+from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.history import Injected
+from shootdown_protocol.restart_messages import RESTARTS, HandOver
+
+RESTART_KINDS = {"agent.restart": False, "agent.restart_warm": True}
+"""Kinds that start an agent anew, and whether its device keeps what its caches hold."""
 
 
 class ProcessFaults:
     """Stops and kills agents, and makes the clock jump; ``jumped_s`` is by how much in all."""
 
     def __init__(
-        self, faults: FaultSet, now: Callable[[], float], log: Callable[[Injected], None]
+        self,
+        faults: FaultSet,
+        now: Callable[[], float],
+        log: Callable[[Injected], None],
+        send: Callable[[AgentLink, DeviceMessage], None],
     ) -> None:
         """Begin with nobody stopped."""
         self.jumped_s = 0.0
@@ -28,10 +37,11 @@ class ProcessFaults:
         self._faults = faults
         self._now = now
         self._log = log
+        self._send = send
         self._stopped: list[tuple[float, str, AgentLink]] = []
 
-    def beat(self, links: Iterable[AgentLink]) -> None:
-        """Apply what there is to apply now."""
+    def beat(self, links: Iterable[AgentLink], *, restarts: bool) -> None:
+        """Apply what there is to apply now; ``restarts``: agents can be started anew."""
         live = self._faults.live
         if not live:
             return
@@ -40,6 +50,10 @@ class ProcessFaults:
             detail = f"ahead by {found.fault.ms} ms"
             self._log(Injected(found.fault.kind, "daemon", found.number, detail))
         for link in links:
+            if link.pidfd is None or not link.own_process or link.restarts:
+                continue
+            if restarts:
+                self._restart(link)
             if "agent.pause" in live and not self._is_stopped(link):
                 self._pause(link)
             if "agent.kill" in live:
@@ -51,9 +65,20 @@ class ProcessFaults:
             link = heapq.heappop(self._stopped)[2]
             _send(link, signal.SIGCONT)
 
+    def _restart(self, link: AgentLink) -> None:
+        """Ask an agent that plays its part in a run for what its next process is to know."""
+        for kind, keeps_caches in RESTART_KINDS.items():
+            able = kind in self._faults.live and link.loaded and RESTARTS in link.capabilities
+            found = self._faults.take(kind, agent=link.name) if able else None
+            if found is not None:
+                link.restarts = True
+                what = "with what its caches held" if keeps_caches else "with empty caches"
+                detail = f"killed and started anew, {what}"
+                self._log(Injected(kind, link.name, found.number, detail))
+                self._send(link, HandOver(0, keeps_caches))
+                return
+
     def _pause(self, link: AgentLink) -> None:
-        if link.pidfd is None or not link.own_process:
-            return
         found = self._faults.take("agent.pause", agent=link.name)
         if found is None:
             return
@@ -64,8 +89,6 @@ class ProcessFaults:
         _send(link, signal.SIGSTOP)
 
     def _kill(self, link: AgentLink) -> None:
-        if link.pidfd is None or not link.own_process:
-            return
         found = self._faults.take("agent.kill", agent=link.name)
         if found is None:
             return

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.mutant import Mutant
 from shootdown_daemon.shell.config import DaemonConfig
@@ -18,20 +16,21 @@ from shootdown_daemon.shell.confined import ConfinedAgents, is_confined
 from shootdown_daemon.shell.cpu_faults import CpuFaults
 from shootdown_daemon.shell.fault_set import FaultSet
 from shootdown_daemon.shell.gated_run import Divergence, GatedRun, device_of_task
+from shootdown_daemon.shell.hosting import as_hosted, attached_devices, with_options
 from shootdown_daemon.shell.links import AgentLink, DeviceRouter
 from shootdown_daemon.shell.live_run import Bank, BankState, LiveRun
 from shootdown_daemon.shell.overdue import Invalidations
 from shootdown_engine.channels import STOP_MARKER, InvalidateRequest, PageRequest
 from shootdown_protocol import ats_range, messages
 from shootdown_protocol.board import BOARD_FIXED
-from shootdown_protocol.device_options import OFF, ON
 from shootdown_protocol.errors import ErrorCode, HistoryError
 from shootdown_protocol.fence import full_fence
 from shootdown_protocol.history import AnyRecord, Stamped
 from shootdown_protocol.history_file import HistoryWriter
+from shootdown_protocol.limits import INVALIDATIONS_PER_MESSAGE_MAX
 from shootdown_protocol.memory import PAGE_SHIFT
 from shootdown_protocol.messages import RunEnd
-from shootdown_protocol.program import Program
+from shootdown_protocol.restart_messages import Legacy
 from shootdown_protocol.segment import Segment
 
 FACTS_FILE = "run.json"
@@ -70,8 +69,8 @@ class Running:
         self.request = request
         self.number = number
         self.asker = asker
-        self.program = _as_in(config, request.program)
-        self.attached = _attached(router, self.program)
+        self.program = with_options(config, request.program)
+        self.attached = attached_devices(router, self.program)
         self.links = {
             link.number: link
             for link in router.links.values()
@@ -84,7 +83,7 @@ class Running:
         kind = GatedRun if request.schedule else LiveRun
         self.live = kind(
             segment,
-            _as_hosted(config, self.program),
+            as_hosted(config, self.program),
             discipline,
             agents=tuple(sorted(set(self.links) - set(self.attached.values()))),
             attached=self.attached,
@@ -107,6 +106,8 @@ class Running:
         self.unloading_s = 0.0
         self._freed = False
         self._limits_s = 0.0
+        self._away: dict[str, float] = {}
+        self._restarts: dict[str, int] = {}
         self.invalidations = Invalidations(self.live, config.completion_timeout_ms)
         self._limits_ns = limits_ns
         if self.folder is not None:
@@ -209,6 +210,8 @@ class Running:
         its process has ended.
         """
         gone = [number for number, link in self.links.items() if link.name == name]
+        if self._away.pop(name, None) is not None and not self.unloading_s:
+            self.fail(RunEnd.AGENT_LOST, f"agent {name} is lost: {why}")
         for number in gone:
             del self.links[number]
             self.confined.lost(number)
@@ -218,6 +221,37 @@ class Running:
             for number in gone:
                 self.live.block(number)
             self.fail(end, f"agent {name} is {how}: {why}")
+
+    def away(self, link: AgentLink) -> None:
+        """A member is being started anew: it is waited for, and no limit strikes meanwhile."""
+        if self.has(link):
+            del self.links[link.number]
+            self._away[link.name] = time.monotonic()
+
+    def readmit(self, link: AgentLink, legacy: Legacy) -> bool:
+        """Let a member go on that was started anew; False if nobody here waits for it."""
+        since_s = self._away.pop(link.name, None)
+        if since_s is None or self.unloading_s:
+            return False
+        self.links[link.number] = link
+        self._restarts[link.name] = self._restarts.get(link.name, 0) + 1
+        self._load(link, f"{link.name}_r{self._restarts[link.name]:03}")
+        self.router.send(link, legacy)
+        for bank in self.live.unfinished_at(link.number):
+            self.router.send(link, self._batch_begin(bank, link))
+        self.forgive(time.monotonic() - since_s)
+        self._send_again(link)
+        return True
+
+    def _send_again(self, link: AgentLink) -> None:
+        """Send whatever an agent's last process has not completed to its next one."""
+        first = self.live.device_number(link.number, 0)
+        devices = range(first, first + len(self.program.devices))
+        lost = self.invalidations.lost(devices, self._limits_ns())
+        requests = [self._invalidate(number - first, request) for number, request in lost]
+        for start in range(0, len(requests), INVALIDATIONS_PER_MESSAGE_MAX):
+            part = tuple(requests[start : start + INVALIDATIONS_PER_MESSAGE_MAX])
+            self.router.send(link, messages.Invalidate(0, part))
 
     def fail(self, end: RunEnd, why: str) -> None:
         """End the run at once; histories are kept as far as they go."""
@@ -353,8 +387,9 @@ class Running:
         }
         (folder / FACTS_FILE).write_text(json.dumps(facts) + "\n")
 
-    def _load(self, link: AgentLink) -> None:
-        path = "" if self.folder is None else str(self.folder / f"{link.name}.history")
+    def _load(self, link: AgentLink, history: str = "") -> None:
+        file = f"{history or link.name}.history"
+        path = "" if self.folder is None else str(self.folder / file)
         path = "" if is_confined(link) else path
         if path:
             self.histories.append(path)
@@ -393,17 +428,17 @@ class Running:
             if what == "go":
                 self.router.send(link, messages.BatchGo(0, bank.batch))
                 continue
-            self.router.send(
-                link,
-                messages.BatchBegin(
-                    sequence=0,
-                    program_number=self.number,
-                    batch=bank.batch,
-                    seed=self.request.seed,
-                    window=self.live.device_window(),
-                    slots=self.live.batch_slots(bank, link.number),
-                ),
-            )
+            self.router.send(link, self._batch_begin(bank, link))
+
+    def _batch_begin(self, bank: Bank, link: AgentLink) -> messages.BatchBegin:
+        return messages.BatchBegin(
+            sequence=0,
+            program_number=self.number,
+            batch=bank.batch,
+            seed=self.request.seed,
+            window=self.live.device_window(),
+            slots=self.live.batch_slots(bank, link.number),
+        )
 
     def _send_outbox(self) -> None:
         outbox = self.live.store.outbox
@@ -460,7 +495,7 @@ class Running:
 
     def _watch_limits(self) -> None:
         now = time.monotonic()
-        if now < self._limits_s:
+        if now < self._limits_s or self._away:
             return
         self._limits_s = now + LIMITS_S
         now_ns = self._limits_ns()
@@ -548,25 +583,3 @@ class Running:
             return
         self._sequence += 1
         self.history.append(Stamped(begin, end, self._sequence, instance, task, record))
-
-
-def _attached(router: DeviceRouter, program: Program) -> dict[int, int]:
-    """Which of a program's devices an attached agent serves: device to the agent's number."""
-    return {
-        device: link.number
-        for link in router.links.values()
-        for name in link.serves
-        if not link.leaving and (device := program.device_called(name)) >= 0
-    }
-
-
-def _as_in(config: DaemonConfig, program: Program) -> Program:
-    """A program whose options say what the testbed says, where they are silent."""
-    options = {**config.device, **program.options}
-    return msgspec.structs.replace(program, options=options)
-
-
-def _as_hosted(config: DaemonConfig, program: Program) -> Program:
-    """A program as the host knows it: whether there is an IOTLB to be told, agents know better."""
-    options = {"iotlb": ON if config.iotlb else OFF, **program.options}
-    return msgspec.structs.replace(program, options=options)

@@ -29,6 +29,7 @@ from shootdown_protocol.errors import SegmentError
 from shootdown_protocol.faults import FaultStatus
 from shootdown_protocol.history import Injected
 from shootdown_protocol.messages import RunEnd, RunScenario
+from shootdown_protocol.restart_messages import Legacy
 from shootdown_protocol.segment import Segment
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ class Daemon:
         self.faults = FaultSet(time.monotonic, self._names, self.devices.tell_faults)
         timeout_ms = self.config.completion_timeout_ms
         self._links = LinkFaults(self.faults, time.monotonic, timeout_ms, self._injected)
-        self._processes = ProcessFaults(self.faults, time.monotonic, self._injected)
+        self._processes = ProcessFaults(
+            self.faults, time.monotonic, self._injected, self.devices.router.send
+        )
         self.devices.faults_for = self.faults.for_agent
         self.devices.count_faults = self.faults.counted
         self.devices.late_join = self._late_join
@@ -185,6 +188,7 @@ class Daemon:
         self.devices.goodbye(self.stopping or "the daemon ends")
         self.control.close()
         self.devices.close()
+        self.devices.restarts.close()
         self.context.term()
         self.segment.close()
         self.segment.unlink()
@@ -201,7 +205,9 @@ class Daemon:
     def _watch_members(self) -> None:
         """Agents come and go at a batch boundary: the run under way ends there, a load goes on."""
         for link in self.devices.take_joined():
-            if link.serves:
+            if link.legacy is not None:
+                self._readmit(link, link.legacy)
+            elif link.serves:
                 self.control.event("agent_attached", agent=link.name)
                 if self.run is not None and self.run.is_load:
                     self.run.abort(RunEnd.ABORTED, f"agent {link.name} attaches")
@@ -211,6 +217,12 @@ class Daemon:
         for link in self.devices.let_leave(self.run):
             self.log.info("agent_left", agent=link.name)
             self.control.event("agent_detached", agent=link.name)
+
+    def _readmit(self, link: AgentLink, legacy: Legacy) -> None:
+        """An agent was started anew: it goes on with the run if that waits for it."""
+        self.control.event("agent_restarted", agent=link.name)
+        if self.run is None or not self.run.readmit(link, legacy):
+            self.devices.router.send(link, legacy)
 
     def _watch_run(self, run: Running) -> None:
         if run.ended:
@@ -224,7 +236,8 @@ class Daemon:
 
     def _beat(self, now: float) -> None:
         if self.run is not None:
-            self._processes.beat(self.agents())
+            races = self.devices.restarts.can and self.run.live.races
+            self._processes.beat(self.agents(), restarts=races)
         self.devices.lose_silent(now)
         self.devices.ask(now)
         self._watch_processes()

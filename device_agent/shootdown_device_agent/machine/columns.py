@@ -39,10 +39,10 @@ def device_threads(
     return columns, prefetchers
 
 
-def column_task(device: Device, thread: DeviceThread) -> Task:
-    """The task of one device column."""
+def column_task(device: Device, thread: DeviceThread, stage: int = 0) -> Task:
+    """The task of one device column, from its beginning or from a later stage on."""
     ending = partial(_end, device, thread)
-    return Task(thread.name, *_stages(device, thread), ending, owner=thread.slot)
+    return Task(thread.name, *_stages(device, thread), ending, owner=thread.slot, stage=stage)
 
 
 def speculation_task(device: Device, thread: DeviceThread, what: Speculation) -> Task:

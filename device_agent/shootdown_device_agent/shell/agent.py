@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,16 +17,16 @@ import msgspec
 import zmq
 
 from shootdown_device_agent.shell.config import AgentConfig, AgentEnd, Log
-from shootdown_engine.channels import STOP_MARKER, Completion, InvalidateRequest, PageRequest
+from shootdown_device_agent.shell.page_request_groups import PageRequestGroups
+from shootdown_engine.channels import Completion, InvalidateRequest, PageRequest
 from shootdown_protocol import ats_range, codec, messages
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, ShootdownError, UsageError
 from shootdown_protocol.fault_messages import FAULTS, RESENDS, Resend, SetFaults
 from shootdown_protocol.fence import full_fence
 from shootdown_protocol.history import AnyRecord, Injected, Stamped
-from shootdown_protocol.limits import PRGI_MAX
-from shootdown_protocol.memory import PAGE_SHIFT
 from shootdown_protocol.peer import peer_process
+from shootdown_protocol.restart_messages import RESTARTS, HandOver, Legacy
 from shootdown_protocol.segment import Segment
 from shootdown_protocol.sequence import Arrival, KeptMessages, SequenceCheck
 
@@ -79,10 +78,7 @@ class Agent:
         self._asked_to_leave = False
         self._detaching: tuple[int, ...] | None = None
         self._records = 0
-        self._groups: dict[tuple[int, int], tuple[int, int]] = {}
-        self._open: dict[tuple[int, int, int], int] = {}
-        self._free_prgis: dict[int, list[int]] = {}
-        self._held_back: dict[int, deque[PageRequest]] = {}
+        self.groups = PageRequestGroups()
         self._daemon = _watch_process(config.daemon)
         if config.daemon and self._daemon is None:
             raise AgentEnd("the daemon's process has ended", 4)
@@ -238,8 +234,8 @@ class Agent:
         own_process = (messages.OWN_PROCESS,) * config.own_process
         classes = (messages.DEVICE_CLASSES,) * (config.make_device is None)
         shared_memory = (messages.SHARED_MEMORY,) * config.shared_memory
-        mends = (FAULTS, RESENDS)
-        return (*shared_memory, *own_process, *classes, *mends)
+        restarts = (RESTARTS,) * bool(shared_memory and own_process and classes)
+        return (*shared_memory, *own_process, *classes, FAULTS, RESENDS, *restarts)
 
     def _wait(self) -> None:
         """Sleep until a message comes, for `IDLE_MS` at most; others are the next round's."""
@@ -310,6 +306,28 @@ class Agent:
         self.faults.set(message.faults, self.config.name)
         self._apply_faults()
 
+    def _hand_over(self, message: HandOver) -> None:
+        """Make no further step: what is left goes to the process that takes this one's place."""
+        counters = {} if self.faults is None else self.faults.counters
+        legacy = Legacy(0, 0, 0, 0, (), (), (), counters)
+        if self.run is not None:
+            from shootdown_device_agent.shell.legacy import legacy_of  # noqa: PLC0415
+
+            keeps = message.keeps_caches
+            legacy = legacy_of(self.run, self.groups.unanswered, counters, keeps_caches=keeps)
+            self._close_history()
+            self.run = None
+        self.send(legacy)
+
+    def _take_up(self, legacy: Legacy) -> None:
+        """Go on where this agent's last process was killed."""
+        if self.faults is not None:
+            self.faults.take_up(legacy.counters)
+        if self.run is None or legacy.program_number != self.run.number:
+            return
+        self.run.legacy = legacy
+        self.groups.take_up(legacy.requests)
+
     def _apply_faults(self) -> None:
         """Let the run ask for faults while there are any, and not otherwise."""
         if self.run is not None and self.faults is not None:
@@ -333,6 +351,10 @@ class Agent:
             self._set_faults(message)
         elif isinstance(message, Resend):
             self._resend(message)
+        elif isinstance(message, HandOver):
+            self._hand_over(message)
+        elif isinstance(message, Legacy):
+            self._take_up(message)
         elif isinstance(message, messages.DetachDone):
             raise AgentEnd("detached", 0)
         elif isinstance(message, messages.Detach):
@@ -348,7 +370,8 @@ class Agent:
         elif isinstance(message, messages.Invalidate):
             self._invalidate(run, message)
         elif isinstance(message, messages.PageResponses):
-            self._responses(run, message)
+            for answer in self.groups.take(run, message):
+                self.send(answer)
         elif isinstance(message, messages.BatchBegin):
             run.begin_batch(message)
         elif isinstance(message, messages.BatchGo):
@@ -380,10 +403,7 @@ class Agent:
         self.run = self._new_run(load, makers)
         if self.history is not None:
             self.run.on_batch_end = self.history.flush
-        self._free_prgis = {device: list(range(PRGI_MAX + 1)) for device in load.devices}
-        self._held_back = {device: deque() for device in load.devices}
-        self._groups.clear()
-        self._open.clear()
+        self.groups.begin(load.devices)
         self._apply_faults()
         self.log.info("program_loaded", scenario=load.program.name)
 
@@ -442,29 +462,13 @@ class Agent:
                 ),
             )
 
-    def _responses(self, run: AgentRun, message: messages.PageResponses) -> None:
-        for response in message.responses:
-            group = self._groups.pop((response.device, response.prgi), None)
-            if group is None:
-                why = f"PRGI {response.prgi} of device {response.device} is not open"
-                self.send(messages.ErrorReport(0, ErrorCode.UNEXPECTED_RESPONSE, why))
-                continue
-            self._free_prgis[response.device].append(response.prgi)
-            held_back = self._held_back[response.device]
-            if held_back:
-                request = self._page_request(run, held_back.popleft())
-                self.send(messages.PageRequests(0, (request,)))
-            answer = messages.PageResponseCode(response.code).name.lower()
-            run.respond(response.device, *group, answer)
-
     def _send_outbox(self, run: AgentRun) -> None:
         completions: list[messages.ItagCompletion] = []
         requests: list[messages.PageRequest] = []
         for channel, message in run.store.outbox:
-            if isinstance(message, PageRequest) and self._must_wait(run, message):
-                self._held_back[message.device].append(message)
-            elif isinstance(message, PageRequest):
-                requests.append(self._page_request(run, message))
+            if isinstance(message, PageRequest):
+                request = self.groups.ask(run, message)
+                requests += () if request is None else (request,)
             else:
                 assert isinstance(message, Completion)
                 device = channel[1]
@@ -475,49 +479,6 @@ class Agent:
             self.send(messages.InvalidateCompletion(0, tuple(completions)))
         if requests:
             self.send(messages.PageRequests(0, tuple(requests)))
-
-    def _must_wait(self, run: AgentRun, request: PageRequest) -> bool:
-        """Whether a request begins a group that no index is free for, or follows one that waits."""
-        if request.location == STOP_MARKER:
-            return False
-        slot = run.slot_with(request.pasid)
-        assert slot is not None
-        group = request.device, slot.index, request.prgi
-        waits = any(
-            held.prgi == request.prgi and held.pasid == request.pasid
-            for held in self._held_back[request.device]
-        )
-        return waits or (group not in self._open and not self._free_prgis[request.device])
-
-    def _page_request(self, run: AgentRun, request: PageRequest) -> messages.PageRequest:
-        if request.location == STOP_MARKER:
-            return messages.PageRequest(
-                device=request.device,
-                pasid=request.pasid,
-                address=0,
-                prgi=0,
-                last=True,
-                read=False,
-                write=False,
-            )
-        slot = run.slot_with(request.pasid)
-        assert slot is not None
-        group = request.device, slot.index, request.prgi
-        prgi = self._open.pop(group, -1)
-        if prgi < 0:
-            prgi = self._free_prgis[request.device].pop()
-        if not request.last:
-            self._open[group] = prgi
-        self._groups[request.device, prgi] = (slot.index, request.prgi)
-        return messages.PageRequest(
-            device=request.device,
-            pasid=request.pasid,
-            address=slot.sites[request.location].vpn << PAGE_SHIFT,
-            prgi=prgi,
-            last=request.last,
-            read=not request.write,
-            write=request.write,
-        )
 
     # Signs of life
 

@@ -26,6 +26,7 @@ from shootdown_device_agent.machine.device import Device, DeviceThread
 from shootdown_device_agent.machine.device_faults import fault_tasks, lose_everything
 from shootdown_device_agent.machine.own_threads import own_task, own_threads
 from shootdown_device_agent.shell.injecting import DeviceFaults
+from shootdown_device_agent.shell.legacy import take_up
 from shootdown_engine.channels import InvalidateRequest
 from shootdown_engine.fault_step import BUDGET
 from shootdown_engine.live_store import LiveStore
@@ -44,6 +45,7 @@ from shootdown_protocol.limits import FAULTS_MAX
 from shootdown_protocol.memory import Pfn
 from shootdown_protocol.plain_segment import PlainSegment
 from shootdown_protocol.program import Program
+from shootdown_protocol.restart_messages import Legacy
 from shootdown_protocol.segment import Segment
 
 DeviceMaker = Callable[[DeviceConfig, PhysicalMemory], Device]
@@ -67,11 +69,12 @@ class Batch:
     def __init__(
         self, begin: messages.BatchBegin, slots: list[tuple[Slot, tuple[int, ...]]]
     ) -> None:
-        """Keep slots with the devices served in each."""
+        """Keep slots with the devices served in each; ``tasks`` are those that have begun."""
         self.number = begin.batch
         self.window = begin.window
         self.slots = slots
         self.next_slot = 0
+        self.tasks: list[Task] = []
         self.warm = False
         self.unfinished = 0
 
@@ -122,6 +125,7 @@ class AgentRun:
         self.announced: list[Batch] = []
         self.running: Batch | None = None
         self.faults: DeviceFaults | None = None
+        self.legacy: Legacy | None = None
         self._is_slow = False
 
     # Over memory that is mapped; a run whose memory is elsewhere says otherwise
@@ -154,12 +158,24 @@ class AgentRun:
         """Bind the batch's slots, warm their caches, and say so on the board."""
         self.random = Random(f"{begin.seed}:{begin.batch}:{self.agent}")
         slots = [(self._slot(item), item.devices) for item in begin.slots]
+        if self.legacy is not None and self.legacy.batch == begin.batch:
+            self._take_up(Batch(begin, slots), self.legacy)
+            return
         for slot, devices in slots:
             for number in devices:
                 self._bind(slot, number)
         self.store.changed.clear()
         self.announced.append(Batch(begin, slots))
         self._say(board.A_WARM, begin.batch)
+
+    def _take_up(self, batch: Batch, legacy: Legacy) -> None:
+        """Go on with a batch that this agent's last process was killed in."""
+        self.legacy = None
+        for slot, devices in batch.slots:
+            for number in devices:
+                self._bind_threads(slot, number)
+        take_up(self, batch, legacy)
+        self.announced.append(batch)
 
     def _slot(self, item: messages.BatchSlot) -> Slot:
         slot = self.slots.get(item.slot)
@@ -189,10 +205,11 @@ class AgentRun:
         go = self.segment.words[self._board + board.GO]
         if self.announced and self.announced[0].number <= go:
             batch = self.running = self.announced.pop(0)
-            batch.unfinished = sum(
+            self.ready += batch.tasks
+            batch.unfinished = len(batch.tasks) + sum(
                 sum(map(len, device_threads(self.program, slot, device)))
                 + len(self._own_threads(slot, device))
-                for slot, devices in batch.slots
+                for slot, devices in batch.slots[batch.next_slot :]
                 for device in devices
             )
 
@@ -334,10 +351,13 @@ class AgentRun:
                 return
             batch.next_slot += 1
             for number in devices:
-                for task in self._tasks(slot, number):
+                tasks = self.tasks_of(slot, number)
+                batch.tasks += tasks
+                for task in tasks:
                     self._push(started + self._delay(batch.window), task)
 
-    def _tasks(self, slot: Slot, number: int) -> list[Task]:
+    def tasks_of(self, slot: Slot, number: int) -> list[Task]:
+        """Columns, prefetchers and own threads of a device in a slot, none of them begun."""
         device = self.devices[number]
         columns, prefetchers = device_threads(self.program, slot, number)
         tasks = [self._column(thread, number) for thread in columns]

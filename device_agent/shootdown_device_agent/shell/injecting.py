@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 
 from shootdown_device_agent.machine.device import Device
@@ -14,7 +14,7 @@ from shootdown_device_agent.machine.device_faults import OF_DEVICE
 from shootdown_engine.store import Store
 from shootdown_engine.task import Task
 from shootdown_engine.trap import Request
-from shootdown_protocol.faults import FaultStatus
+from shootdown_protocol.faults import COUNTER, FaultStatus
 from shootdown_protocol.history import Injected
 
 SLOW_WALK = "agent.slow_walk"
@@ -22,8 +22,6 @@ WALK = "walk"
 _OCCASIONS = {
     "completion.early": ("drain", True),
     "agent.stale": ("", True),
-    "agent.restart": ("", True),
-    "agent.restart_warm": ("", True),
     "agent.hoard": ("atc_insert", False),
 }
 """Before which step, and whether of a server, a kind is applied."""
@@ -52,7 +50,7 @@ class DeviceFaults:
     @property
     def counters(self) -> dict[str, int]:
         """How often each was applied, as counters carry it."""
-        return {f"fault.{number}": times for number, times in self.applied.items()}
+        return {f"{COUNTER}{number}": times for number, times in self.applied.items()}
 
     def set(self, faults: Iterable[FaultStatus], seed: object) -> None:
         """Apply these from now on, and no others."""
@@ -61,6 +59,13 @@ class DeviceFaults:
             self.applied.setdefault(status.number, 0)
         if not self.applied:
             self._random.seed(str(seed))
+
+    def take_up(self, counters: Mapping[str, int]) -> None:
+        """Count on from what this agent's last process had applied."""
+        for name, applied in counters.items():
+            if name.startswith(COUNTER):
+                number = int(name.removeprefix(COUNTER))
+                self.applied[number] = self.applied.get(number, 0) + applied
 
     def before_step(self, store: Store, task: Task) -> None:
         """Apply what belongs before a task's pending step, drawn for once a step."""
