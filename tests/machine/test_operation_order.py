@@ -81,6 +81,8 @@ CASES = [
     *TABLE_CASES,
     ("iommu_sva_bind_device", State.RW, IOMMU_SVA_BIND_DEVICE),
     ("iommu_sva_unbind_device", State.RW, IOMMU_SVA_UNBIND_DEVICE),
+    ("mmu_notifier_register", State.RW, "mmap_write_lock mmap_write_unlock return end"),
+    ("mmu_interval_notifier_remove", State.RW, "return end"),
 ]
 IDS = [f"{operation}-{state.name}" for operation, state, _ in CASES]
 

@@ -27,8 +27,13 @@ from shootdown_verify.kernel_table import ROWS
 from shootdown_verify.matrix.cells import Job, fill_cell
 from shootdown_verify.matrix.clients import ROWS as MATRIX_ROWS
 
-NO_ROW = {"iommu_sva_bind_device", "iommu_sva_unbind_device"}
-"""Operations of IOMMU drivers, which the kernel's table is not about."""
+NO_ROW = {
+    "iommu_sva_bind_device",
+    "iommu_sva_unbind_device",
+    "mmu_interval_notifier_remove",
+    "mmu_notifier_register",
+}
+"""Operations of IOMMU drivers and of subscribers, which the kernel's table is not about."""
 ABSENT = {42}
 """Rows that nothing models."""
 

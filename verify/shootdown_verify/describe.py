@@ -29,7 +29,11 @@ from shootdown_verify.catalogue import Bug, bug_of
 from shootdown_verify.kernel_table import ROWS as KERNEL_ROWS
 from shootdown_verify.kernel_table import KernelRow
 from shootdown_verify.litmus import Configuration, Scenario, load, parse
-from shootdown_verify.litmus.vocabulary import BUG_CLASSES, STATES_NEEDED
+from shootdown_verify.litmus.vocabulary import (
+    BUG_CLASSES,
+    STATES_NEEDED,
+    SUBSCRIBER_OPERATIONS,
+)
 from shootdown_verify.matrix.clients import ROWS, Row, clients_of
 from shootdown_verify.whole import Whole
 
@@ -70,13 +74,9 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 def order_of(operation: str, discipline: str) -> list[str]:
     """Steps that a CPU makes in an operation when nobody else is at work, notification included."""
-    row = next((row for row in ROWS if row.operation == operation and not row.copier), None)
-    if row is None:
-        row = Row(operation, (STATES_NEEDED.get(operation, ("rw",))[0],))
-    client = next(iter(clients_of(row)))
-    scenario = parse(
-        client.text, f"{client.name}.litmus", operations=OPERATIONS, disciplines=DISCIPLINES
-    )
+    text = _text_of(operation)
+    name = text.split()[1]
+    scenario = parse(text, f"{name}.litmus", operations=OPERATIONS, disciplines=DISCIPLINES)
     cold = msgspec.structs.replace(scenario.program, warm=(), speculation=())
     whole = Whole(cold, DISCIPLINES[discipline], _store)
     task = next(task for task in whole.tasks if task.name == "CPU0")
@@ -90,6 +90,26 @@ def order_of(operation: str, discipline: str) -> list[str]:
         elif not _serve(whole):
             break
     return made
+
+
+def _text_of(operation: str) -> str:
+    """A scenario with an operation in it: a row of the matrix, or for a subscriber a mirror."""
+    if operation in SUBSCRIBER_OPERATIONS:
+        return _SUBSCRIBER.format(scheme=SUBSCRIBER_OPERATIONS[operation], operation=operation)
+    row = next((row for row in ROWS if row.operation == operation and not row.copier), None)
+    if row is None:
+        row = Row(operation, (STATES_NEEDED.get(operation, ("rw",))[0],))
+    return next(iter(clients_of(row))).text
+
+
+_SUBSCRIBER: Final = """SHOOTDOWN subscriber
+"A subscriber that comes or goes."
+{{ A = 0 rw; mirror {scheme}; }}
+ CPU0          | MIR0      ;
+ {operation} A | load A r0 ;
+weakest none
+caught none : S1
+"""
 
 
 def _serve(whole: Whole) -> bool:

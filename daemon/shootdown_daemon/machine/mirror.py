@@ -36,6 +36,8 @@ Resolve = Callable[["Cpu", bool], Awaitable[bool]]
 
 FIRST_SEQ: Final = 2
 """``invalidate_seq`` of an address space at first; it is odd while a range is invalid."""
+REGISTER: Final = "mmu_notifier_register"
+REMOVE: Final = "mmu_interval_notifier_remove"
 
 
 class Outcome(Enum):
@@ -57,17 +59,39 @@ def mirrored(program: Program) -> frozenset[int]:
     )
 
 
+def comes_and_goes(program: Program) -> bool:
+    """Whether a column registers a subscriber, or removes one."""
+    return any(
+        line.operation in (REGISTER, REMOVE)
+        for column in program.columns
+        for line in column.instructions
+    )
+
+
+def registered_later(program: Program) -> frozenset[int]:
+    """Address spaces whose subscriber is not there before a column registers it."""
+    return frozenset(
+        program.locations[line.location].mm
+        for column in program.columns
+        for line in column.instructions
+        if line.op is Op.RUN and line.operation == REGISTER
+    )
+
+
 class Mirror:
     """A mirror by ``mmu_interval_notifier`` and ``hmm_range_fault()``. All state is in cells.
 
     Cells: ``("mn", slot, mm)`` the address space's sequence and how many ranges are invalid;
     ``("mi", slot, location)`` a subscription's sequence; ``("spt", slot, location)`` the mirror's
-    own entry; ``("mirror_lock", slot)`` the lock of its user.
+    own entry; ``("mirror_lock", slot)`` the lock of its user. Where subscribers come and go,
+    ``("mi_unsubscribed", slot, location)`` is set of one that is not told, and
+    ``("mi_unlisted", slot, location)`` of one whose user does not find it any more.
     """
 
     def __init__(self, program: Program) -> None:
         """Subscribe for each location that mirror columns access."""
         self.locations = mirrored(program)
+        self.comes_and_goes = comes_and_goes(program)
 
     def reset(self, store: Store, kslot: KernelSlot) -> None:
         """Begin with nothing mapped and no range invalid."""
@@ -78,11 +102,18 @@ class Mirror:
         for location in self.locations:
             store.put(seq_cell(slot, location), None)
             store.put(spt_cell(slot, location), None)
+            if self.comes_and_goes:
+                program = kslot.kernel.program
+                later = program.locations[location].mm in registered_later(program)
+                store.put(unsubscribed_cell(slot, location), later or None)
+                store.put(unlisted_cell(slot, location), None)
 
     # Accesses
 
     async def access(self, cpu: Cpu, intent: Intent, resolve: Resolve) -> Outcome:
         """Attempt an access: through the mirror's entry, else fault it in and try again."""
+        if self.comes_and_goes and not await cpu.step("find_object", self.step_find, cpu):
+            return Outcome.DENIED
         if await cpu.step("mirror_access", self.step_access, cpu, intent):
             return Outcome.DONE
         return await self.fault(cpu, resolve, write=intent.kind is Kind.STORE)
@@ -128,9 +159,10 @@ class Mirror:
 
     async def range_start(self, cpu: Cpu, *, blockable: bool) -> bool:
         """``invalidate_range_start()``: False when a range that must not sleep was refused."""
-        hit = self.overlapping(cpu)
-        seq = await cpu.step("invalidate_range_start", self.step_start, cpu, bool(hit))
-        for site in hit:
+        places = tuple(site.index for site in self.overlapping(cpu))
+        seq, hit = await cpu.step("invalidate_range_start", self.step_start_of, cpu, places)
+        for place in hit:
+            site = cpu.kslot.slot.sites[place]
             if not await self.invalidate(cpu, site, seq, blockable=blockable):
                 await cpu.step("invalidate_range_end", self.step_end, cpu)
                 return False
@@ -150,6 +182,23 @@ class Mirror:
             and site.mm == cpu.site.mm
             and span.start <= site.va < span.end
         )
+
+    # Subscribers that come and go
+
+    async def remove(self, cpu: Cpu) -> None:
+        """Take an object out of use: nobody finds it any more, and then it is not told any more."""
+        await self.unlist(cpu)
+        await self.unsubscribe(cpu)
+
+    async def unlist(self, cpu: Cpu) -> None:
+        """Take the object from where it is looked up, and drop its entry, under the user's lock."""
+        await self.lock(cpu)
+        await cpu.step("unlist", self.step_unlist, cpu.kslot.index, cpu.site.index)
+        await self.unlock(cpu)
+
+    async def unsubscribe(self, cpu: Cpu) -> None:
+        """``mmu_interval_notifier_remove()``: sleeps while a range is invalid."""
+        await cpu.step("mmu_interval_notifier_remove", self.step_unsubscribe, cpu)
 
     async def invalidate(self, cpu: Cpu, site: Site, seq: int, *, blockable: bool) -> bool:
         """The subscription's callback: under its user's lock, note the sequence and drop."""
@@ -176,7 +225,9 @@ class Mirror:
         return True
 
     def step_map(self, store: Store, cpu: Cpu, pte: Pte) -> None:
-        """Put an entry into the mirror's table."""
+        """Put an entry into the mirror's table, unless the object is out of use."""
+        if self.comes_and_goes and not self.step_find(store, cpu):
+            return
         store.put(spt_cell(cpu.kslot.index, cpu.site.index), pte)
 
     def step_read_begin(self, store: Store, cpu: Cpu) -> int | Blocked:
@@ -187,6 +238,42 @@ class Mirror:
     def step_read_retry(self, store: Store, cpu: Cpu, seq: int) -> bool:
         """Whether the subscription's sequence has moved."""
         return _noted(store, cpu, moved=subscription(store, cpu.kslot.index, cpu.site.index) != seq)
+
+    def step_find(self, store: Store, cpu: Cpu) -> bool:
+        """Whether the object of the location is in use."""
+        return store.get(unlisted_cell(cpu.kslot.index, cpu.site.index)) is None
+
+    def step_unlist(self, store: Store, slot: int, location: int) -> None:
+        """Take the object out of use."""
+        store.put(unlisted_cell(slot, location), True)
+        drop(store, slot, location)
+
+    def step_unsubscribe(self, store: Store, cpu: Cpu) -> Blocked | None:
+        """Guard: no range of the address space is invalid."""
+        seq, _ = address_space(store, cpu)
+        if seq & 1:
+            return BLOCKED
+        store.put(unsubscribed_cell(cpu.kslot.index, cpu.site.index), True)
+        return None
+
+    def step_subscribe(self, store: Store, cpu: Cpu) -> None:
+        """Tell the subscriber of the address space from now on."""
+        for site in cpu.kslot.slot.sites:
+            if site.index in self.locations and site.mm == cpu.site.mm:
+                store.put(unsubscribed_cell(cpu.kslot.index, site.index), None)
+
+    def subscribed(self, store: Store, slot: int, places: tuple[int, ...]) -> tuple[int, ...]:
+        """Which of some locations are told."""
+        if not self.comes_and_goes:
+            return places
+        return tuple(p for p in places if store.get(unsubscribed_cell(slot, p)) is None)
+
+    def step_start_of(
+        self, store: Store, cpu: Cpu, places: tuple[int, ...]
+    ) -> tuple[int, tuple[int, ...]]:
+        """Begin a range of some subscriptions; gives the sequence, and those to be told."""
+        hit = self.subscribed(store, cpu.kslot.index, places)
+        return self.step_start(store, cpu, bool(hit)), hit
 
     def step_start(self, store: Store, cpu: Cpu, hit: bool) -> int:
         """Count a range, and begin a phase if a subscription is hit; gives its sequence."""
@@ -232,7 +319,7 @@ class KvmMirror(Mirror):
 
     async def range_end(self, cpu: Cpu) -> None:
         """``kvm_mmu_invalidate_end()``, for the address space's one memslot."""
-        if self.overlapping(cpu):
+        if await self._told(cpu):
             await self.lock(cpu)
             await cpu.step("invalidate_range_end", self.step_end, cpu)
             await self.unlock(cpu)
@@ -241,7 +328,7 @@ class KvmMirror(Mirror):
 
     async def range_start(self, cpu: Cpu, *, blockable: bool) -> bool:
         """``kvm_mmu_invalidate_begin()``: count, zap, and flush, under the lock."""
-        hit = self.overlapping(cpu)
+        hit = await self._told(cpu)
         if not hit:
             await cpu.step("invalidate_range_start", self.step_nothing)
             return True
@@ -255,6 +342,15 @@ class KvmMirror(Mirror):
             await cpu.step("mirror_invalidate", self.step_invalidate, slot, site.index, 0)
         await self.unlock(cpu)
         return True
+
+    async def _told(self, cpu: Cpu) -> tuple[Site, ...]:
+        """Who is on the list of subscribers as it is walked, at either end."""
+        hit = self.overlapping(cpu)
+        if not hit or not self.comes_and_goes:
+            return hit
+        places = tuple(site.index for site in hit)
+        told = await cpu.step("mmu_notifier_list", self.subscribed, cpu.kslot.index, places)
+        return tuple(site for site in hit if site.index in told)
 
     def step_nothing(self, _store: Store) -> None:
         """No memslot overlaps: no lock, no counter, at both ends."""
@@ -339,6 +435,16 @@ def seq_cell(slot: int, location: int) -> tuple[Hashable, ...]:
 def spt_cell(slot: int, location: int) -> tuple[Hashable, ...]:
     """Cell of a mirror's own entry."""
     return ("spt", slot, location)
+
+
+def unsubscribed_cell(slot: int, location: int) -> tuple[Hashable, ...]:
+    """Cell that is set while a location's subscriber is not told."""
+    return ("mi_unsubscribed", slot, location)
+
+
+def unlisted_cell(slot: int, location: int) -> tuple[Hashable, ...]:
+    """Cell that is set when a location's object is out of use."""
+    return ("mi_unlisted", slot, location)
 
 
 def lock_cell(slot: int) -> tuple[Hashable, ...]:

@@ -148,6 +148,11 @@ def addressed(store: Store, kslot: KernelSlot, location: int) -> int | None:
     return next((s.index for s in here if make_table_entry(kslot.roots[s.mm]) == entry), None)
 
 
+def queue_removed(store: Store, slot: int) -> bool:
+    """Whether what is reported has nowhere to go."""
+    return store.get(_queue_cell(slot)) is not None
+
+
 def add_queue(store: Store, slot: int) -> None:
     """``iopf_queue_add_device()``: what is reported from now on is taken in."""
     store.put(_queue_cell(slot), None)
@@ -160,7 +165,7 @@ def takes_requests(store: Store, kslot: KernelSlot, mm: int) -> bool | None:
     """
     if not pte_present(store.load(kslot.pasid_words[mm])):
         return False
-    return None if store.get(_queue_cell(kslot.index)) else True
+    return None if queue_removed(store, kslot.index) else True
 
 
 def note_busy(store: Store, slot: int, *, busy: bool) -> None:

@@ -34,6 +34,7 @@ from shootdown_verify.litmus.vocabulary import (
     SHARE_OPERATION,
     STATES,
     STATES_NEEDED,
+    SUBSCRIBER_OPERATIONS,
     TEXT_OPERATIONS,
     WRITABLE,
 )
@@ -319,6 +320,7 @@ def _check_cell(scope: Scope, cell: Cell, locations: tuple[Location, ...], heade
         raise scope.fault(verb, seen, "operations in CPU columns only")
     assert cell.name is not None
     index = scope.location(cell.name)
+    _check_scheme(scope, verb)
     _check_size(scope, cell, locations[index])
     if verb.text in MOVE_OPERATIONS and all(
         other.alias != index or other.mm != locations[index].mm for other in locations
@@ -332,6 +334,16 @@ def _check_cell(scope: Scope, cell: Cell, locations: tuple[Location, ...], heade
         seen = f"a fork of {quote(cell.name.text)}, which has no child"
         raise scope.fault(cell.name, seen, f"a location 'child of {cell.name.text}'")
     _check_state(scope, verb, cell.name, locations[index].state)
+
+
+def _check_scheme(scope: Scope, verb: Token) -> None:
+    """Check that who registers or is removed is a mirror of the scheme that does so."""
+    needed = SUBSCRIBER_OPERATIONS.get(verb.text)
+    scheme = scope.tree.options.get("mirror", "hmm")
+    mirrors = [h for h in scope.tree.headers if not h.is_cpu and not h.is_device]
+    if needed is not None and scheme != needed and mirrors:
+        seen = f"{quote(verb.text)} of a mirror in the scheme {scheme}"
+        raise scope.fault(verb, seen, f"'mirror {needed};' above")
 
 
 def _check_state(scope: Scope, verb: Token, name: Token, state: State) -> None:

@@ -39,6 +39,11 @@ MOVE_OPERATIONS: Final = ("move_ptes", "move_hugetlb_page_tables", "move_pages_p
 """Operations that need a place to move their location to."""
 BIND_OPERATION: Final = "iommu_sva_bind_device"
 """The operation that gives an address space its PASID."""
+SUBSCRIBER_OPERATIONS: Final = {
+    "mmu_notifier_register": "kvm",
+    "mmu_interval_notifier_remove": "hmm",
+}
+"""Operations on a subscriber, and the scheme of mirror that it must have."""
 SHARE_OPERATION: Final = "huge_pmd_unshare"
 """The operation that needs another address space that maps the same page."""
 HUGE_OPERATIONS: Final[dict[str, tuple[str, ...]]] = {

@@ -88,6 +88,12 @@ from shootdown_daemon.machine.operations.migrate_device import (
     run_migrate_vma_collect,
     run_migrate_vma_insert_page,
 )
+from shootdown_daemon.machine.operations.mmu_notifier import (
+    MMU_INTERVAL_NOTIFIER_REMOVE,
+    MMU_NOTIFIER_REGISTER,
+    run_mmu_interval_notifier_remove,
+    run_mmu_notifier_register,
+)
 from shootdown_daemon.machine.operations.mprotect import CHANGE_PTE_RANGE, run_change_pte_range
 from shootdown_daemon.machine.operations.mremap import MOVE_PTES, run_move_ptes
 from shootdown_daemon.machine.operations.numa import CHANGE_PROT_NUMA, run_change_prot_numa
@@ -190,6 +196,8 @@ OPERATIONS: dict[str, Operation] = {
         Operation(*PROCESS_VM_READV, run_process_vm_readv),
         Operation(*IOMMU_SVA_BIND_DEVICE, run_iommu_sva_bind_device),
         Operation(*IOMMU_SVA_UNBIND_DEVICE, run_iommu_sva_unbind_device),
+        Operation(*MMU_NOTIFIER_REGISTER, run_mmu_notifier_register),
+        Operation(*MMU_INTERVAL_NOTIFIER_REMOVE, run_mmu_interval_notifier_remove),
         Operation(*ZAP_PAGE_RANGE_SINGLE_BATCHED, run_zap_page_range_single_batched),
         Operation(*UNMAP_MAPPING_RANGE, run_unmap_mapping_range),
         Operation(*EXIT_MMAP, run_exit_mmap),
