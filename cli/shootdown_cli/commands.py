@@ -331,13 +331,16 @@ def matrix(
 def replay(
     file: Annotated[Path, Argument("A replay file.")],
     live: Annotated[bool, Option("On real processes, step by step.", "--live")] = False,
+    messages: Annotated[
+        bool, Option("With --live: by an agent without shared memory.", "--messages")
+    ] = False,
     verify: Annotated[int, Option("How often to make it happen.", least=1)] = 10,
     as_json: JsonOption = False,
 ) -> int:
     """Make a counterexample happen again."""
     from shootdown_cli.replay import replay as work
 
-    return work(file, verify, live=live, as_json=as_json)
+    return work(file, verify, live=live, by_messages=messages, as_json=as_json)
 
 
 def step(

@@ -51,10 +51,23 @@ class Attempt:
         return right and not self.diverged and self.outcome in ("", replay.outcome)
 
 
-def replay(file: Path, verify: int, *, live: bool, as_json: bool) -> int:
-    """Follow a replay file's schedule so many times; gives the exit status."""
+def replay(file: Path, verify: int, *, live: bool, by_messages: bool, as_json: bool) -> int:
+    """Follow a replay file's schedule so many times; gives the exit status.
+
+    ``by_messages``: live, and the agent has no shared memory.
+    """
+    if by_messages and not live:
+        raise UsageError(
+            ErrorCode.USAGE,
+            seen="--messages without --live",
+            expected="--live --messages: in the explorer there are no agents",
+            where="replay",
+        )
     found, scenario = read_replay(file)
-    attempts = _live(found, scenario, verify) if live else follow_here(found, scenario, verify)
+    if live:
+        attempts = _live(found, scenario, verify, shared_memory=not by_messages)
+    else:
+        attempts = follow_here(found, scenario, verify)
     same = sum(attempt.same_as(found) for attempt in attempts)
     _show(found, attempts, same, live=live, as_json=as_json)
     return EXIT_OK if same == verify else EXIT_FAILED
@@ -106,7 +119,7 @@ def follow_here(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]
     return [Attempt(each.verdict, each.outcome, each.diverged) for each in made]
 
 
-def _live(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]:
+def _live(found: Replay, scenario: Scenario, verify: int, *, shared_memory: bool) -> list[Attempt]:
     """Follow the schedule on a daemon and an agent that make a step only when granted one."""
     classes = device_classes([found.device] if found.device else [], scenario.program)
     for removed in places.sweep():
@@ -115,6 +128,7 @@ def _live(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]:
         name="replay",
         agents=1,
         iotlb=False,
+        shared_memory=shared_memory,
         instances_per_batch=1,
         # Where nothing is lost, a device that waits for ever is not to be given up before that.
         completion_timeout_ms=500 if found.faults else 5000,

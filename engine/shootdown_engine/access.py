@@ -111,6 +111,15 @@ def take_effect(
     return intent.value
 
 
+def kept_from(store: Store, memory: PhysicalMemory, slot: Slot, intent: Intent, pfn: int) -> None:
+    """Report an access that is not made: its translation is none that the device was answered."""
+    site = slot.sites[intent.location]
+    place = Place.FOREIGN if memory.exists(pfn) else Place.NO_FRAME
+    target = Target(pfn, 0, hit=False, stale=False)
+    intent = intent._replace(location=site.word)
+    store.emit(_record(intent, begin(store, site), target, Met(place, -1, -1, 0), -1, -1))
+
+
 def _permitted(store: Store, site: Site, intent: Intent, begun: Begun) -> Begun:
     """What an access must obey: it may take effect under a permission that has come back since."""
     needed = READ if intent.kind is Kind.LOAD else WRITE

@@ -13,6 +13,7 @@ from shootdown_engine import walk_cache
 from shootdown_engine.channels import InvalidateRequest
 from shootdown_engine.iommu_config import IommuConfig
 from shootdown_engine.memory import PhysicalMemory
+from shootdown_engine.slot import roots_may_go
 from shootdown_engine.store import Store
 from shootdown_engine.translation_cache import Cached, TranslationCache, first_page
 from shootdown_engine.walker import (
@@ -28,6 +29,7 @@ from shootdown_engine.walker import (
 from shootdown_protocol.ats_translation import READ, USER_REQUEST, TranslationRequest, permissions
 from shootdown_protocol.memory import ACCESSED, DIRTY, PAGE_SHIFT, hardware_bits
 from shootdown_protocol.messages import InvalidateFlag
+from shootdown_protocol.program import Program
 
 INDEX_BITS: Final = 9
 """Bits of an address that one level of tables translates."""
@@ -130,6 +132,15 @@ class TranslationAgent:
         if keeps and config.iotlb and isinstance(said, Cached):
             self.iotlb.insert(store, pasid, va >> PAGE_SHIFT, said)
         return said
+
+    def is_stale(self, store: Store, program: Program, pasid: int, entry: Cached) -> bool:
+        """Whether an entry on the way has changed since; the PASID's too, where it may go."""
+        if went_stale(store, entry):
+            return True
+        if not roots_may_go(program):
+            return False
+        root = read_pasid_entry(store, self.memory, self.config.directory, pasid)
+        return isinstance(root, WalkFault)
 
     # Invalidations
 

@@ -50,6 +50,11 @@ def first_page(vpn: int, shift: int) -> int:
     return vpn >> shift - PAGE_SHIFT << shift - PAGE_SHIFT
 
 
+def pfn_of(entry: Cached, vpn: int) -> int:
+    """Where a page lies, by a translation that covers it."""
+    return entry.pfn + vpn - first_page(vpn, entry.shift)
+
+
 class TranslationCache:
     """One cache of one device: ``kind`` is ``atc`` or ``iotlb``, ``entries`` 0 has no bound.
 

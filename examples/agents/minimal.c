@@ -34,10 +34,10 @@ enum { VERSION = 1, GLOBAL = 1, SUCCESS = 0, FAULTS_MAX = 16, PRGIS = 512, PAGE_
 enum { LOCATIONS = 1024, COLUMNS = 64, WARMS = 1024, CACHE = 1 << 16, THREADS = 1 << 16 };
 enum { BATCHES = 4, SLOTS = 1 << 15, MMS = 16, PENDING = 64, DEVICES = 64 };
 
-typedef struct { int op, location, when; } Instruction;
+typedef struct { int op, location, when; bool write; } Instruction;
 typedef struct { int device, count; Instruction *lines; } Column;
 typedef struct { int mm; uint64_t vpn; } Location;
-typedef struct { int device, location; } Warm;
+typedef struct { int device, location; bool write; } Warm;
 typedef struct { bool used, write; uint64_t pasid, vpn, page; } Entry;
 typedef struct { uint64_t number; int warming, running; bool used, told; } Batch;
 typedef enum { FREE, WARMING, WAITING, TRANSLATING, PREFETCHING, ACCESSING, ASKING } State;
@@ -58,8 +58,8 @@ static Location locations[LOCATIONS];
 static Column columns[COLUMNS];
 static Warm warms[WARMS];
 static int column_count, warm_count;
-static bool plays[DEVICES];
 static uint64_t pasids[SLOTS][MMS];
+static uint64_t plays[SLOTS]; /* a bit for each device that is ours there */
 static Entry cache[CACHE];
 static Thread threads[THREADS];
 static int thread_top; /* no thread in use lies at or above */
@@ -235,7 +235,7 @@ static void run(Thread *thread)
             thread->pasid = pasids[thread->slot][locations[line->location].mm];
             thread->vpn = locations[line->location].vpn;
             if (line->op == PREFETCH)
-                translate(thread, PREFETCHING, false);
+                translate(thread, PREFETCHING, line->write);
             else
                 attempt(thread);
             return;
@@ -363,6 +363,11 @@ static int64_t integer(msgpack_object *map, const char *name)
     return field(map, name)->via.i64;
 }
 
+static bool truth_of(msgpack_object *map, const char *name)
+{
+    return field(map, name)->via.boolean;
+}
+
 static void forget(void)
 {
     memset(cache, 0, sizeof cache);
@@ -393,25 +398,20 @@ static void load_program(msgpack_object *fields)
         for (uint32_t j = 0; j < lines.size; j++)
             columns[i].lines[j] = (Instruction){(int)integer(&lines.ptr[j], "op"),
                                                 (int)integer(&lines.ptr[j], "location"),
-                                                (int)integer(&lines.ptr[j], "when")};
+                                                (int)integer(&lines.ptr[j], "when"),
+                                                truth_of(&lines.ptr[j], "write_intent")};
     }
     msgpack_object_array warm = field(program, "warm")->via.array;
     warm_count = (int)warm.size;
     for (int i = 0; i < warm_count && i < WARMS; i++)
         warms[i] = (Warm){(int)integer(&warm.ptr[i], "device"),
-                          (int)integer(&warm.ptr[i], "location")};
-    memset(plays, 0, sizeof plays);
-    for (uint32_t i = 0; i < fields[4].via.array.size; i++)
-        plays[fields[4].via.array.ptr[i].via.u64 % DEVICES] = true;
+                          (int)integer(&warm.ptr[i], "location"),
+                          truth_of(&warm.ptr[i], "write_intent")};
 }
 
-static bool in_slot(msgpack_object *slot, int device)
+static bool is_played(int slot, int device)
 {
-    msgpack_object_array devices = slot->via.array.ptr[2].via.array;
-    for (uint32_t i = 0; i < devices.size; i++)
-        if ((int)devices.ptr[i].via.u64 == device)
-            return true;
-    return false;
+    return device >= 0 && plays[slot] >> device & 1;
 }
 
 static void begin_batch(msgpack_object *fields)
@@ -423,7 +423,11 @@ static void begin_batch(msgpack_object *fields)
     msgpack_object_array slots = fields[4].via.array;
     for (uint32_t i = 0; i < slots.size; i++) {
         int slot = (int)(slots.ptr[i].via.array.ptr[0].via.u64 % SLOTS);
+        msgpack_object_array devices = slots.ptr[i].via.array.ptr[2].via.array;
         msgpack_object_array granted = slots.ptr[i].via.array.ptr[3].via.array;
+        plays[slot] = 0;
+        for (uint32_t d = 0; d < devices.size; d++)
+            plays[slot] |= UINT64_C(1) << devices.ptr[d].via.u64 % DEVICES;
         for (uint32_t mm = 0; mm < granted.size && mm < MMS; mm++) {
             pasids[slot][mm] = granted.ptr[mm].via.u64;
             for (int place = 0; place < LOCATIONS; place++) {
@@ -432,19 +436,20 @@ static void begin_batch(msgpack_object *fields)
             }
         }
         for (int c = 0; c < column_count; c++)
-            batch->running += columns[c].device >= 0 && in_slot(&slots.ptr[i], columns[c].device);
+            batch->running += is_played(slot, columns[c].device);
         for (int w = 0; w < warm_count; w++)
-            batch->warming += in_slot(&slots.ptr[i], warms[w].device);
+            batch->warming += is_played(slot, warms[w].device);
     }
     for (uint32_t i = 0; i < slots.size; i++)
-        for (int w = 0; w < warm_count; w++)
-            if (in_slot(&slots.ptr[i], warms[w].device)) {
-                int slot = (int)(slots.ptr[i].via.array.ptr[0].via.u64 % SLOTS);
-                Thread *thread = new_thread(batch, slot, warms[w].device);
-                thread->pasid = pasids[slot][locations[warms[w].location].mm];
-                thread->vpn = locations[warms[w].location].vpn;
-                translate(thread, WARMING, false);
-            }
+        for (int w = 0; w < warm_count; w++) {
+            int slot = (int)(slots.ptr[i].via.array.ptr[0].via.u64 % SLOTS);
+            if (!is_played(slot, warms[w].device))
+                continue;
+            Thread *thread = new_thread(batch, slot, warms[w].device);
+            thread->pasid = pasids[slot][locations[warms[w].location].mm];
+            thread->vpn = locations[warms[w].location].vpn;
+            translate(thread, WARMING, warms[w].write);
+        }
     say_warm();
 }
 
@@ -471,7 +476,7 @@ static void slots_started(msgpack_object *fields)
     msgpack_object_array slots = fields[2].via.array;
     for (uint32_t i = 0; batch && i < slots.size; i++)
         for (int c = 0; c < column_count; c++)
-            if (columns[c].device >= 0 && plays[columns[c].device]) {
+            if (is_played((int)slots.ptr[i].via.u64, columns[c].device)) {
                 Thread *thread = new_thread(batch, (int)slots.ptr[i].via.u64, columns[c].device);
                 thread->column = c;
                 run(thread);

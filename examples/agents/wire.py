@@ -82,10 +82,10 @@ class Named:
 
 @dataclass
 class Batch:
-    """One batch: its slots, and how many warmers and columns have not ended."""
+    """One batch: devices played in each slot and PASIDs, and how much of it has not ended."""
 
     number: int
-    slots: dict[int, tuple[int, list[int]]] = field(default_factory=dict)
+    slots: dict[int, tuple[list[int], list[int]]] = field(default_factory=dict)
     warming: int = 0
     running: int = 0
 
@@ -100,7 +100,6 @@ class Agent:
         self.sent = self.expected = self.tag = 0
         self.program: dict[str, Any] = {}
         self.program_number = 0
-        self.devices: list[int] = []
         self.cache: dict[Key, tuple[int, bool]] = {}
         self.waiting: dict[tuple[str, int], Thread] = {}
         self.threads: list[Thread] = []
@@ -192,9 +191,9 @@ class Agent:
                 yield from self.access(thread, slot, column, line, pasids)
             elif instruction["op"] == PREFETCH:
                 place = self.program["locations"][instruction["location"]]
-                pasid = pasids[place["mm"]]
+                pasid, write = pasids[place["mm"]], instruction["write_intent"]
                 yield from self.translate(
-                    thread, declared["device"], pasid, place["va"], write=False
+                    thread, declared["device"], pasid, place["va"], write=write
                 )
         self.send(COLUMNS_ENDED, [[slot, column]])
         batch.running -= 1
@@ -207,7 +206,8 @@ class Agent:
         """Fill the cache with what the program says that it holds when an instance begins."""
         place = self.program["locations"][declared["location"]]
         pasid = pasids[place["mm"]]
-        yield from self.translate(thread, declared["device"], pasid, place["va"], write=False)
+        device, write = declared["device"], bool(declared["write_intent"])
+        yield from self.translate(thread, device, pasid, place["va"], write=write)
         batch.warming -= 1
         self.say_warm()
 
@@ -236,7 +236,7 @@ class Agent:
 
     def load(self, fields: Fields) -> None:
         """Take a program; nothing of the one before is kept."""
-        self.program_number, self.program, _slot_base, _slots, self.devices, *_ = fields
+        self.program_number, self.program, *_ = fields
         self.cache.clear()
         self.waiting.clear()
         self.threads.clear()
@@ -247,8 +247,8 @@ class Agent:
         """Make a batch ready: forget what its PASIDs had, and warm."""
         batch = Batch(number)
         self.batches.append(batch)
-        for slot, instance, devices, pasids in slots:
-            batch.slots[slot] = (instance, pasids)
+        for slot, _instance, devices, pasids in slots:
+            batch.slots[slot] = (devices, pasids)
             for key in [key for key in self.cache if key[0] in pasids]:
                 del self.cache[key]
             columns = [c for c in self.program["columns"] if c["device"] in devices]
@@ -281,7 +281,7 @@ class Agent:
         self.batches = [each for each in self.batches if each.number >= number]
         for slot in slots:
             for index, column in enumerate(self.program["columns"]):
-                if column["device"] in self.devices:
+                if column["device"] in batch.slots[slot][0]:
                     self.start(self.column, batch, slot, index)
 
     def invalidate(self, requests: Fields) -> None:

@@ -217,6 +217,7 @@ def device_messages() -> str:
         remote_messages.AccessAnswer,
         remote_messages.ColumnWait,
         remote_messages.ColumnEnd,
+        remote_messages.ThreadAccessRequest,
     )
     enums = (m.InvalidateFlag, m.PageResponseCode)
     return message_fields(Plane.DEVICE, elements) + "".join(map(_enum, enums))

@@ -55,6 +55,7 @@ class ErrorCode(IntEnum):
     NOT_RUNNING = 149
     WRONG_CLASS = 150
     NOT_GRANTED = 151
+    NOT_GATED = 152
 
     SEGMENT_NAME = 201
     SEGMENT_EXISTS = 202
@@ -132,6 +133,7 @@ _DOCS: Final = {
     ErrorCode.NOT_RUNNING: "The testbed runs no scenario whose devices could be served.",
     ErrorCode.WRONG_CLASS: "An agent cannot load the device class that it was told of.",
     ErrorCode.NOT_GRANTED: "An agent without shared memory asked for what is not its own.",
+    ErrorCode.NOT_GATED: "An agent cannot follow a schedule, or not this one.",
     ErrorCode.SEGMENT_NAME: "Not a name that a shared-memory segment may have.",
     ErrorCode.SEGMENT_EXISTS: "A segment of this name exists already.",
     ErrorCode.SEGMENT_ABSENT: "No segment has this name.",

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from shootdown_protocol import board, limits
+from shootdown_protocol import board, limits, words
 
 Version = Annotated[Literal[1], Meta(title="version")]
 """`messages.PROTOCOL_VERSION`; another one is refused whatever else the message holds."""
@@ -38,6 +38,7 @@ ColumnNumber = Annotated[int, Meta(ge=0, le=limits.COLUMNS_MAX - 1, title="colum
 LineNumber = Annotated[
     int, Meta(ge=0, le=limits.INSTRUCTIONS_PER_COLUMN_MAX - 1, title="instruction of the column")
 ]
+LocationNumber = Annotated[int, Meta(ge=0, le=words.LOCATIONS_MAX - 1, title="location")]
 Prgi = Annotated[int, Meta(ge=0, le=limits.PRGI_MAX, title="PRGI")]
 InvalidateFlags = Annotated[int, Meta(ge=0, le=15, title="flags")]
 Instance = Annotated[int, Meta(ge=-1, le=limits.INSTANCE_MAX, title="instance, -1 for none")]

@@ -82,6 +82,8 @@ from shootdown_protocol.remote_messages import (
     ColumnWaits,
     Proceed,
     SlotsStarted,
+    ThreadAccessGivenUp,
+    ThreadAccessRequests,
     TranslationCompletions,
     TranslationRequests,
 )
@@ -95,6 +97,8 @@ OWN_PROCESS: Final = "own_process"
 """Capability of an agent whose process is nothing else: it may be killed once the agent is lost."""
 DEVICE_CLASSES: Final = "device_classes"
 """Capability of an agent that loads the device classes which a program names."""
+GATES: Final = "gates"
+"""Capability of an agent that makes a step only when it is granted one, if it is told to."""
 
 
 class InvalidateFlag(IntFlag):
@@ -173,8 +177,9 @@ class LoadProgram(DeviceMessage, frozen=True, tag=4):
     """Take a compiled scenario. ``program_number`` names it from now on.
 
     Slots lie on the board from ``slot_base``, ``slots`` of them: two banks, so that a batch is
-    made ready while another runs. The agent plays ``devices`` and writes its records to a new file
-    at ``history`` (none when empty). A ``gated`` agent makes a step only when it is granted one.
+    made ready while another runs. The agent plays ``devices``, in each slot those that `BatchBegin`
+    says, and writes its records to a new file at ``history`` (none when empty). A ``gated`` agent
+    makes a step only when it is granted one.
     ``device_classes`` has one class for each of ``devices``, or none when all are right devices;
     it is sent only to agents with that capability.
     """
@@ -528,6 +533,8 @@ DeviceToDaemon = (
     | ColumnWaits
     | ColumnsEnded
     | AccessGivenUp
+    | ThreadAccessRequests
+    | ThreadAccessGivenUp
     | Granted
     | InvalidateCompletion
     | PageRequests

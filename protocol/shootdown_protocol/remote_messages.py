@@ -16,6 +16,8 @@ from shootdown_protocol.fields import (
     ColumnNumber,
     DeviceNumber,
     LineNumber,
+    LocationNumber,
+    Name,
     Number,
     PageAddress,
     PageNumber,
@@ -184,4 +186,42 @@ class AccessGivenUp(DeviceMessage, frozen=True, tag=39):
     slot: SlotNumber
     column: ColumnNumber
     line: LineNumber
+    retried: bool
+
+
+class ThreadAccessRequest(DeviceElement, frozen=True):
+    """Make a load or store of a thread that the device has of its own, beside the columns.
+
+    All as in `AccessRequest`, but for what no instruction says: ``thread`` is what the agent calls
+    it, ``location`` and ``value`` are the scenario's. Answered by `AccessAnswers`.
+    """
+
+    tag: RemoteTag
+    slot: SlotNumber
+    device: DeviceNumber
+    thread: Name
+    location: LocationNumber
+    write: bool
+    value: Value
+    page: PageNumber
+    hit: bool
+
+
+class ThreadAccessRequests(DeviceMessage, frozen=True, tag=44):
+    """Accesses of threads that devices of one agent have of their own."""
+
+    requests: Annotated[
+        tuple[ThreadAccessRequest, ...],
+        Meta(min_length=1, max_length=limits.REMOTE_PER_MESSAGE_MAX),
+    ]
+
+
+class ThreadAccessGivenUp(DeviceMessage, frozen=True, tag=45):
+    """`AccessGivenUp` for an access of a thread that the device has of its own."""
+
+    slot: SlotNumber
+    device: DeviceNumber
+    thread: Name
+    location: LocationNumber
+    write: bool
     retried: bool

@@ -34,6 +34,7 @@ instances_per_batch = {instances_per_batch}
 window = {window}
 heartbeat_ms = 100
 heartbeat_limit_ms = {heartbeat_limit_ms}
+shared_memory = {shared_memory}
 """
 
 
@@ -167,15 +168,18 @@ class Ground:
         number = str(instances)
         return self.start("run", scenario, *words, "--json", "--instances", number)
 
-    def up(self, name: str = "one", *words: str, agents: int = 1) -> dict[str, Any]:
+    def up(
+        self, name: str = "one", *words: str, agents: int = 1, shared_memory: bool = True
+    ) -> dict[str, Any]:
         """``shootdown up --json`` a small testbed."""
         self.name(name)
-        testbed = str(self.testbed(agents=agents))
+        shared = "true" if shared_memory else "false"
+        testbed = str(self.testbed(agents=agents, shared_memory=shared))
         ended = self.do("up", testbed, "--name", name, "--json", *words)
         assert ended.status == 0, str(ended)
         return ended.told
 
-    def testbed(self, **changes: int) -> Path:
+    def testbed(self, **changes: int | str) -> Path:
         """A file that describes a small testbed, quick to notice a death."""
         usual = {
             "agents": 1,
@@ -183,6 +187,7 @@ class Ground:
             "instances_per_batch": 64,
             "window": 16,
             "heartbeat_limit_ms": 2000,
+            "shared_memory": "true",
         }
         name = "-".join(f"{key}{value}" for key, value in changes.items()) or "small"
         path = self.root / f"{name}.toml"

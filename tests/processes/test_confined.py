@@ -22,9 +22,7 @@ class Right(Device):
 """
 
 
-@pytest.mark.parametrize(
-    ("device", "status"), [("right.py", 0), ("ignores_invalidation", 1), ("caches_not_present", 1)]
-)
+@pytest.mark.parametrize(("device", "status"), [("right.py", 0), ("caches_not_present", 1)])
 def test_a_device_by_messages_gets_the_verdict_of_one_with_memory(
     ground: Ground, device: str, status: int
 ) -> None:

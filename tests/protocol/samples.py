@@ -143,6 +143,21 @@ GOLDEN: tuple[tuple[Struct, str], ...] = (
     (r.ColumnsEnded(8, (r.ColumnEnd(256, 2),)), "9326089192cd010002"),
     (r.AccessGivenUp(9, 256, 2, 1, retried=False), "962709cd01000201c2"),
     (
+        r.ThreadAccessRequests(
+            10,
+            (
+                r.ThreadAccessRequest(
+                    11, 256, 0, "patrol", 1, write=False, value=0, page=0x100ABC, hit=True
+                ),
+            ),
+        ),
+        "932c0a91990bcd010000a6706174726f6c01c200ce00100abcc3",
+    ),
+    (
+        r.ThreadAccessGivenUp(11, 256, 0, "patrol", 1, write=False, retried=False),
+        "982d0bcd010000a6706174726f6c01c2c2",
+    ),
+    (
         m.Grant(4, 0, "DEV0", "device.atc_lookup"),
         "950c0400a444455630b16465766963652e6174635f6c6f6f6b7570",
     ),

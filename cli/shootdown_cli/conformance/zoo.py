@@ -51,7 +51,7 @@ EXPECTED: Final[dict[str, frozenset[str]]] = {
     | {"invalidate_during_walk", "invalidate_during_access", "completion_vector"},
     "retries_for_ever": frozenset(("page_requests",)),
     "serves_read_only": _USES_WHAT_WAS_DROPPED | {"invalidate_during_walk", "page_requests"},
-    # Stop markers are for agents with shared memory.
+    # The tests ask for no stop markers.
     "stops_early": frozenset(),
     "trusts_success": frozenset(("page_requests",)),
     "uses_after_completing": _USES_WHAT_WAS_DROPPED | {"lost_messages"},

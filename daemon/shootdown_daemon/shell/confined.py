@@ -8,37 +8,44 @@ write no history.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Iterator
+from typing import NamedTuple, TypeVar
 
 from shootdown_daemon.machine.kernel import KernelSlot
+from shootdown_daemon.shell.config import DaemonConfig
+from shootdown_daemon.shell.hosted_translations import GOING, HostedTranslations
 from shootdown_daemon.shell.links import AgentLink
 from shootdown_daemon.shell.live_run import Bank, BankState, LiveRun
-from shootdown_engine.access import Intent, Target, begin, take_effect
-from shootdown_engine.channels import PageRequest
+from shootdown_engine.access import Intent, Target, begin, kept_from, take_effect
+from shootdown_engine.channels import InvalidateRequest, PageRequest
 from shootdown_engine.column import await_column, deny, end_column, sync_column, wait_until
+from shootdown_engine.slot import Site
+from shootdown_engine.translation_cache import Cached
 from shootdown_engine.trap import BLOCKED
-from shootdown_engine.walker import Translation, walk
-from shootdown_protocol import board, messages
+from shootdown_protocol import ats_range, board, messages
 from shootdown_protocol import remote_messages as remote
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import ErrorCode
 from shootdown_protocol.fence import full_fence
-from shootdown_protocol.history import AnyRecord, Fault, Kind, Step
-from shootdown_protocol.limits import REMOTE_PER_MESSAGE_MAX
-from shootdown_protocol.memory import PAGE_SHIFT, USER, hardware_bits
-from shootdown_protocol.program import Column, Instruction, Op, When
+from shootdown_protocol.history import AnyRecord, Fault, Kind
+from shootdown_protocol.limits import INVALIDATIONS_PER_MESSAGE_MAX, REMOTE_PER_MESSAGE_MAX
+from shootdown_protocol.program import Instruction, Op, When
 
-NO_PAGE = 0
+OWN_THREAD = -1
+"""In place of a column's number, for a thread that a device has of its own."""
 
 
 class Place(NamedTuple):
-    """An instruction of a column that an agent plays, in a slot that has an instance."""
+    """What an agent may speak of: an instruction of a column that it plays, or a thread of its own.
+
+    ``task`` is whose records it makes; ``line`` of a thread is the access that it wants.
+    """
 
     kslot: KernelSlot
-    column: Column
+    task: str
     line: Instruction
     device: int
+    column: int = OWN_THREAD
 
     @property
     def intent(self) -> Intent:
@@ -46,6 +53,11 @@ class Place(NamedTuple):
         line = self.line
         kind = Kind.LOAD if line.op is Op.LOAD else Kind.STORE
         return Intent(kind, line.location, line.value, line.register)
+
+    @property
+    def site(self) -> Site:
+        """Where it is wanted."""
+        return self.kslot.slot.sites[self.line.location]
 
 
 class Waiting(NamedTuple):
@@ -64,11 +76,19 @@ def is_confined(link: AgentLink) -> bool:
 class ConfinedAgents:
     """What the agents without shared memory do in one run; the caller moves the messages."""
 
-    def __init__(self, live: LiveRun, links: dict[int, AgentLink]) -> None:
-        """Begin with no batch."""
+    def __init__(
+        self,
+        live: LiveRun,
+        links: dict[int, AgentLink],
+        config: DaemonConfig,
+        complete: Callable[[int, int], None],
+    ) -> None:
+        """Begin with no batch; ``complete`` hears of invalidations that were the IOMMU's alone."""
         self.live = live
         self.links = {number: link for number, link in links.items() if is_confined(link)}
-        self._granted: dict[int, dict[tuple[int, int, int], Translation]] = {}
+        self.translations = HostedTranslations(live, config, self._report, complete)
+        if self.links:
+            self.translations.park_servers(frozenset(self.links))
         self._waiting: dict[tuple[int, int, int], Waiting] = {}
         self._faults: dict[tuple[int, int, int], tuple[int, bool]] = {}
         self._answers: list[tuple[AgentLink, DeviceMessage]] = []
@@ -83,101 +103,96 @@ class ConfinedAgents:
         if isinstance(message, remote.TranslationRequests):
             yield from self._translate(link, message)
         elif isinstance(message, remote.AccessRequests):
-            yield from self._access(link, message)
+            yield from self._accesses(link, message)
+        elif isinstance(message, remote.ThreadAccessRequests):
+            yield from self._thread_accesses(link, message)
         elif isinstance(message, remote.ColumnWaits):
             yield from self._wait(link, message)
         elif isinstance(message, remote.ColumnsEnded):
             yield from self._end(link, message)
         elif isinstance(message, remote.AccessGivenUp):
-            yield from self._give_up(link, message)
+            place = self._place(link, message.slot, message.column, message.line)
+            yield from self._give_up(place, retried=message.retried)
+        elif isinstance(message, remote.ThreadAccessGivenUp):
+            yield from self._give_up(self._thread(link, message), retried=message.retried)
         elif isinstance(message, remote.BatchWarm):
             self._say(link, board.A_WARM, message.batch)
         elif isinstance(message, remote.BatchDone):
-            self._say(link, board.A_DONE, message.batch)
+            yield from self._done(link, message.batch)
 
     def _translate(
         self, link: AgentLink, message: remote.TranslationRequests
     ) -> Iterator[messages.ErrorReport]:
-        completions = []
         for asked in message.requests:
             kslot = self.live.slot_with(asked.pasid)
-            found = None
             if kslot is None or not self._serves(link, asked.device, kslot):
                 yield _not_granted(f"PASID {asked.pasid:#x} for device {asked.device}")
+                self.translations.refuse(link.number, asked.tag)
             else:
-                found = self._walk(link, asked, kslot)
-            completions.append(
-                remote.TranslationCompletion(
-                    asked.tag,
-                    NO_PAGE if found is None else found.pfn,
-                    PAGE_SHIFT if found is None else found.shift,
-                    read=found is not None,
-                    write=found is not None and found.writable,
-                )
-            )
-        self._answers.append((link, remote.TranslationCompletions(0, tuple(completions))))
+                number = self.live.device_number(link.number, asked.device)
+                self.translations.request(number, asked, kslot)
 
-    def _walk(
-        self, link: AgentLink, asked: remote.TranslationRequest, kslot: KernelSlot
-    ) -> Translation | None:
-        """Walk the tables; a translation found is one that the device may use in this batch."""
-        live, kernel = self.live, kslot.kernel
-        began = live.now()
-        found = walk(live.store, kernel.memory, kernel.directory, asked.pasid, asked.address)
-        vpn = asked.address >> PAGE_SHIFT
-        sites = kslot.slot.sites
-        site = next((s for s in sites if (s.pasid, s.vpn) == (asked.pasid, vpn)), None)
-        location = -1 if site is None else site.index
-        task = live.program.devices[asked.device]
-        if live.bank_of(kslot.index).state in _GOING:  # what is warmed is not recorded
-            for name in ("atc_miss", "walk"):
-                self._log(kslot, task, began, Step("device", name, location, ""))
-        self._report(kslot, task, began)
-        if not isinstance(found, Translation) or not found.entry & USER:
-            return None
-        number = live.device_number(link.number, asked.device)
-        base = found.pfn - vpn % (1 << found.shift - PAGE_SHIFT)
-        self._granted.setdefault(kslot.index, {})[number, asked.pasid, base] = found
-        return found
-
-    def _access(
+    def _accesses(
         self, link: AgentLink, message: remote.AccessRequests
     ) -> Iterator[messages.ErrorReport]:
         answers = []
         for asked in message.requests:
             place = self._place(link, asked.slot, asked.column, asked.line)
-            through = place and self._translation(place, asked.page)
-            if place is None or place.line.op not in (Op.LOAD, Op.STORE) or through is None:
-                yield _not_granted(
-                    f"an access of slot {asked.slot}, column {asked.column}, "
-                    f"instruction {asked.line} through page {asked.page:#x}"
-                )
-                answers.append(remote.AccessAnswer(asked.tag, made=False, value=0))
-                continue
-            value = self._take_effect(place, through, hit=asked.hit)
-            answers.append(remote.AccessAnswer(asked.tag, made=True, value=value))
+            what = f"slot {asked.slot}, column {asked.column}, instruction {asked.line}"
+            answers.append((yield from self._access(place, asked, what)))
         self._answers.append((link, remote.AccessAnswers(0, tuple(answers))))
 
-    def _translation(self, place: Place, page: int) -> Translation | None:
-        """The translation by which a device knows a page, if it was ever answered that."""
-        pasid = place.kslot.slot.sites[place.line.location].pasid
-        for (device, granted_pasid, base), found in self._granted.get(
-            place.kslot.index, {}
-        ).items():
-            pages = 1 << found.shift - PAGE_SHIFT
-            if (device, granted_pasid) == (place.device, pasid) and base <= page < base + pages:
-                return found._replace(pfn=page)
-        return None
+    def _thread_accesses(
+        self, link: AgentLink, message: remote.ThreadAccessRequests
+    ) -> Iterator[messages.ErrorReport]:
+        answers = []
+        for asked in message.requests:
+            what = f"slot {asked.slot}, device {asked.device}, location {asked.location}"
+            answers.append((yield from self._access(self._thread(link, asked), asked, what)))
+        self._answers.append((link, remote.AccessAnswers(0, tuple(answers))))
 
-    def _take_effect(self, place: Place, through: Translation, *, hit: bool) -> int:
+    def _access(
+        self,
+        place: Place | None,
+        asked: remote.AccessRequest | remote.ThreadAccessRequest,
+        what: str,
+    ) -> Generator[messages.ErrorReport, None, remote.AccessAnswer]:
+        """Make an access, if it is the agent's to make and its page one that was answered."""
+        through = None
+        if place is not None and place.line.op in (Op.LOAD, Op.STORE) and self._may_begin(place):
+            slot = place.kslot.index
+            through = self.translations.through(place.device, slot, place.site, asked.page)
+            if through is None:
+                self._keep_from(place, asked.page)
+        if place is None or through is None:
+            yield _not_granted(f"an access of {what} through page {asked.page:#x}")
+            return remote.AccessAnswer(asked.tag, made=False, value=0)
+        value = self._take_effect(place, through, asked.page, hit=asked.hit)
+        return remote.AccessAnswer(asked.tag, made=True, value=value)
+
+    def _may_begin(self, place: Place) -> bool:
+        """Whether a column has begun and not ended; a thread may go while its instance does."""
+        slot, load = place.kslot.slot, self.live.store.load
+        if self.live.bank_of(slot.index).state not in GOING or not load(slot.started):
+            return False
+        return place.column == OWN_THREAD or load(slot.ended[place.column]) != slot.instance + 1
+
+    def _keep_from(self, place: Place, page: int) -> None:
+        """Record an access that the device had no translation for: it is wrong, and not made."""
+        began = self.live.now()
+        slot, memory = place.kslot.slot, place.kslot.kernel.memory
+        kept_from(self.live.store, memory, slot, place.intent, page)
+        self._report(place.kslot, place.task, began)
+
+    def _take_effect(self, place: Place, through: Cached, page: int, *, hit: bool) -> int:
         store, slot = self.live.store, place.kslot.slot
         began = self.live.now()
-        begun = begin(store, slot.sites[place.line.location])
-        stale = hit and hardware_bits(store.load(through.word)) != through.entry
-        target = Target(through.pfn, through.generation, hit, stale)
+        begun = begin(store, place.site)
+        stale = hit and self.translations.is_stale(place.site, through)
+        target = Target(page, through.generation, hit, stale)
         value = take_effect(store, place.kslot.kernel.memory, slot, place.intent, begun, target)
         full_fence()
-        self._report(place.kslot, place.column.name, began)
+        self._report(place.kslot, place.task, began)
         return value
 
     def _wait(self, link: AgentLink, message: remote.ColumnWaits) -> Iterator[messages.ErrorReport]:
@@ -192,27 +207,42 @@ class ConfinedAgents:
     def _end(self, link: AgentLink, message: remote.ColumnsEnded) -> Iterator[messages.ErrorReport]:
         for ended in message.columns:
             place = self._place(link, ended.slot, ended.column, 0)
-            if place is None:
+            if place is None or not self._may_begin(place):
                 yield _not_granted(f"the end of slot {ended.slot}, column {ended.column}")
                 continue
             began = self.live.now()
             end_column(self.live.store, place.kslot.slot, ended.column)
-            self._report(place.kslot, place.column.name, began)
+            self._report(place.kslot, place.task, began)
 
-    def _give_up(
-        self, link: AgentLink, message: remote.AccessGivenUp
-    ) -> Iterator[messages.ErrorReport]:
-        place = self._place(link, message.slot, message.column, message.line)
-        if place is None or place.line.op not in (Op.LOAD, Op.STORE):
-            yield _not_granted(f"an access of slot {message.slot}, column {message.column}")
+    def _give_up(self, place: Place | None, *, retried: bool) -> Iterator[messages.ErrorReport]:
+        if place is None or place.line.op not in (Op.LOAD, Op.STORE) or not self._may_begin(place):
+            yield _not_granted("an access that was given up")
             return
         store, began = self.live.store, self.live.now()
-        if message.retried:
+        if retried:
             write = place.line.op is Op.STORE
             store.emit(Fault(place.line.location, write, "retried", exhausted=True))
         else:
             deny(store, place.kslot.slot, place.intent, "invalid request")
-        self._report(place.kslot, place.column.name, began)
+        self._report(place.kslot, place.task, began)
+
+    def _done(self, link: AgentLink, batch: int) -> Iterator[messages.ErrorReport]:
+        """A batch is done when its columns have ended, whatever the agent says."""
+        if all(self._have_ended(link, bank) for bank in self.live.banks if bank.batch == batch):
+            self._say(link, board.A_DONE, batch)
+        else:
+            yield _not_granted(f"the end of batch {batch}, of which columns have not ended,")
+
+    def _have_ended(self, link: AgentLink, bank: Bank) -> bool:
+        if bank.state not in GOING:
+            return bank.state is BankState.EMPTY
+        live = self.live
+        return all(
+            live.store.load(kslot.slot.ended[index]) == kslot.slot.instance + 1
+            for kslot in bank.used
+            for index, column in enumerate(live.program.columns)
+            if column.device >= 0 and live.serving(kslot.index)[column.device] == link.number
+        )
 
     # Page requests, of which the device's side is recorded here too
 
@@ -237,12 +267,16 @@ class ConfinedAgents:
     def forget(self, bank: Bank) -> None:
         """A bank's slots get new instances: nothing that was answered before holds."""
         if self.links:
-            for kslot in bank.slots:
-                self._granted.pop(kslot.index, None)
+            self.translations.forget(bank)
 
     def to_send(self) -> list[tuple[AgentLink, DeviceMessage]]:
-        """Answers, waits that are over, and instances that have begun, since the last call."""
-        told, self._answers = self._answers, []
+        """Invalidations, answers, waits that are over, instances that have begun: all that is new.
+
+        Invalidations are first: one that walks have held up comes before their answers, and voids
+        them.
+        """
+        told = [*self._invalidations(), *self._translated(), *self._answers]
+        self._answers = []
         started, self.live.just_started = self.live.just_started, []
         if started:
             told += self._started(started)
@@ -252,10 +286,28 @@ class ConfinedAgents:
                 del self._waiting[key]
                 over.setdefault(waiting.link.number, []).append(waiting.tag)
         for number, tags in over.items():
-            for first in range(0, len(tags), REMOTE_PER_MESSAGE_MAX):
-                some = tuple(tags[first : first + REMOTE_PER_MESSAGE_MAX])
+            for some in _portions(tags, REMOTE_PER_MESSAGE_MAX):
                 told.append((self.links[number], remote.Proceed(0, some)))
         return told
+
+    def _invalidations(self) -> Iterator[tuple[AgentLink, DeviceMessage]]:
+        requests: dict[int, list[messages.InvalidateRequest]] = {}
+        for number, request in self.translations.release():
+            agent, device = self.live.agent_and_device(number)
+            requests.setdefault(agent, []).append(invalidate_request(device, request))
+        for agent, some in requests.items():
+            if agent in self.links:
+                for portion in _portions(some, INVALIDATIONS_PER_MESSAGE_MAX):
+                    yield self.links[agent], messages.Invalidate(0, portion)
+
+    def _translated(self) -> Iterator[tuple[AgentLink, DeviceMessage]]:
+        completions: dict[int, list[remote.TranslationCompletion]] = {}
+        for agent, completion in self.translations.take_answers():
+            completions.setdefault(agent, []).append(completion)
+        for agent, some in completions.items():
+            if agent in self.links:
+                for portion in _portions(some, REMOTE_PER_MESSAGE_MAX):
+                    yield self.links[agent], remote.TranslationCompletions(0, portion)
 
     def lost(self, number: int) -> None:
         """An agent is gone: nobody waits for its answers."""
@@ -266,7 +318,7 @@ class ConfinedAgents:
 
     def _started(self, started: list[int]) -> list[tuple[AgentLink, DeviceMessage]]:
         batch = next(b.batch for b in self.live.banks if b.state is not BankState.EMPTY)
-        batch = next((b.batch for b in self.live.banks if b.state in _GOING), batch)
+        batch = next((b.batch for b in self.live.banks if b.state in GOING), batch)
         told: list[tuple[AgentLink, DeviceMessage]] = []
         for number, link in self.links.items():
             mine = tuple(slot for slot in started if number in self.live.serving(slot))
@@ -287,7 +339,7 @@ class ConfinedAgents:
             answer = wait_until(store, kernel.memory, kernel.directory, slot, line)
         else:
             answer = None
-        self._report(place.kslot, place.column.name, began)
+        self._report(place.kslot, place.task, began)
         return answer is not BLOCKED
 
     # Inside
@@ -304,7 +356,22 @@ class ConfinedAgents:
             return None
         number = self.live.device_number(link.number, declared.device)
         instruction = declared.instructions[line] if declared.instructions else _NOTHING
-        return Place(kslot, declared, instruction, number)
+        return Place(kslot, declared.name, instruction, number, column)
+
+    def _thread(
+        self, link: AgentLink, asked: remote.ThreadAccessRequest | remote.ThreadAccessGivenUp
+    ) -> Place | None:
+        """An access of a thread that a device of this agent has of its own; None for any other."""
+        program = self.live.program
+        if asked.slot >= len(self.live.slots) or asked.location >= len(program.locations):
+            return None
+        kslot = self.live.slots[asked.slot]
+        if not self._serves(link, asked.device, kslot):
+            return None
+        value = asked.value if isinstance(asked, remote.ThreadAccessRequest) else 0
+        wanted = Instruction(Op.STORE if asked.write else Op.LOAD, asked.location, value)
+        number = self.live.device_number(link.number, asked.device)
+        return Place(kslot, f"{program.devices[asked.device]}.{asked.thread}", wanted, number)
 
     def _serves(self, link: AgentLink, device: int, kslot: KernelSlot) -> bool:
         """Whether an agent plays a device in a slot that has an instance now."""
@@ -335,9 +402,26 @@ class ConfinedAgents:
         self.live.runner.log(began, self.live.now(), kslot.slot.instance, task, record)
 
 
-_GOING = (BankState.RUNNING, BankState.DRAINING)
+P = TypeVar("P")
 _NOTHING = Instruction(Op.DELAY)
 
 
 def _not_granted(what: str) -> messages.ErrorReport:
     return messages.ErrorReport(0, ErrorCode.NOT_GRANTED, f"{what} is not this agent's")
+
+
+def _portions(some: list[P], most: int) -> Iterator[tuple[P, ...]]:
+    for first in range(0, len(some), most):
+        yield tuple(some[first : first + most])
+
+
+def invalidate_request(device: int, request: InvalidateRequest) -> messages.InvalidateRequest:
+    """A request as it goes to an agent, which calls the device by the program's number."""
+    return messages.InvalidateRequest(
+        device=device,
+        itag=request.itag,
+        pasid=request.pasid,
+        address=ats_range.encode(request.address, request.size),
+        flags=request.flags,
+        instance=request.instance,
+    )

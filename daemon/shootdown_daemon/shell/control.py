@@ -16,6 +16,7 @@ from shootdown_daemon.shell.fault_set import FaultSet, status
 from shootdown_daemon.shell.links import AgentLink
 from shootdown_daemon.shell.log import ProcessLog
 from shootdown_protocol import codec, fault_messages, messages
+from shootdown_protocol.device_options import ON
 from shootdown_protocol.errors import (
     ErrorCode,
     RemoteProtocolError,
@@ -137,6 +138,10 @@ class ControlPlane:
         if any(request.device_classes) and unable:
             why = f"agent {unable[0]} loads no device classes; attach the device instead"
             self._error(asker, request.request, ErrorCode.WRONG_CLASS, why)
+            return
+        why = _why_not_gated(self.config, daemon.agents(), request)
+        if why:
+            self._error(asker, request.request, ErrorCode.NOT_GATED, why)
             return
         living = daemon.devices.router.still_there()
         if living:
@@ -290,3 +295,26 @@ class ControlPlane:
 def _own(agents: list[AgentLink]) -> list[AgentLink]:
     """The testbed's own agents, without those that have attached to serve one device."""
     return [link for link in agents if not link.serves and not link.leaving]
+
+
+_OF_IOMMU = ("iotlb", "walk_by_level")
+"""Options by which an IOMMU has steps of its own."""
+
+
+def _why_not_gated(
+    config: DaemonConfig, agents: list[AgentLink], request: messages.RunScenario
+) -> str:
+    """Why a schedule cannot be followed; empty when it can, or when there is none."""
+    if not request.schedule:
+        return ""
+    options = {**config.device, **request.program.options}
+    own = [option for option in _OF_IOMMU if options.get(option) == ON]
+    for link in agents:
+        if messages.GATES not in link.capabilities:
+            return f"agent {link.name} makes its steps as it likes, and waits for no grant"
+        if own and messages.SHARED_MEMORY not in link.capabilities:
+            return (
+                f"agent {link.name} has no shared memory, so that its IOMMU (option {own[0]}) is "
+                "the daemon's, whose steps no schedule names"
+            )
+    return ""

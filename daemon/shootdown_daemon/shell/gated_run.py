@@ -214,7 +214,7 @@ class GatedRun(LiveRun):
                     self.completion(device, itag, waiting.due)
         self.tasks = {name: task for name, task in self.tasks.items() if task.owner is not None}
 
-    def _park(self, kslot: KernelSlot, server: Task) -> None:
+    def park(self, kslot: KernelSlot, server: Task) -> None:
         """Keep a server for the schedule instead of parking it."""
         self.servers.setdefault(kslot.index, []).append(server)
 

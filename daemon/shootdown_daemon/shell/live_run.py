@@ -18,6 +18,7 @@ from shootdown_daemon.machine.command_queue import command_servers
 from shootdown_daemon.machine.cpu_tlb import ipi_servers
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.flush_queue import flush_queue_servers
+from shootdown_daemon.machine.hosted_iommu import TRANSLATED
 from shootdown_daemon.machine.kernel import KernelSlot, prepare, settle
 from shootdown_daemon.machine.lock_cells import break_locks, lock_cells
 from shootdown_daemon.machine.mutant import RIGHT, Mutant
@@ -38,7 +39,7 @@ from shootdown_protocol.messages import BatchSlot
 from shootdown_protocol.program import Program
 from shootdown_protocol.segment import Segment
 
-REMOTE_CHANNELS = frozenset(("invalidate", "page_response"))
+REMOTE_CHANNELS = frozenset(("invalidate", "page_response", TRANSLATED))
 WINDOW_FACTOR = 1.2
 """Device columns begin within so many times an instance's expected length."""
 HELD_WINDOW_FACTOR = 0.6
@@ -153,10 +154,10 @@ class LiveRun:
 
     def _park_servers(self, kslot: KernelSlot) -> None:
         """Let a slot's servers wait for their first messages."""
-        self._park(kslot, page_request_server(kslot))
+        self.park(kslot, page_request_server(kslot))
         for servers in (flush_queue_servers, command_servers, ipi_servers):
             for server in servers(kslot):
-                self._park(kslot, server)
+                self.park(kslot, server)
 
     # Who serves what
 
@@ -391,7 +392,8 @@ class LiveRun:
         self.done += bank.count
         bank.state = BankState.EMPTY
 
-    def _park(self, _kslot: KernelSlot, server: Task) -> None:
+    def park(self, _kslot: KernelSlot, server: Task) -> None:
+        """Let a server wait for its first message."""
         parked = self.runner.park(server)
         assert parked, "a server waits for its channel"
 

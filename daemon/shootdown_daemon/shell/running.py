@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shootdown_daemon.machine.disciplines import Discipline
+from shootdown_daemon.machine.hosted_iommu import TRANSLATED
 from shootdown_daemon.machine.mutant import Mutant
 from shootdown_daemon.shell.config import DaemonConfig
-from shootdown_daemon.shell.confined import ConfinedAgents, is_confined
+from shootdown_daemon.shell.confined import ConfinedAgents, invalidate_request, is_confined
 from shootdown_daemon.shell.cpu_faults import CpuFaults
 from shootdown_daemon.shell.fault_set import FaultSet
 from shootdown_daemon.shell.gated_run import Divergence, GatedRun, device_of_task
@@ -21,7 +22,7 @@ from shootdown_daemon.shell.links import AgentLink, DeviceRouter
 from shootdown_daemon.shell.live_run import Bank, BankState, LiveRun
 from shootdown_daemon.shell.overdue import Invalidations
 from shootdown_engine.channels import STOP_MARKER, InvalidateRequest, PageRequest
-from shootdown_protocol import ats_range, messages
+from shootdown_protocol import messages
 from shootdown_protocol.board import BOARD_FIXED
 from shootdown_protocol.errors import ErrorCode, HistoryError
 from shootdown_protocol.fence import full_fence
@@ -98,7 +99,7 @@ class Running:
         )
         if isinstance(self.live, GatedRun):
             self.live.follow(request.schedule)
-        self.confined = ConfinedAgents(self.live, self.links)
+        self.confined = ConfinedAgents(self.live, self.links, config, self._over)
         self.live.limits_ns = limits_ns
         self.end = RunEnd.DONE
         self.why = ""
@@ -248,7 +249,7 @@ class Running:
         first = self.live.device_number(link.number, 0)
         devices = range(first, first + len(self.program.devices))
         lost = self.invalidations.lost(devices, self._limits_ns())
-        requests = [self._invalidate(number - first, request) for number, request in lost]
+        requests = [invalidate_request(number - first, request) for number, request in lost]
         for start in range(0, len(requests), INVALIDATIONS_PER_MESSAGE_MAX):
             part = tuple(requests[start : start + INVALIDATIONS_PER_MESSAGE_MAX])
             self.router.send(link, messages.Invalidate(0, part))
@@ -319,13 +320,15 @@ class Running:
             device = self.live.device_number(link.number, completion.device)
             # A number past the program's devices would be another agent's.
             known = completion.device < len(self.program.devices)
+            hosted = self.confined.translations if is_confined(link) else None
             itags = completion.itags
             while itags:
                 itag = (itags & -itags).bit_length() - 1
                 itags &= itags - 1
                 expected = False
                 with self._failing():
-                    expected = known and self.live.completion(device, itag, completion.count)
+                    if known and not (hosted and hosted.holds(device, itag)):
+                        expected = self.live.completion(device, itag, completion.count)
                 if expected and not self.live.awaits(device, itag):
                     self.invalidations.completed(device, itag)
                 elif not expected:
@@ -397,7 +400,7 @@ class Running:
         devices = tuple(
             device
             for device in range(len(self.program.devices))
-            if self.attached.get(device, link.number) == link.number
+            if self.attached.get(device, None if link.serves else link.number) == link.number
         )
         classes = self.request.device_classes
         if messages.DEVICE_CLASSES not in link.capabilities:
@@ -451,9 +454,15 @@ class Running:
             number = channel[1]
             assert isinstance(number, int)
             agent, device = self.live.agent_and_device(number)
-            if isinstance(message, InvalidateRequest):
+            if channel[0] == TRANSLATED:
+                assert isinstance(message, tuple)
+                self.confined.translations.found(*message)
+            elif isinstance(message, InvalidateRequest):
                 self.invalidations.sent(number, message.itag, now)
-                request = self._invalidate(device, message)
+                if agent in self.confined.links:
+                    self.confined.translations.invalidate(number, message)
+                    continue
+                request = invalidate_request(device, message)
                 invalidations.setdefault(agent, []).append(request)
             else:
                 response = self._response(device, channel, str(message))
@@ -466,15 +475,12 @@ class Running:
             if agent in self.links:
                 self.router.send(self.links[agent], messages.PageResponses(0, tuple(answers)))
 
-    def _invalidate(self, device: int, message: InvalidateRequest) -> messages.InvalidateRequest:
-        return messages.InvalidateRequest(
-            device=device,
-            itag=message.itag,
-            pasid=message.pasid,
-            address=ats_range.encode(message.address, message.size),
-            flags=message.flags,
-            instance=message.instance,
-        )
+    def _over(self, device: int, itag: int) -> None:
+        """An invalidation of an IOTLB that is hosted here is complete."""
+        with self._failing():
+            self.live.completion(device, itag)
+        if not self.live.awaits(device, itag):
+            self.invalidations.completed(device, itag)
 
     def _response(
         self, device: int, channel: tuple[object, ...], answer: str

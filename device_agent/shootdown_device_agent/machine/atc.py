@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from shootdown_engine.store import Store
 from shootdown_engine.translation_cache import Cached as Cached  # noqa: PLC0414 - exported
-from shootdown_engine.translation_cache import cell_of, first_page
+from shootdown_engine.translation_cache import cell_of
 from shootdown_protocol.memory import PAGE_SHIFT
 
 VALID = "valid"
@@ -67,8 +67,3 @@ def cached(store: Store, cell: tuple[Hashable, ...]) -> Cached | None:
     entry = store.get(cell)
     assert entry is None or isinstance(entry, Cached)
     return entry
-
-
-def pfn_of(entry: Cached, vpn: int) -> int:
-    """Where a page lies, by a translation that covers it."""
-    return entry.pfn + vpn - first_page(vpn, entry.shift)

@@ -41,7 +41,7 @@ def device_threads(
 
 def column_task(device: Device, thread: DeviceThread, stage: int = 0) -> Task:
     """The task of one device column, from its beginning or from a later stage on."""
-    ending = partial(_end, device, thread)
+    ending = partial(end_column_of, device, thread)
     return Task(thread.name, *_stages(device, thread), ending, owner=thread.slot, stage=stage)
 
 
@@ -59,14 +59,10 @@ def invalidation_server(device: Device) -> Task:
     return Task(f"{device.config.name}.invalidate", device.serve_invalidate, server=True)
 
 
-async def _end(device: Device, thread: DeviceThread) -> None:
-    await end_thread(thread)
-    await device.stop(thread)
-
-
-async def end_thread(thread: DeviceThread) -> None:
-    """Say that a column has ended."""
+async def end_column_of(device: Device, thread: DeviceThread) -> None:
+    """Say that a column has ended, and let its device know."""
     await trap("end", end_column, thread.slot, thread.number)
+    await device.stop(thread)
 
 
 async def run_prefetches(device: Device, thread: DeviceThread, what: Speculation) -> None:

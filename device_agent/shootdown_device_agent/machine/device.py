@@ -19,17 +19,16 @@ from shootdown_engine.access import Begun, Intent, Target, begin, take_effect
 from shootdown_engine.channels import STOP_MARKER, Completion, InvalidateRequest, PageRequest
 from shootdown_engine.column import deny
 from shootdown_engine.memory import PhysicalMemory
-from shootdown_engine.slot import Site, Slot, leaf_shifts, roots_may_go, stopping_together
+from shootdown_engine.slot import Site, Slot, leaf_shifts, stopping_together
 from shootdown_engine.store import Store, receive
 from shootdown_engine.translation_agent import (
     TranslationAgent,
     around,
     pages_of,
-    went_stale,
 )
-from shootdown_engine.translation_cache import TranslationCache
+from shootdown_engine.translation_cache import TranslationCache, pfn_of
 from shootdown_engine.trap import BLOCKED, Blocked, trap
-from shootdown_engine.walker import TableAt, WalkFault, read_pasid_entry
+from shootdown_engine.walker import TableAt, WalkFault
 from shootdown_protocol.history import Fault, Invalidation, Kind, Step
 from shootdown_protocol.messages import InvalidateFlag
 
@@ -271,7 +270,7 @@ class Device:
     ) -> int:
         """Reach memory through a translation; the access is then no longer under way."""
         stale = hit and self.config.watch_stale and self._is_stale(store, thread, intent, entry)
-        pfn = atc.pfn_of(entry, thread.slot.sites[intent.location].vpn)
+        pfn = pfn_of(entry, thread.slot.sites[intent.location].vpn)
         target = Target(pfn, entry.generation, hit, stale)
         value = take_effect(store, self.memory, thread.slot, intent, begun, target)
         store.put(atc.issued_cell(self.number, thread.key), None)
@@ -281,13 +280,8 @@ class Device:
 
     def _is_stale(self, store: Store, thread: DeviceThread, intent: Intent, entry: Cached) -> bool:
         """Whether an entry on the way has changed since; the PASID's too, where it may go."""
-        if went_stale(store, entry):
-            return True
-        if not roots_may_go(thread.slot.program):
-            return False
         pasid = thread.slot.sites[intent.location].pasid
-        root = read_pasid_entry(store, self.memory, self.config.directory, pasid)
-        return isinstance(root, WalkFault)
+        return self.iommu.is_stale(store, thread.slot.program, pasid, entry)
 
     def step_request_more(
         self, store: Store, thread: DeviceThread, intent: Intent, location: int

@@ -271,7 +271,7 @@ class AgentRun:
             for number in devices:
                 device = self.devices[number]
                 columns, prefetchers = device_threads(self.program, slot, number)
-                tasks += [column_task(device, thread) for thread in columns]
+                tasks += [self._column(thread, number) for thread in columns]
                 for thread in prefetchers:
                     what = self.program.speculation[thread.number - len(self.program.columns)]
                     tasks.append(speculation_task(device, thread, what))

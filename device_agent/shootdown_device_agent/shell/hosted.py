@@ -12,7 +12,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from shootdown_device_agent.machine.columns import PREFETCHER, end_thread, run_instruction, warm_one
+from shootdown_device_agent.machine.columns import (
+    PREFETCHER,
+    end_column_of,
+    run_instruction,
+    warm_one,
+)
 from shootdown_device_agent.machine.config import DeviceConfig
 from shootdown_device_agent.machine.device import DeviceThread
 from shootdown_device_agent.shell.batches import REMOTE_CHANNELS, AgentRun, DeviceMaker
@@ -57,6 +62,7 @@ class Asked:
         """For each column in a slot the instruction that each of its stages belongs to."""
         self.translations: list[remote.TranslationRequest] = []
         self.accesses: list[remote.AccessRequest] = []
+        self.thread_accesses: list[remote.ThreadAccessRequest] = []
         self.waits: list[remote.ColumnWait] = []
         self.parked: dict[int, Task] = {}
         self._tag = 0
@@ -83,14 +89,27 @@ class Asked:
 
     def access(self, slot: Slot, intent: Intent, target: Target) -> int:
         """Load or store through a translation (`shootdown_engine.memory.Host`)."""
-        answer = self._answer(
-            "access",
-            lambda tag: self.accesses.append(
-                remote.AccessRequest(tag, *self.place(slot), target.pfn, target.hit)
-            ),
-        )
+        answer = self._answer("access", partial(self._ask_access, slot, intent, target))
         assert isinstance(answer, remote.AccessAnswer)
         return answer.value if intent.kind is Kind.LOAD else intent.value
+
+    def _ask_access(self, slot: Slot, intent: Intent, target: Target, tag: int) -> None:
+        if self.is_column():
+            place = self.place(slot)
+            self.accesses.append(remote.AccessRequest(tag, *place, target.pfn, target.hit))
+            return
+        self.thread_accesses.append(
+            remote.ThreadAccessRequest(
+                tag,
+                slot.index,
+                *self.thread(),
+                intent.location,
+                write=intent.kind is Kind.STORE,
+                value=intent.value,
+                page=target.pfn,
+                hit=target.hit,
+            )
+        )
 
     def proceed(self, slot: Slot) -> None:
         """Guard: the instruction at hand may go on."""
@@ -110,6 +129,17 @@ class Asked:
             ask(self._tag)
         raise NotYet
 
+    def is_column(self) -> bool:
+        """Whether the step at hand is a column's, and not of a thread that a device declares."""
+        assert self.task is not None
+        return any(column.name == self.task.name for column in self.program.columns)
+
+    def thread(self) -> tuple[int, str]:
+        """Device and name of the thread, which its class declares, whose step is at hand."""
+        assert self.task is not None
+        device, _, name = self.task.name.rpartition(".")
+        return self.program.devices.index(device), name
+
     def place(self, slot: Slot) -> tuple[int, int, int]:
         """Slot, column and instruction of the step at hand."""
         assert self.task is not None
@@ -123,8 +153,10 @@ class Asked:
         for column in self.program.columns:
             if column.name == name:
                 return column.device
-        if name.startswith(WARMER):
+        if name.startswith(WARMER) and name.removeprefix(WARMER).isdigit():
             return int(name.removeprefix(WARMER))
+        if name.rpartition(".")[0] in self.program.devices:
+            return self.thread()[0]
         return self.program.speculation[int(name.removeprefix(PREFETCHER))].device
 
     # For the runner
@@ -246,6 +278,7 @@ class HostedRun(AgentRun):
         self.asked = Asked(load.program)
         words = SlotLayout(len(load.program.columns), len(load.program.locations)).words
         self.to_send: list[DeviceMessage] = []
+        self._denied: list[DeviceMessage] = []
         self._ends: list[remote.ColumnEnd] = []
         self._unwarmed: dict[int, int] = {}
         self._log = log
@@ -310,12 +343,16 @@ class HostedRun(AgentRun):
         told: list[DeviceMessage] = [
             *(remote.TranslationRequests(0, some) for some in _portions(asked.translations)),
             *(remote.AccessRequests(0, some) for some in _portions(asked.accesses)),
+            *(remote.ThreadAccessRequests(0, some) for some in _portions(asked.thread_accesses)),
             *(remote.ColumnWaits(0, some) for some in _portions(asked.waits)),
+            *self._denied,
             *(remote.ColumnsEnded(0, some) for some in _portions(self._ends)),
             *self.to_send,
         ]
-        for spent in (asked.translations, asked.accesses, asked.waits, self._ends, self.to_send):
+        for spent in (asked.translations, asked.accesses, asked.thread_accesses, asked.waits):
             spent.clear()
+        for told_of in (self._denied, self._ends, self.to_send):
+            told_of.clear()
         return told
 
     def _take(self, begin: int, end: int, instance: int, task: str, record: AnyRecord) -> None:
@@ -328,10 +365,33 @@ class HostedRun(AgentRun):
             if isinstance(record, Ended):
                 self._ends.append(remote.ColumnEnd(slot.index, record.column))
             else:
-                place = self.asked.place(slot)
-                retried = isinstance(record, Fault)
-                self.to_send.append(remote.AccessGivenUp(0, *place, retried))
+                self._denied.append(self._given_up(slot, record))
         self._log(begin, end, instance, task, record)
+
+    def _given_up(self, slot: Slot, record: Denied | Fault) -> DeviceMessage:
+        retried = isinstance(record, Fault)
+        if self.asked.is_column():
+            return remote.AccessGivenUp(0, *self.asked.place(slot), retried)
+        write = record.write if isinstance(record, Fault) else record.kind is Kind.STORE
+        device, thread = self.asked.thread()
+        return remote.ThreadAccessGivenUp(
+            0, slot.index, device, thread, record.location, write, retried
+        )
+
+    # Steps
+
+    def make_steps(self, count: int) -> int:
+        """Make steps; under a schedule only those that warm caches, which is no part of it."""
+        if not self.gated:
+            return super().make_steps(count)
+        return sum(map(self._warm_step, [task for task in self.ready if _is_warmer(task)]))
+
+    def _warm_step(self, task: Task) -> bool:
+        made = self.runner.step(task)
+        if task.ended:
+            self.ready.remove(task)
+            self._ended(task)
+        return made
 
     # Batches
 
@@ -350,13 +410,8 @@ class HostedRun(AgentRun):
 
             self.ready.append(Task(f"{WARMER}{number}", body, owner=slot))
 
-    def _own_threads(self, slot: Slot, number: int) -> tuple[DeviceThread, ...]:
-        """None: what the daemon accesses for an agent are instructions of columns."""
-        del slot, number
-        return ()
-
     def _ended(self, task: Task) -> None:
-        if task.name.startswith(WARMER):
+        if _is_warmer(task):
             assert task.owner is not None
             self._unwarmed[task.owner.index] -= 1
             self._say_warm()
@@ -385,19 +440,27 @@ class HostedRun(AgentRun):
         stages: list[Stage] = []
         lines: list[int] = []
         for line, instruction in enumerate(self.program.columns[thread.number].instructions):
-            waits = instruction.op in (Op.AWAIT, Op.SYNC)
-            if waits or instruction.when is not When.NOW:
-                stages.append(partial(self._proceed, thread.slot))
+            if instruction.op in _WAITS or instruction.when is not When.NOW:
+                name = _WAITS.get(instruction.op, "when")
+                stages.append(partial(self._proceed, name, thread.slot))
                 lines.append(line)
-            if not waits:
+            if instruction.op not in _WAITS:
                 stages.append(partial(run_instruction, device, thread, instruction))
                 lines.append(line)
-        stages.append(partial(end_thread, thread))
+        stages.append(partial(end_column_of, device, thread))
         self.asked.lines[thread.slot.index, thread.name] = (*lines, 0)
         return Task(thread.name, *stages, owner=thread.slot)
 
-    async def _proceed(self, slot: Slot) -> None:
-        await trap("proceed", lambda _store: self.asked.proceed(slot))
+    async def _proceed(self, name: str, slot: Slot) -> None:
+        await trap(name, lambda _store: self.asked.proceed(slot))
+
+
+_WAITS = {Op.AWAIT: "await", Op.SYNC: "sync"}
+"""Instructions that are nothing but a wait, with the name of its step."""
+
+
+def _is_warmer(task: Task) -> bool:
+    return task.name.startswith(WARMER) and task.name.removeprefix(WARMER).isdigit()
 
 
 def _portions(requests: list[R]) -> Iterator[tuple[R, ...]]:
