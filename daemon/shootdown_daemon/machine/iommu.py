@@ -234,6 +234,13 @@ def keep_tickets(store: Store, waiter: tuple[int, str], tickets: tuple[Ticket, .
     store.put(("tickets", *waiter), tickets or None)
 
 
+def kept_tickets(store: Store, waiter: tuple[int, str]) -> tuple[Ticket, ...]:
+    """What a waiter will wait for."""
+    tickets = store.get(("tickets", *waiter)) or ()
+    assert isinstance(tickets, tuple)
+    return tickets
+
+
 def wait_sent(store: Store, waiter: tuple[int, str]) -> Blocked | None:
     """Guard: all that the waiter has sent is completed; then give its ITags back."""
     cell = ("tickets", *waiter)
