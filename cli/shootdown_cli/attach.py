@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from shootdown_cli.client import ControlClient
 from shootdown_cli.exits import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from shootdown_cli.foreground import Log
 from shootdown_cli.places import TestbedRecord
+from shootdown_cli.programs import fill, start_program, words_of
 from shootdown_cli.remote import Key, read_key
 from shootdown_device_agent.shell.agent import serve as serve_agent
 from shootdown_device_agent.shell.classes import load_device
@@ -60,15 +59,15 @@ def attach(options: AttachOptions) -> int:
     record = places.find_testbed(options.on) if key is None else _elsewhere(key)
     name = options.name or f"{options.device}-{os.getpid()}"
     places.check_name(name)
-    if make_device is None and key is not None:
-        raise UsageError(
-            ErrorCode.USAGE,
-            seen="--exec with --key",
-            expected="a class: a program of one's own connects by itself (docs/protocol.md)",
-            where="attach",
-        )
     if make_device is None:
-        return _Program(options, record, name).run()
+        if options.messages:
+            raise UsageError(
+                ErrorCode.USAGE,
+                seen="--messages with --exec",
+                expected="one of them: a program says in its Hello whether it maps the memory",
+                where="attach",
+            )
+        return _Program(options, record, name, key).run()
     leave = _Leave()
     config = AgentConfig(
         record.endpoint("device") if key is None else key.endpoint,
@@ -106,7 +105,11 @@ def _say_joined(options: AttachOptions, record: TestbedRecord, name: str, pid: i
         "pid": pid,
     }
     what = options.spec or options.program
-    text = f"{options.device} on {record.name} is served by {what} (agent {name}, pid {pid})"
+    asks = options.program and options.key
+    verb = "was started to serve" if asks else "is served by"
+    served = f"{options.device} on {record.name}"
+    text = f"{what} {verb} {served}" if asks else f"{served} {verb} {what}"
+    text += f" (agent {name}, pid {pid})"
     print(json.dumps(told) if options.as_json else text, flush=True)
 
 
@@ -127,41 +130,39 @@ class _Leave:
 class _Program:
     """Any program that speaks the wire, as a child process."""
 
-    def __init__(self, options: AttachOptions, record: TestbedRecord, name: str) -> None:
-        """Start it; where to connect and as whom stands in its words and in its environment."""
+    def __init__(
+        self, options: AttachOptions, record: TestbedRecord, name: str, key: Key | None
+    ) -> None:
+        """Start it; where to connect and as whom stands in its words and in its environment.
+
+        Token and key stand in the latter alone, where no other user reads them.
+        """
         self.options = options
         self.record = record
         self.name = name
+        self.is_elsewhere = key is not None
         self.asked = 0
-        endpoint = record.endpoint("device")
-        told = {"endpoint": endpoint, "name": name, "device": options.device}
-        words = [_fill(word, told) for word in shlex.split(options.program)]
-        named = {f"SHOOTDOWN_{key.upper()}": value for key, value in told.items()}
-        try:
-            self.process = subprocess.Popen(
-                words, env={**os.environ, **named, "SHOOTDOWN_TOKEN": record.token}
-            )
-        except OSError as error:
-            raise UsageError(
-                ErrorCode.USAGE,
-                seen=f"{words[0]}: {error.strerror}",
-                expected="a program that can be started",
-                where="--exec",
-            ) from error
+        told = {
+            "endpoint": record.endpoint("device") if key is None else key.endpoint,
+            "name": name,
+            "device": options.device,
+            "token": record.token,
+            "server_key": "" if key is None else key.server_key,
+        }
+        self.process = start_program(fill(words_of(options.program), told), told)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._pass_on)
 
     def run(self) -> int:
-        """Say when it is welcome, and wait for its end."""
-        deadline = time.monotonic() + JOIN_S
-        with ControlClient(self.record.endpoint("control")) as client:
-            while self.process.poll() is None and not self._is_member(client):
-                if time.monotonic() > deadline:
-                    self.process.kill()
-                    self.process.wait()
-                    print(f"{self.name}: not welcome within {JOIN_S:.0f} s", file=sys.stderr)
-                    return EXIT_FAILED
-                time.sleep(LOOK_S)
+        """Say when it is welcome, and wait for its end.
+
+        What a daemon elsewhere thinks of it cannot be seen from here; its exit status says that.
+        """
+        if not self.is_elsewhere and not self._is_welcome():
+            self.process.kill()
+            self.process.wait()
+            print(f"{self.name}: not welcome within {JOIN_S:.0f} s", file=sys.stderr)
+            return EXIT_FAILED
         if self.process.poll() is None:
             _say_joined(self.options, self.record, self.name, self.process.pid)
         while True:
@@ -174,6 +175,16 @@ class _Program:
         print(f"{self.name}: {how}", file=sys.stderr)
         return EXIT_OK if status == 0 else EXIT_USAGE if status == EXIT_USAGE else EXIT_FAILED
 
+    def _is_welcome(self) -> bool:
+        """Wait until the daemon counts it among its agents, or it has ended."""
+        deadline = time.monotonic() + JOIN_S
+        with ControlClient(self.record.endpoint("control")) as client:
+            while self.process.poll() is None and not self._is_member(client):
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(LOOK_S)
+        return True
+
     def _is_member(self, client: ControlClient) -> bool:
         return any(process.name == self.name for process in client.status().processes)
 
@@ -181,9 +192,3 @@ class _Program:
         """Ask it to leave in order; a second time, end it."""
         self.asked += 1
         self.process.send_signal(signal.SIGTERM if self.asked == 1 else signal.SIGKILL)
-
-
-def _fill(word: str, told: dict[str, str]) -> str:
-    for key, value in told.items():
-        word = word.replace("{" + key + "}", value)
-    return word

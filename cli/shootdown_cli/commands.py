@@ -214,7 +214,8 @@ def attach(
         str,
         Option(
             "Any program instead of a class: {endpoint}, {name} and {device} are filled in, and "
-            "stand in SHOOTDOWN_ENDPOINT, SHOOTDOWN_NAME, SHOOTDOWN_DEVICE, with SHOOTDOWN_TOKEN.",
+            "stand in SHOOTDOWN_ENDPOINT, SHOOTDOWN_NAME, SHOOTDOWN_DEVICE, with SHOOTDOWN_TOKEN "
+            "and SHOOTDOWN_SERVER_KEY.",
             "--exec",
         ),
     ] = "",
@@ -245,17 +246,19 @@ def conformance(
     program: Annotated[
         str,
         Option(
-            "A program that speaks the wire protocol: {endpoint}, {name} and {device} are filled "
-            "in, and stand in SHOOTDOWN_ENDPOINT, SHOOTDOWN_NAME, SHOOTDOWN_DEVICE.",
+            "A program that speaks the wire protocol, told what to do as by attach.",
             "--exec",
         ),
     ] = "",
+    tcp: Annotated[
+        bool, Option("Over tcp with a CURVE key, as from another host.", "--tcp")
+    ] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Drive a device agent through graded tests and say which it passes."""
     from shootdown_cli.conformance.command import conformance as work
 
-    return work(spec, program, as_json=as_json)
+    return work(spec, program, by_tcp=tcp, as_json=as_json)
 
 
 def doctor(as_json: JsonOption = False) -> int:

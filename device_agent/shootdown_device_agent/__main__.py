@@ -1,8 +1,9 @@
 """``python -m shootdown_device_agent SPEC ENDPOINT [--messages]``: one agent, and nothing else.
 
 What it serves is of class ``SPEC`` (``NAME``, ``FILE.py:Class`` or ``FILE.py``). The rest stands in
-the environment, where no other user reads it: ``SHOOTDOWN_TOKEN``, ``SHOOTDOWN_NAME`` and
-``SHOOTDOWN_DEVICE``. SIGTERM and SIGINT ask it to leave in order.
+the environment, where no other user reads it: ``SHOOTDOWN_TOKEN``, ``SHOOTDOWN_NAME``,
+``SHOOTDOWN_DEVICE``, and ``SHOOTDOWN_SERVER_KEY`` of a daemon that is on another host. SIGTERM and
+SIGINT ask it to leave in order.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def main(words: list[str]) -> int:
         make_device=make_device,
         serves=(device,),
         shared_memory="--messages" not in words,
+        server_key=os.environ.get("SHOOTDOWN_SERVER_KEY", ""),
         leaves=lambda: why,
     )
     return serve(config, _Said(), lambda: None)

@@ -6,6 +6,8 @@
  *     shootdown attach --exec "./minimal {endpoint}" --as DEV0
  *     shootdown conformance --exec "./minimal {endpoint}"
  *
+ * With --key FILE it attaches to a testbed of another host, encrypted.
+ *
  * Every column is a small state machine: it waits for one answer at a time. An invalidation drops
  * what is cached, cancels translations under way, and is completed once the accesses that were
  * under way through what it dropped are over.
@@ -616,6 +618,21 @@ static void leave_in_order(void)
     begin(DETACH_DONE, 1), array(0), end();
 }
 
+/* Another host's daemon has a CURVE key, and takes any key pair of ours. */
+static void encrypt(const char *server_key)
+{
+    char public_key[41], secret_key[41];
+    if (!server_key || !*server_key)
+        return;
+    if (!zmq_has("curve") || zmq_curve_keypair(public_key, secret_key) ||
+        zmq_setsockopt(dealer, ZMQ_CURVE_SERVERKEY, server_key, strlen(server_key) + 1) ||
+        zmq_setsockopt(dealer, ZMQ_CURVE_PUBLICKEY, public_key, sizeof public_key) ||
+        zmq_setsockopt(dealer, ZMQ_CURVE_SECRETKEY, secret_key, sizeof secret_key)) {
+        perror("CURVE");
+        exit(2);
+    }
+}
+
 static void on_sigterm(int signal) { (void)signal, asked_to_leave = asked_to_leave ? 2 : 1; }
 
 int main(int argc, char **argv)
@@ -631,6 +648,7 @@ int main(int argc, char **argv)
     dealer = zmq_socket(zmq_ctx_new(), ZMQ_DEALER);
     int wait_ms = 50;
     zmq_setsockopt(dealer, ZMQ_RCVTIMEO, &wait_ms, sizeof wait_ms);
+    encrypt(getenv("SHOOTDOWN_SERVER_KEY"));
     if (zmq_connect(dealer, argv[1])) {
         perror(argv[1]);
         return 2;

@@ -7,6 +7,8 @@ It has no shared memory: translations and accesses are messages. Attach it to a 
 or grade it,
 
     shootdown conformance --exec "python3 examples/agents/wire.py {endpoint}"
+
+With ``--key FILE`` it attaches to a testbed of another host, encrypted.
 """
 
 from __future__ import annotations
@@ -96,6 +98,10 @@ class Agent:
     def __init__(self, endpoint: str) -> None:
         """Connect and say hello."""
         self.socket = zmq.Context().socket(zmq.DEALER)
+        server_key = os.environ.get("SHOOTDOWN_SERVER_KEY", "")
+        if server_key:
+            self.socket.curve_publickey, self.socket.curve_secretkey = zmq.curve_keypair()
+            self.socket.curve_serverkey = server_key.encode()
         self.socket.connect(endpoint)
         self.sent = self.expected = self.tag = 0
         self.program: dict[str, Any] = {}

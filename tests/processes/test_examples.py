@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.processes.ground import Command, Ground
+from tests.processes.ground import Command, Ground, until
 
 AGENTS = Path(__file__).parents[2] / "examples" / "agents"
 WIRE = f"{sys.executable} {AGENTS / 'wire.py'} {{endpoint}}"
@@ -60,13 +60,13 @@ def failures(ground: Ground, *words: str) -> dict[str, str]:
 
 
 def test_the_agent_on_the_sdk_passes(ground: Ground) -> None:
-    """The class in its file is all there is to it."""
-    assert failures(ground, str(AGENTS / "minimal.py")) == {}
+    """The class in its file is all there is to it, here over tcp with a key."""
+    assert failures(ground, str(AGENTS / "minimal.py"), "--tcp") == {}
 
 
 def test_the_agent_on_the_wire_passes(ground: Ground) -> None:
-    """It knows nothing but pyzmq, msgpack and the protocol's document."""
-    assert failures(ground, "--exec", WIRE) == {}
+    """It knows nothing but pyzmq, msgpack and the protocol's document, keys included."""
+    assert failures(ground, "--exec", WIRE, "--tcp") == {}
 
 
 def test_the_agent_in_c_passes(ground: Ground, minimal: str) -> None:
@@ -98,9 +98,50 @@ def test_of_four_kinds_of_agent_the_faulty_one_alone_is_named(ground: Ground, mi
     assert ground.do("down", "--on", "lab").status == 0
 
 
-def attach(ground: Ground, device: str, *words: str) -> Command:
-    """Serve a device of the testbed ``lab``; returns when the daemon has welcomed the agent."""
-    command = ground.start("attach", *words, "--as", device, "--on", "lab", "--json")
+def test_programs_of_another_host_get_the_key(ground: Ground, minimal: str) -> None:
+    """In C and in Python, over tcp with CURVE; a faulty class beside them is named alone."""
+    scenario = ground.root / "four-devices.litmus"
+    scenario.write_text(FOUR_DEVICES)
+    key = ground.up("lab", "--load", str(scenario), "--listen", "tcp://127.0.0.1:*")["key"]
+    agents = [
+        attach(ground, "DEV0", "--exec", WIRE, on=("--key", key)),
+        attach(ground, "DEV1", "--exec", minimal, on=("--key", key)),
+        attach(ground, "DEV2", "ignores_invalidation", on=("--key", key)),
+    ]
+    until(lambda: len(ground.status("lab").processes) == 2 + len(agents), "all have joined")
+
+    ended = ground.run(str(scenario), "--on", "lab", instances=300)
+
+    assert ended.status == 1, str(ended)
+    assert [named["device"] for named in ended.told["named_devices"]] == ["d2"]
+    for agent in agents:
+        agent.signal(signal.SIGTERM)
+    assert [agent.end().status for agent in agents] == [0, 0, 0]
+    assert ground.do("down", "--on", "lab").status == 0
+
+
+@pytest.mark.parametrize(
+    ("program", "wrong"),
+    [
+        (" ", "' '"),
+        ("it's {endpoint}", "No closing quotation"),
+        ("./nothing {endpoint}", "No such file"),
+    ],
+)
+def test_a_program_that_cannot_be_started_is_a_wrong_usage(
+    ground: Ground, program: str, wrong: str
+) -> None:
+    """The words that were meant for a shell, or are no program, are shown with what is expected."""
+    ended = ground.do("conformance", "--exec", program)
+
+    assert (ended.status, wrong in ended.errors) == (2, True), str(ended)
+
+
+def attach(
+    ground: Ground, device: str, *words: str, on: tuple[str, ...] = ("--on", "lab")
+) -> Command:
+    """Serve a device; returns when the daemon has welcomed the agent, if that can be seen."""
+    command = ground.start("attach", *words, "--as", device, *on, "--json")
     assert command.process.stdout is not None
     assert json.loads(command.process.stdout.readline())["device"] == device
     return command

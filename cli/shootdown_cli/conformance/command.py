@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from shootdown_cli.conformance.grades import TESTS
-from shootdown_cli.conformance.process import Connection, Failed, class_command, program_command
+from shootdown_cli.conformance.process import (
+    Command,
+    Connection,
+    Failed,
+    class_command,
+    program_command,
+)
 from shootdown_cli.exits import EXIT_OK, EXIT_VIOLATION
 from shootdown_device_agent.shell.classes import load_device
 from shootdown_protocol.errors import ErrorCode, UsageError
@@ -26,8 +32,8 @@ class Graded:
     why: str
 
 
-def conformance(spec: str, program: str, *, as_json: bool) -> int:
-    """Grade a class or a program; gives the exit status."""
+def conformance(spec: str, program: str, *, by_tcp: bool, as_json: bool) -> int:
+    """Grade a class or a program, over tcp with a key if so; gives the exit status."""
     if bool(spec) == bool(program):
         raise UsageError(
             ErrorCode.USAGE,
@@ -39,7 +45,7 @@ def conformance(spec: str, program: str, *, as_json: bool) -> int:
         load_device(spec)
     command = class_command(spec) if spec else program_command(program)
     results = []
-    for result in grade(command):
+    for result in grade(command, by_tcp=by_tcp):
         results.append(result)
         if not as_json:
             print(_line(result), flush=True)
@@ -53,14 +59,14 @@ def conformance(spec: str, program: str, *, as_json: bool) -> int:
     return EXIT_VIOLATION if failed else EXIT_OK
 
 
-def grade(command: Callable[[str], list[str]]) -> Iterator[Graded]:
+def grade(command: Command, *, by_tcp: bool = False) -> Iterator[Graded]:
     """Run every test; a process of the agent serves as long as it passes."""
     connection: Connection | None = None
     try:
         for number, (name, test) in enumerate(TESTS.items(), 1):
             try:
                 if connection is None:
-                    connection = Connection(command)
+                    connection = Connection(command, by_tcp=by_tcp)
                     connection.greet()
                 test(connection, number)
             except Failed as failed:

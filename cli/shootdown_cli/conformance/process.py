@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,9 +14,11 @@ from typing import Self
 import msgspec
 import zmq
 
+from shootdown_cli.programs import fill, start_program, words_of
+from shootdown_cli.remote import ANY_PORT
 from shootdown_protocol import codec, messages
 from shootdown_protocol.device_message import DeviceMessage
-from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, UsageError
+from shootdown_protocol.errors import RemoteProtocolError, UsageError
 
 TOKEN = "conformance"  # noqa: S105 - it guards nothing: who connects is under test
 DEVICE = "DEV0"
@@ -34,6 +34,8 @@ QUIET_BEATS = 3
 SILENT_S = 10.0
 """How long an agent may give no sign of life at all."""
 END_S = 3.0
+Command = Callable[[Mapping[str, str]], list[str]]
+"""Gives the words of an agent for what it is told."""
 
 
 class Failed(Exception):  # noqa: N818 - a test's verdict, not an error of ours
@@ -43,39 +45,37 @@ class Failed(Exception):  # noqa: N818 - a test's verdict, not an error of ours
 class Connection:
     """One process of the agent, from its hello to its end."""
 
-    def __init__(self, command: Callable[[str], list[str]]) -> None:
-        """Bind a socket and start the process that ``command`` gives for the endpoint."""
+    def __init__(self, command: Command, *, by_tcp: bool = False) -> None:
+        """Bind a socket and start the process that ``command`` gives for what it is told.
+
+        ``by_tcp``: over tcp with a CURVE key, as from another host.
+        """
         self._folder = tempfile.TemporaryDirectory(prefix="sd-conf-")
-        endpoint = f"ipc://{self._folder.name}/device"
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.socket = self._context.socket(zmq.ROUTER)
-        self.socket.bind(endpoint)
+        server_key = _encrypt(self.socket) if by_tcp else ""
+        self.socket.bind(ANY_PORT if by_tcp else f"ipc://{self._folder.name}/device")
+        endpoint = self.socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
         self.sent = 0
         self.hello: messages.Hello | None = None
         self._identity = b""
         self._beats = self._answered = 0
-        environment = {
-            **os.environ,
-            "SHOOTDOWN_ENDPOINT": endpoint,
-            "SHOOTDOWN_TOKEN": TOKEN,
-            "SHOOTDOWN_NAME": NAME,
-            "SHOOTDOWN_DEVICE": DEVICE,
+        told = {
+            "endpoint": endpoint,
+            "token": TOKEN,
+            "name": NAME,
+            "device": DEVICE,
+            "server_key": server_key,
         }
-        words = command(endpoint)
         self._said = Path(self._folder.name) / "said"
         try:
             with self._said.open("wb") as said:
-                self.process = subprocess.Popen(
-                    words, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+                self.process = start_program(
+                    command(told), told, stdin=subprocess.DEVNULL, stdout=said, stderr=said
                 )
-        except OSError as error:
+        except UsageError:
             self._close()
-            raise UsageError(
-                ErrorCode.USAGE,
-                seen=f"{words[0]}: {error.strerror}",
-                expected="a program that can be started",
-                where="--exec",
-            ) from error
+            raise
 
     def __enter__(self) -> Self:
         """Use as a context: the process is ended whatever happens."""
@@ -193,27 +193,21 @@ class Connection:
             raise Failed(f"it sent what is no message: {error}") from error
 
 
-def program_command(program: str) -> Callable[[str], list[str]]:
+def program_command(program: str) -> Command:
     """The words that start any program: ``{endpoint}``, ``{name}`` and ``{device}`` filled in."""
-    words = shlex.split(program)
-    return lambda endpoint: [fill(word, endpoint, NAME, DEVICE) for word in words]
+    words = words_of(program)
+    return lambda told: fill(words, told)
 
 
-def class_command(spec: str) -> Callable[[str], list[str]]:
+def class_command(spec: str) -> Command:
     """The words that start an agent of a device class, without shared memory."""
-    return lambda endpoint: [
-        sys.executable,
-        "-m",
-        "shootdown_device_agent",
-        spec,
-        endpoint,
-        "--messages",
-    ]
+    main = (sys.executable, "-m", "shootdown_device_agent")
+    return lambda told: [*main, spec, told["endpoint"], "--messages"]
 
 
-def fill(word: str, endpoint: str, name: str, device: str) -> str:
-    """A word of a command line with what stands in braces filled in."""
-    told = {"{endpoint}": endpoint, "{name}": name, "{device}": device}
-    for key, value in told.items():
-        word = word.replace(key, value)
-    return word
+def _encrypt(socket: zmq.Socket[bytes]) -> str:
+    """Make a socket a CURVE server (RFC 26); gives its public key."""
+    public, secret = zmq.curve_keypair()
+    socket.curve_server = True
+    socket.curve_secretkey = secret
+    return public.decode()
