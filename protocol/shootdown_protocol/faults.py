@@ -248,12 +248,12 @@ KINDS: Final[dict[str, FaultKind]] = {
         FaultKind(
             "agent.kill",
             Target.AGENT,
-            "an agent's process is killed",
-            "SIGKILL",
-            "no: a device that is gone is quarantined, and nothing is judged after it",
-            "its pidfd: quarantine at once",
+            "an agent's process is killed, wherever it is; another takes its place",
+            "SIGKILL while a batch is under way",
+            "no: of a process that is gone nothing is ordered any more, and what it was in is not "
+            "judged; what a device loses is `agent.restart`",
+            "its pidfd: quarantine, what it was in is cut off, and the run goes on",
             4,
-            (),
         ),
         FaultKind(
             "agent.restart",

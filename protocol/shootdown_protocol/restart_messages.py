@@ -66,3 +66,7 @@ class Legacy(DeviceMessage, frozen=True, tag=43):
     cells: Annotated[tuple[KeptCell, ...], Meta(max_length=limits.KEPT_CELLS_MAX)]
     requests: Annotated[tuple[OpenRequest, ...], Meta(max_length=limits.OPEN_REQUESTS_MAX)]
     counters: Counters
+
+
+NOTHING: Final = Legacy(0, 0, 0, 0, (), (), (), {})
+"""What is left of a process that was killed at any moment: nothing that can be relied on."""

@@ -56,14 +56,25 @@ def test_whatever_heals_is_got_over(ground: Ground) -> None:
     assert {record.kind for record in injected(ground)} >= {"inv.drop", "cpu.preempt", "clock.jump"}
 
 
-@pytest.mark.parametrize("fault", ['kind = "completion.never"', 'kind = "agent.kill"'])
-def test_a_device_that_does_not_answer_is_quarantined(ground: Ground, fault: str) -> None:
+def test_a_device_that_does_not_answer_is_quarantined(ground: Ground) -> None:
     """It is asked twice; then nothing more is judged, and the run says so: it is inconclusive."""
-    ended = run(ground, "--fault", plan(ground, fault), agents=1)
+    ended = run(ground, "--fault", plan(ground, 'kind = "completion.never"'), agents=1)
 
     assert ended.status == 3, str(ended)
     assert any("agent0 is quarantined" in reason for reason in ended.told["reasons"])
     assert ended.told["error"] is None
+
+
+@pytest.mark.parametrize("agents", [1, 2])
+def test_after_a_fault_has_killed_an_agent_the_run_goes_on(ground: Ground, agents: int) -> None:
+    """What it was in is cut off, and all else is judged with the process that took its place."""
+    ended = run(ground, "--fault", plan(ground, 'kind = "agent.kill"\ncount = 1'), agents=agents)
+
+    assert ended.status == 3, str(ended)
+    (reason,) = ended.told["reasons"]
+    assert "cut off (the first by agent.kill: agent" in reason
+    lost = ended.told["counters"]["unfinished_instances"]
+    assert (ended.told["instances"] + lost, lost <= 64) == (400, True)
 
 
 def test_an_agent_is_started_anew(ground: Ground) -> None:

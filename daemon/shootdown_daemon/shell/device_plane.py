@@ -300,7 +300,7 @@ class DevicePlane:
         elif isinstance(message, messages.Goodbye):
             self.router.lose(link, f"it said goodbye: {message.reason}", kill=False)
         elif isinstance(message, Legacy):
-            self._restart(link, message, run)
+            self._handed_over(link, message, run)
         elif isinstance(message, Resend):
             self.log.error("agent_missed", agent=link.name, first=message.first)
             link.resends += 1
@@ -325,16 +325,20 @@ class DevicePlane:
                 self.log.error("agent_broke_protocol", agent=link.name, why=error.why)
                 self.router.send(link, error)
 
-    def _restart(self, link: AgentLink, legacy: Legacy, run: Running | None) -> None:
-        """An agent has handed over: kill it, and have its next process take its place."""
+    def _handed_over(self, link: AgentLink, legacy: Legacy, run: Running | None) -> None:
+        """An agent has handed over: it is restarted, and the run waits for it."""
         if not link.restarts:
             self.log.error("agent_broke_protocol", agent=link.name, why="it hands over unasked")
             return
+        self.restart(link, legacy)
+        if run is not None:
+            run.away(link)
+
+    def restart(self, link: AgentLink, legacy: Legacy) -> None:
+        """Send an agent nothing more, kill it, and have its next process take its place."""
         del self.router.links[link.peer]
         link.queue.clear()
         self.restarts.begin(link, legacy)
-        if run is not None:
-            run.away(link)
 
     def _refuse(self, peer: Peer, error: RemoteProtocolError) -> None:
         link = self.router.links.get(peer)

@@ -156,8 +156,10 @@ class InFlight:
             yield from (task for task in run.columns if not task.ended)
 
     def abandon(self, slot: int) -> None:
-        """Make no further step of an instance's columns; its servers go on."""
-        run = self._runs[slot]
+        """Make no further step of an instance's columns, if any are left; its servers go on."""
+        run = self._runs.get(slot)
+        if run is None or not run.unfinished:
+            return
         for task in run.columns:
             self.runner.forget(task)
             task.close()
@@ -165,6 +167,12 @@ class InFlight:
             tasks[:] = [task for task in tasks if not task.ended]
         run.unfinished = 0
         self.unfinished -= 1
+
+    def unlist_idle(self) -> None:
+        """Look no more at instances that have nothing left that could go."""
+        for run in self._listed:
+            run.listed = bool(run.ready)
+        self._listed = [run for run in self._listed if run.listed]
 
     def _stays_ready(self, run: InstanceRun, task: Task) -> bool:
         """Note a step; whether its task may go on at once."""

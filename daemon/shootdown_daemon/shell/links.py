@@ -19,6 +19,7 @@ import zmq
 from shootdown_protocol import codec
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import RemoteProtocolError
+from shootdown_protocol.history import Injected
 from shootdown_protocol.limits import DEVICE_MESSAGE_BYTES_MAX, MESSAGES_A_ROUND_MAX
 from shootdown_protocol.messages import DeviceToDaemon, Heartbeat
 from shootdown_protocol.peer import peer_process
@@ -54,6 +55,7 @@ class AgentLink:
     its ``own_process``: stopped and let go again, it would still store into memory that others use.
     ``serves`` names the devices that an attached agent takes over; ``leaving``: it has asked to go.
     ``restarts``: it was asked to hand over; ``legacy`` is what its last process left.
+    ``killed_by`` is the fault that has killed it: its next process is to take its place.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class AgentLink:
         self.leaving = False
         self.restarts = False
         self.legacy: Legacy | None = None
+        self.killed_by: Injected | None = None
         self.quarantined = False
         self.resends = 0
         self.asked_s: float | None = None
@@ -262,6 +265,9 @@ class DeviceRouter:
         ``quarantine``: it lives, but does not do what it must. Either way it is killed if it may
         be, and its end is watched: as long as it lives, it may touch the memory that it maps.
         """
+        if link.killed_by is not None:  # Its end is watched, and somebody else's matter.
+            link.queue.clear()
+            return
         if self.links.pop(link.peer, None) is None:
             return
         if link.has_ended():

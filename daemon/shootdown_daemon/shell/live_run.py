@@ -34,6 +34,7 @@ from shootdown_engine.task import Task
 from shootdown_protocol import board
 from shootdown_protocol.device_options import ON
 from shootdown_protocol.history import AnyRecord, Invalidation
+from shootdown_protocol.limits import ITAGS
 from shootdown_protocol.memory import PAGE_SHIFT
 from shootdown_protocol.messages import BatchSlot
 from shootdown_protocol.program import Program
@@ -57,7 +58,7 @@ class BankState(Enum):
 
 
 class Bank:
-    """Slots of one batch at a time."""
+    """Slots of one batch at a time; those ``cut_off``, with the agents that died, begin no more."""
 
     def __init__(self, slots: list[KernelSlot]) -> None:
         """Hold no batch."""
@@ -67,6 +68,7 @@ class Bank:
         self.count = 0
         self.started = 0
         self.since_ns = 0
+        self.cut_off: dict[int, set[int]] = {}
 
     @property
     def used(self) -> list[KernelSlot]:
@@ -229,8 +231,10 @@ class LiveRun:
         flight = self.flight
         if running is not None:
             while flight.unfinished < self.window and running.started < running.count:
-                self._start(running.slots[running.started])
+                kslot = running.slots[running.started]
                 running.started += 1
+                if kslot.index not in running.cut_off:
+                    self._start(kslot)
         made = flight.make_steps(count)
         words = self.segment.words
         words[self._word(board.CLOCK)] = flight.clock
@@ -269,7 +273,41 @@ class LiveRun:
         Devices go on, and wait no more for what those who died were to do.
         """
         assert task.owner is not None
-        kslot = self.slots[task.owner.index]
+        self._cut_off(self.slots[task.owner.index])
+
+    def cut_off_agent(self, agent: int) -> list[KernelSlot]:
+        """End every instance under way in which a dead agent serves a device; gives their slots.
+
+        What it held has gone with it, so what it was asked to drop counts as dropped.
+        """
+        done = self._word(board.agent_word(agent, board.A_DONE))
+        lost = []
+        for bank in self.banks:
+            races = bank.state in (BankState.RUNNING, BankState.DRAINING)
+            if races and bank.batch > self.segment.words[done]:
+                self.segment.words[done] = bank.batch
+                lost += [kslot for kslot in bank.used if agent in self.serving(kslot.index)]
+        for kslot in lost:
+            self.bank_of(kslot.index).cut_off.setdefault(kslot.index, set()).add(agent)
+            self._cut_off(kslot, agent)
+        self.flight.unlist_idle()
+        for device in range(len(self.program.devices)):
+            self._forgive(self.device_number(agent, device))
+        return lost
+
+    def is_cut_off(self, agent: int, slot: int) -> bool:
+        """Whether an agent died while it played a part in the instance of a slot."""
+        return agent in self.bank_of(slot).cut_off.get(slot, ())
+
+    def _forgive(self, device: int) -> None:
+        """Count everything that a device was asked for as completed."""
+        for itag in range(ITAGS):
+            held = iommu.outstanding(self.store, device, itag)
+            if held is not None and held.state in iommu.AWAITED:
+                self.completion(device, itag, held.due if held.left else 1)
+
+    def _cut_off(self, kslot: KernelSlot, agent: int = -1) -> None:
+        """End an instance's CPU columns, and those of a dead agent."""
         slot = kslot.slot
         columns = [self.program.columns[index] for index in self._cpu_columns]
         self.flight.abandon(kslot.index)
@@ -277,9 +315,12 @@ class LiveRun:
             resending.abandon(self.store, (kslot.index, column.name))
         owners = {column.name: column.cpu for column in columns}
         break_locks(self.store, lock_cells(kslot), owners)
-        self.segment.words[slot.started] |= board.CUT_OFF
-        for index in self._cpu_columns:
-            self.store.store(slot.ended[index], slot.instance + 1)
+        began = self.segment.words[slot.started] or self.flight.clock + 1
+        self.segment.words[slot.started] = began | board.CUT_OFF
+        serving = self.serving(kslot.index)
+        for index, column in enumerate(self.program.columns):
+            if column.device < 0 or serving[column.device] == agent:
+                self.store.store(slot.ended[index], slot.instance + 1)
         self.runner.wake()
 
     def waits(self) -> list[str]:
@@ -349,6 +390,16 @@ class LiveRun:
         """Whether a batch is under way, between its first step and its last."""
         return any(bank.state is BankState.RUNNING and bank.started for bank in self.banks)
 
+    def cool(self, agent: int) -> None:
+        """An agent's process is gone: batches that it had made ready are to be made so again."""
+        warm = self.segment.words[self._word(board.agent_word(agent, board.A_DONE))]
+        for bank in self.banks:
+            if bank.state in (BankState.WARMING, BankState.READY):
+                bank.state = BankState.WARMING
+            elif bank.state is not BankState.EMPTY:
+                warm = max(warm, bank.batch)
+        self.segment.words[self._word(board.agent_word(agent, board.A_WARM))] = warm
+
     def unfinished_at(self, agent: int) -> list[Bank]:
         """Banks whose batches an agent has not come to the end of, in the batches' order."""
         done = self.segment.words[self._word(board.agent_word(agent, board.A_DONE))]
@@ -363,6 +414,7 @@ class LiveRun:
         bank.batch = self.batches
         bank.count = count
         bank.started = 0
+        bank.cut_off.clear()
         for offset, kslot in enumerate(bank.used):
             prepare(self.store, kslot, self.begun + offset)
         self.store.changed.clear()

@@ -36,6 +36,12 @@ class Invalidations:
         """Its last completion has come, if it was still waited for."""
         self._sent_ns.pop((device, itag), None)
 
+    def forget_completed(self) -> None:
+        """Some were counted as completed without a completion."""
+        for device, itag in list(self._sent_ns):
+            if not self._live.awaits(device, itag):
+                del self._sent_ns[device, itag]
+
     def forgive(self, lost_ns: int) -> None:
         """Count a time in which this process did not live against nobody."""
         for key in self._sent_ns:

@@ -11,6 +11,8 @@ import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+import msgspec
+
 from shootdown_daemon.shell.fault_set import FaultSet
 from shootdown_daemon.shell.links import AgentLink
 from shootdown_protocol.device_message import DeviceMessage
@@ -40,8 +42,11 @@ class ProcessFaults:
         self._send = send
         self._stopped: list[tuple[float, str, AgentLink]] = []
 
-    def beat(self, links: Iterable[AgentLink], *, restarts: bool) -> None:
-        """Apply what there is to apply now; ``restarts``: agents can be started anew."""
+    def beat(self, links: Iterable[AgentLink], *, restarts: bool, races: bool) -> None:
+        """Apply what there is to apply now.
+
+        ``restarts``: agents can be started anew; ``races``: a batch is under way.
+        """
         live = self._faults.live
         if not live:
             return
@@ -50,14 +55,14 @@ class ProcessFaults:
             detail = f"ahead by {found.fault.ms} ms"
             self._log(Injected(found.fault.kind, "daemon", found.number, detail))
         for link in links:
-            if link.pidfd is None or not link.own_process or link.restarts:
+            if link.pidfd is None or not link.own_process or link.restarts or link.killed_by:
                 continue
-            if restarts:
+            if restarts and races:
                 self._restart(link)
             if "agent.pause" in live and not self._is_stopped(link):
                 self._pause(link)
-            if "agent.kill" in live:
-                self._kill(link)
+            if "agent.kill" in live and races:
+                self._kill(link, restarts=restarts)
 
     def go_on(self, *, heal: bool = False) -> None:
         """Let processes go on that were stopped long enough, or all of them."""
@@ -88,12 +93,16 @@ class ProcessFaults:
         self._log(Injected(found.fault.kind, link.name, found.number, detail))
         _send(link, signal.SIGSTOP)
 
-    def _kill(self, link: AgentLink) -> None:
+    def _kill(self, link: AgentLink, *, restarts: bool) -> None:
         found = self._faults.take("agent.kill", agent=link.name)
         if found is None:
             return
-        self.killed.add(link.name)
-        self._log(Injected(found.fault.kind, link.name, found.number, "killed"))
+        fault = Injected(found.fault.kind, link.name, found.number, "killed")
+        self._log(fault)
+        if restarts and RESTARTS in link.capabilities:
+            link.killed_by = msgspec.structs.replace(fault, cut_off=True)
+        else:
+            self.killed.add(link.name)
         _send(link, signal.SIGKILL)
 
     def _is_stopped(self, link: AgentLink) -> bool:

@@ -19,7 +19,7 @@ from shootdown_protocol.restart_messages import Legacy
 
 RESTART_S = 20.0
 """How long an agent may take from its death to its next welcome."""
-END_S = 5.0
+END_S = 2.0
 """How long the processes started here may take to end once told goodbye."""
 
 
@@ -91,8 +91,9 @@ class Restarts:
     def close(self) -> None:
         """See that no process started here outlives this one by more than its goodbye."""
         deadline = self._now() + END_S
+        strangers = {restart.pidfd for restart in self.under_way.values()}
         for pid, pidfd in self._started.items():
-            left_ms = max(0, int((deadline - self._now()) * 1000))
+            left_ms = 0 if pidfd in strangers else max(0, int((deadline - self._now()) * 1000))
             if not has_ended(pidfd, left_ms):
                 with suppress(ProcessLookupError):
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)

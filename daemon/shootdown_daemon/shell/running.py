@@ -26,7 +26,7 @@ from shootdown_protocol import messages
 from shootdown_protocol.board import BOARD_FIXED
 from shootdown_protocol.errors import ErrorCode, HistoryError
 from shootdown_protocol.fence import full_fence
-from shootdown_protocol.history import AnyRecord, Stamped
+from shootdown_protocol.history import AnyRecord, Injected, Stamped
 from shootdown_protocol.history_file import HistoryWriter
 from shootdown_protocol.limits import INVALIDATIONS_PER_MESSAGE_MAX
 from shootdown_protocol.memory import PAGE_SHIFT
@@ -228,6 +228,15 @@ class Running:
         if self.has(link):
             del self.links[link.number]
             self._away[link.name] = time.monotonic()
+            self.live.cool(link.number)
+
+    def killed(self, link: AgentLink, fault: Injected) -> None:
+        """A fault has killed a member: cut off what it was in; its next process goes on then."""
+        self.away(link)
+        if not self.unloading_s:
+            for kslot in self.live.cut_off_agent(link.number):
+                self.injected(kslot.slot.instance, link.name, fault)
+            self.invalidations.forget_completed()
 
     def readmit(self, link: AgentLink, legacy: Legacy) -> bool:
         """Let a member go on that was started anew; False if nobody here waits for it."""
@@ -466,7 +475,8 @@ class Running:
                 invalidations.setdefault(agent, []).append(request)
             else:
                 response = self._response(device, channel, str(message))
-                responses.setdefault(agent, []).append(response)
+                if response is not None:
+                    responses.setdefault(agent, []).append(response)
         outbox.clear()
         for agent, requests in invalidations.items():
             if agent in self.links:
@@ -484,11 +494,14 @@ class Running:
 
     def _response(
         self, device: int, channel: tuple[object, ...], answer: str
-    ) -> messages.PageResponse:
+    ) -> messages.PageResponse | None:
+        """The message of a response; None when who asked has died."""
         _, number, slot, prgi = channel
         assert isinstance(number, int)
         assert isinstance(slot, int)
         assert isinstance(prgi, int)
+        if self.live.is_cut_off(self.live.agent_and_device(number)[0], slot):
+            return None
         self.confined.note_response(number, slot, prgi, answer)
         return messages.PageResponse(
             device=device,

@@ -29,7 +29,7 @@ from shootdown_protocol.errors import SegmentError
 from shootdown_protocol.faults import FaultStatus
 from shootdown_protocol.history import Injected
 from shootdown_protocol.messages import RunEnd, RunScenario
-from shootdown_protocol.restart_messages import Legacy
+from shootdown_protocol.restart_messages import NOTHING, Legacy
 from shootdown_protocol.segment import Segment
 
 if TYPE_CHECKING:
@@ -236,8 +236,8 @@ class Daemon:
 
     def _beat(self, now: float) -> None:
         if self.run is not None:
-            races = self.devices.restarts.can and self.run.live.races
-            self._processes.beat(self.agents(), restarts=races)
+            can = self.devices.restarts.can
+            self._processes.beat(self.agents(), restarts=can, races=self.run.live.races)
         self.devices.lose_silent(now)
         self.devices.ask(now)
         self._watch_processes()
@@ -253,8 +253,21 @@ class Daemon:
         if self._owner is not None and has_ended(self._owner) and not self.stopping:
             self.stop("the command that started it has ended")
         for link in self.agents():
-            if link.has_ended():
+            if link.has_ended() and link.killed_by is not None:
+                self._replace(link, link.killed_by)
+            elif link.has_ended():
                 self.devices.router.lose(link, "its process has ended")
+
+    def _replace(self, link: AgentLink, fault: Injected) -> None:
+        """A fault has killed an agent: quarantine it, and have its next process take its place.
+
+        It is dead, so nothing that it held is held any more, and the run goes on.
+        """
+        self.devices.restart(link, NOTHING)
+        self.log.error("agent_quarantined", agent=link.name, pid=link.pid, why=fault.kind)
+        self.control.event("agent_quarantined", agent=link.name, why=fault.kind)
+        if self.run is not None:
+            self.run.killed(link, fault)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.stop(f"signal {signal.Signals(number).name}")

@@ -26,7 +26,7 @@ from shootdown_protocol.fault_messages import FAULTS, RESENDS, Resend, SetFaults
 from shootdown_protocol.fence import full_fence
 from shootdown_protocol.history import AnyRecord, Injected, Stamped
 from shootdown_protocol.peer import peer_process
-from shootdown_protocol.restart_messages import RESTARTS, HandOver, Legacy
+from shootdown_protocol.restart_messages import NOTHING, RESTARTS, HandOver, Legacy
 from shootdown_protocol.segment import Segment
 from shootdown_protocol.sequence import Arrival, KeptMessages, SequenceCheck
 
@@ -309,7 +309,7 @@ class Agent:
     def _hand_over(self, message: HandOver) -> None:
         """Make no further step: what is left goes to the process that takes this one's place."""
         counters = {} if self.faults is None else self.faults.counters
-        legacy = Legacy(0, 0, 0, 0, (), (), (), counters)
+        legacy = msgspec.structs.replace(NOTHING, counters=counters)
         if self.run is not None:
             from shootdown_device_agent.shell.legacy import legacy_of  # noqa: PLC0415
 
