@@ -332,7 +332,7 @@ class DevicePlane:
             return
         self.restart(link, legacy)
         if run is not None:
-            run.away(link)
+            run.absent.begin(link)
 
     def restart(self, link: AgentLink, legacy: Legacy) -> None:
         """Send an agent nothing more, kill it, and have its next process take its place."""

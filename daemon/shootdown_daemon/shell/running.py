@@ -12,6 +12,7 @@ from pathlib import Path
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.hosted_iommu import TRANSLATED
 from shootdown_daemon.machine.mutant import Mutant
+from shootdown_daemon.shell.absences import Absences
 from shootdown_daemon.shell.config import DaemonConfig
 from shootdown_daemon.shell.confined import ConfinedAgents, invalidate_request, is_confined
 from shootdown_daemon.shell.cpu_faults import CpuFaults
@@ -26,12 +27,10 @@ from shootdown_protocol import messages
 from shootdown_protocol.board import BOARD_FIXED
 from shootdown_protocol.errors import ErrorCode, HistoryError
 from shootdown_protocol.fence import full_fence
-from shootdown_protocol.history import AnyRecord, Injected, Stamped
+from shootdown_protocol.history import AnyRecord, Stamped
 from shootdown_protocol.history_file import HistoryWriter
-from shootdown_protocol.limits import INVALIDATIONS_PER_MESSAGE_MAX
 from shootdown_protocol.memory import PAGE_SHIFT
 from shootdown_protocol.messages import RunEnd
-from shootdown_protocol.restart_messages import Legacy
 from shootdown_protocol.segment import Segment
 
 FACTS_FILE = "run.json"
@@ -107,14 +106,13 @@ class Running:
         self.unloading_s = 0.0
         self._freed = False
         self._limits_s = 0.0
-        self._away: dict[str, float] = {}
-        self._restarts: dict[str, int] = {}
+        self.absent = Absences(self)
         self.invalidations = Invalidations(self.live, config.completion_timeout_ms)
-        self._limits_ns = limits_ns
+        self.limits_ns = limits_ns
         if self.folder is not None:
             self._open_history(self.folder)
         for link in self.links.values():
-            self._load(link)
+            self.load(link)
         if not isinstance(self.live, GatedRun):
             self._take_faults()
 
@@ -211,7 +209,7 @@ class Running:
         its process has ended.
         """
         gone = [number for number, link in self.links.items() if link.name == name]
-        if self._away.pop(name, None) is not None and not self.unloading_s:
+        if self.absent.give_up(name) and not self.unloading_s:
             self.fail(RunEnd.AGENT_LOST, f"agent {name} is lost: {why}")
         for number in gone:
             del self.links[number]
@@ -222,46 +220,6 @@ class Running:
             for number in gone:
                 self.live.block(number)
             self.fail(end, f"agent {name} is {how}: {why}")
-
-    def away(self, link: AgentLink) -> None:
-        """A member is being started anew: it is waited for, and no limit strikes meanwhile."""
-        if self.has(link):
-            del self.links[link.number]
-            self._away[link.name] = time.monotonic()
-            self.live.cool(link.number)
-
-    def killed(self, link: AgentLink, fault: Injected) -> None:
-        """A fault has killed a member: cut off what it was in; its next process goes on then."""
-        self.away(link)
-        if not self.unloading_s:
-            for kslot in self.live.cut_off_agent(link.number):
-                self.injected(kslot.slot.instance, link.name, fault)
-            self.invalidations.forget_completed()
-
-    def readmit(self, link: AgentLink, legacy: Legacy) -> bool:
-        """Let a member go on that was started anew; False if nobody here waits for it."""
-        since_s = self._away.pop(link.name, None)
-        if since_s is None or self.unloading_s:
-            return False
-        self.links[link.number] = link
-        self._restarts[link.name] = self._restarts.get(link.name, 0) + 1
-        self._load(link, f"{link.name}_r{self._restarts[link.name]:03}")
-        self.router.send(link, legacy)
-        for bank in self.live.unfinished_at(link.number):
-            self.router.send(link, self._batch_begin(bank, link))
-        self.forgive(time.monotonic() - since_s)
-        self._send_again(link)
-        return True
-
-    def _send_again(self, link: AgentLink) -> None:
-        """Send whatever an agent's last process has not completed to its next one."""
-        first = self.live.device_number(link.number, 0)
-        devices = range(first, first + len(self.program.devices))
-        lost = self.invalidations.lost(devices, self._limits_ns())
-        requests = [invalidate_request(number - first, request) for number, request in lost]
-        for start in range(0, len(requests), INVALIDATIONS_PER_MESSAGE_MAX):
-            part = tuple(requests[start : start + INVALIDATIONS_PER_MESSAGE_MAX])
-            self.router.send(link, messages.Invalidate(0, part))
 
     def fail(self, end: RunEnd, why: str) -> None:
         """End the run at once; histories are kept as far as they go."""
@@ -399,7 +357,8 @@ class Running:
         }
         (folder / FACTS_FILE).write_text(json.dumps(facts) + "\n")
 
-    def _load(self, link: AgentLink, history: str = "") -> None:
+    def load(self, link: AgentLink, history: str = "") -> None:
+        """Send an agent the program, and the file that its records go to."""
         file = f"{history or link.name}.history"
         path = "" if self.folder is None else str(self.folder / file)
         path = "" if is_confined(link) else path
@@ -440,9 +399,10 @@ class Running:
             if what == "go":
                 self.router.send(link, messages.BatchGo(0, bank.batch))
                 continue
-            self.router.send(link, self._batch_begin(bank, link))
+            self.router.send(link, self.batch_begin(bank, link))
 
-    def _batch_begin(self, bank: Bank, link: AgentLink) -> messages.BatchBegin:
+    def batch_begin(self, bank: Bank, link: AgentLink) -> messages.BatchBegin:
+        """What an agent is told of a batch."""
         return messages.BatchBegin(
             sequence=0,
             program_number=self.number,
@@ -458,7 +418,7 @@ class Running:
             return
         invalidations: dict[int, list[messages.InvalidateRequest]] = {}
         responses: dict[int, list[messages.PageResponse]] = {}
-        now = self._limits_ns()
+        now = self.limits_ns()
         for channel, message in outbox:
             number = channel[1]
             assert isinstance(number, int)
@@ -514,10 +474,10 @@ class Running:
 
     def _watch_limits(self) -> None:
         now = time.monotonic()
-        if now < self._limits_s or self._away:
+        if now < self._limits_s or self.absent:
             return
         self._limits_s = now + LIMITS_S
-        now_ns = self._limits_ns()
+        now_ns = self.limits_ns()
         if isinstance(self.live, GatedRun) and not self.unloading_s and self.live.stands_still:
             self.live.declare_ended()
             self.fail(RunEnd.STANDSTILL, "nothing moves any more")

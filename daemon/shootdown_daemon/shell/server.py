@@ -221,7 +221,7 @@ class Daemon:
     def _readmit(self, link: AgentLink, legacy: Legacy) -> None:
         """An agent was started anew: it goes on with the run if that waits for it."""
         self.control.event("agent_restarted", agent=link.name)
-        if self.run is None or not self.run.readmit(link, legacy):
+        if self.run is None or not self.run.absent.readmit(link, legacy):
             self.devices.router.send(link, legacy)
 
     def _watch_run(self, run: Running) -> None:
@@ -267,7 +267,7 @@ class Daemon:
         self.log.error("agent_quarantined", agent=link.name, pid=link.pid, why=fault.kind)
         self.control.event("agent_quarantined", agent=link.name, why=fault.kind)
         if self.run is not None:
-            self.run.killed(link, fault)
+            self.run.absent.killed(link, fault)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.stop(f"signal {signal.Signals(number).name}")
