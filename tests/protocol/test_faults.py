@@ -26,7 +26,7 @@ def test_an_unknown_kind_is_given_right_words() -> None:
         (Fault("inv.drop", thread="CPU0"), "thread"),
         (Fault("inv.drop", ms=5), "ms"),
         (Fault("cpu.preempt", agent="0"), "agent"),
-        (Fault("agent.kill", prob=0.5), "prob"),
+        (Fault("clock.jump", prob=0.5), "prob"),
         (Fault("daemon.crash_before"), "at"),
         (Fault("inv.delay", ms=5, jitter_ms=6), "jitter"),
     ],

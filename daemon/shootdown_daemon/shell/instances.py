@@ -67,9 +67,10 @@ class InFlight:
         if self.faults is not None:
             self._release_held(self.faults)
         while made < count:
-            if not self._listed and not self._next_tick():
+            if self._listed:
+                made += self._burst()
+            elif not self._next_tick():
                 break
-            made += self._burst()
         return made
 
     def try_again(self) -> None:
