@@ -166,8 +166,6 @@ def _whole_shootdown(daemon: Daemon, run: _Still) -> Callable[[], None]:
 
 def _links_exchange(daemon: Daemon, _run: _Still) -> Callable[[], None]:
     router = daemon.devices.router
-    poller = zmq.Poller()
-    poller.register(router.sockets[0], zmq.POLLIN)
     request = messages.InvalidateRequest(0, 0, PASID, ats_range.encode(VA, PAGE_SIZE), 0, 0)
 
     def exchange() -> None:
@@ -175,9 +173,9 @@ def _links_exchange(daemon: Daemon, _run: _Still) -> Callable[[], None]:
         for link in router.links.values():
             router.send(link, messages.Invalidate(0, (request,)))
         while waiting:
-            poller.poll()
-            for received in router.receive():
-                waiting -= isinstance(received[1], messages.InvalidateCompletion)
+            received = router.await_message()
+            if received is not None:
+                waiting -= isinstance(received[2], messages.InvalidateCompletion)
 
     return exchange
 
@@ -223,6 +221,7 @@ def _config(folder: Path, agents: int) -> DaemonConfig:
         frames=1024,
         board_words=4096,
         instances_per_batch=1,
+        heartbeat_limit_ms=60_000,
     )
 
 

@@ -7,6 +7,7 @@ Channels: ``("invalidate", device)``, ``("completion", device)``, ``("page_reque
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from shootdown_protocol.limits import ITAGS
@@ -38,7 +39,13 @@ class Completion(NamedTuple):
     @property
     def numbers(self) -> tuple[int, ...]:
         """The ITags, in their order."""
-        return tuple(itag for itag in range(ITAGS) if self.itags >> itag & 1)
+        return itags_in(self.itags)
+
+
+@lru_cache(1024)
+def itags_in(vector: int) -> tuple[int, ...]:
+    """The ITags whose bits are set in a vector, in their order."""
+    return tuple(itag for itag in range(ITAGS) if vector >> itag & 1)
 
 
 STOP_MARKER: Final = -1

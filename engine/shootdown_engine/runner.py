@@ -124,6 +124,13 @@ class Runner:
         self._waiting: dict[Cell | int, list[Task]] = {}
         self._began: dict[Task, int] = {}
         self._parked: set[Task] = set()
+        self._probe = _Probe(store)
+        self._empty: dict[Task, tuple[Callable[..., object], tuple[object, ...], Cell]] = {}
+        """Guards of servers that read one cell and were false because nothing was in it.
+
+        What a guard reads first is the same each time, and so is what it makes of the same value:
+        of such a one it is known what it waits for, without another probe.
+        """
         self.woken: list[Task] = []
         self.taken: frozenset[str] = frozenset()
         """Kinds of cells that one of many waiters takes when they become free."""
@@ -138,14 +145,47 @@ class Runner:
         if result is BLOCKED:
             return False
         self.steps += 1
-        if request.name == "atc_lookup":
+        name = request.name
+        if name == "atc_lookup":
             self._began[task] = begin
-        if store.records or request.name:
+        if store.records or (name and is_told(task, request)):
             self._report(task, request, begin)
         if store.changed:
             self.wake()
         task.advance(result)
         return True
+
+    def serve(self, server: Task, count: int) -> int:
+        """Make steps of a server that belongs to nobody, one after the other; gives how many.
+
+        Fewer than ``count`` when its guard is false, or as soon as somebody is woken. What they
+        report is stamped with when the first began and the last ended.
+        """
+        assert server.owner is None
+        store = self.store
+        begin = self._now()
+        made = 0
+        while made < count:
+            request = server.request
+            assert request is not None
+            result = request.apply(store, *request.arguments)
+            if result is BLOCKED:
+                break
+            made += 1
+            server.advance(result)
+            if self._waiting:
+                self.wake()
+                if self.woken:
+                    break
+        store.changed.clear()
+        self.steps += made
+        if store.records:
+            end = self._now()
+            name = server.name
+            for record in store.records:
+                self.log(begin, end, self._instance_of(record), name, record)
+            store.records.clear()
+        return made
 
     def can_step(self, task: Task) -> bool:
         """Whether a task's guard is true now: finding out makes the step on a copy that is lost."""
@@ -158,7 +198,15 @@ class Runner:
         """Park a task whose guard was false; False when it must be tried again by turn."""
         request = task.request
         assert request is not None
-        probe = _Probe(self.store)
+        known = self._empty.get(task)
+        if known is not None and known[0] == request.apply and known[1] == request.arguments:
+            only = known[2]
+            if self.store.get(only) is None:
+                self._parked.add(task)
+                self._waiting.setdefault(only, []).append(task)
+                return True
+        probe = self._probe
+        probe.cells.clear()
         try:
             blocked = request.apply(probe, *request.arguments) is BLOCKED
         except _Changed:
@@ -175,6 +223,11 @@ class Runner:
         self.store.watched.update(words)
         for cell in probe.cells:
             self._waiting.setdefault(cell, []).append(task)
+        if task.server and len(probe.cells) == 1 and not words:
+            first = probe.cells[0]
+            assert isinstance(first, tuple)
+            if self.store.get(first) is None:
+                self._empty[task] = request.apply, request.arguments, first
         return True
 
     def wake(self) -> None:
@@ -184,7 +237,11 @@ class Runner:
         free, and all others would only find that out. `wake_all` is for when none did.
         """
         waiting = self._waiting
-        for cell in self.store.changed:
+        changed = self.store.changed
+        if not waiting:
+            changed.clear()
+            return
+        for cell in changed:
             tasks = waiting.pop(cell, None)
             if tasks is None:
                 continue
@@ -195,7 +252,7 @@ class Runner:
                 if task in self._parked:
                     self._parked.remove(task)
                     self.woken.append(task)
-        self.store.changed.clear()
+        changed.clear()
 
     def wake_all(self) -> None:
         """Move all tasks that wait for cells of ``taken`` to ``woken``."""
@@ -238,10 +295,8 @@ class Runner:
             if type(record) is Access and record.kind is Kind.STORE:
                 self._fence()
         end = self._now()
-        name = request.name
-        nobodys = owner is None and task.server  # it serves every instance: whose step is it?
-        if name and not nobodys and (request.operation != "device" or name == "walk"):
-            step = Step(request.operation, name, request.location, request.detail)
+        if request.name and is_told(task, request):
+            step = Step(request.operation, request.name, request.location, request.detail)
             self.log(begin, end, instance, task.name, step)
         if records:
             for record in records:
@@ -252,3 +307,13 @@ class Runner:
                     instance = self._instance_of(record)
                 self.log(began, end, instance, task.name, record)
             records.clear()
+
+
+def is_told(task: Task, request: Request) -> bool:
+    """Whether a named step is recorded as one, whatever it reports besides.
+
+    One of a server without an owner is not: it serves every instance, and whose would it be?
+    """
+    if task.owner is None and task.server:
+        return False
+    return request.operation != "device" or request.name == "walk"

@@ -7,6 +7,7 @@ are cells of the store.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from shootdown_engine import walk_cache
@@ -178,9 +179,13 @@ def pages_of(request: InvalidateRequest) -> tuple[int, int]:
 
 def around(request: InvalidateRequest, vpns: tuple[int, ...], largest: int) -> tuple[int, ...]:
     """Pages that a request covers, or that a page of the ``largest`` shift joins to one of them."""
-    first, last = pages_of(request)
-    last = first_page(last, largest) + (1 << largest - PAGE_SHIFT) - 1
-    first = first_page(first, largest)
+    return _around(request.address, request.size, vpns, largest)
+
+
+@lru_cache(4096)
+def _around(address: int, size: int, vpns: tuple[int, ...], largest: int) -> tuple[int, ...]:
+    last = first_page(address + size - 1 >> PAGE_SHIFT, largest) + (1 << largest - PAGE_SHIFT) - 1
+    first = first_page(address >> PAGE_SHIFT, largest)
     return tuple(vpn for vpn in vpns if first <= vpn <= last)
 
 

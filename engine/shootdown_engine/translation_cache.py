@@ -16,6 +16,8 @@ WAYS: Final = 16
 """Entries of one set, at most."""
 LRU: Final = "lru"
 FIFO: Final = "fifo"
+_SMALL: Final = (PAGE_SHIFT,)
+"""Sizes where no page is larger than 4 KiB."""
 
 Key = tuple[int, int, int]
 """PASID, first page number of the page, log2 of its size in bytes."""
@@ -101,6 +103,13 @@ class TranslationCache:
 
         ``pages`` are those of the PASID that may be cached.
         """
+        if self.shifts == _SMALL:
+            for vpn in pages:
+                if first <= vpn <= last:
+                    store.put((self.kind, self.device, pasid, vpn), None)
+                    if self.ways:
+                        self._leave(store, (pasid, vpn, PAGE_SHIFT))
+            return
         for vpn in pages:
             for shift in self.shifts:
                 base = first_page(vpn, shift)

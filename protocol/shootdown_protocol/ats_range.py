@@ -9,6 +9,7 @@ bug of a vSVA driver, 2020. Only this arithmetic may live here.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from shootdown_protocol.memory import PAGE_SHIFT, PAGE_SIZE
@@ -16,6 +17,8 @@ from shootdown_protocol.memory import PAGE_SHIFT, PAGE_SIZE
 S_BIT: Final = 1 << 11
 ADDRESS_BITS: Final = 64
 _PAGE_MASK: Final = ((1 << ADDRESS_BITS) - 1) & ~(PAGE_SIZE - 1)
+_REMEMBERED: Final = 4096
+"""Answers of each function that are kept: a run names the same few ranges over and over."""
 
 
 class Block(NamedTuple):
@@ -34,6 +37,7 @@ EVERYTHING: Final = Block(0, 1 << ADDRESS_BITS)
 """The whole address space."""
 
 
+@lru_cache(_REMEMBERED)
 def encode(address: int, size: int) -> int:
     """Pack a block of 2**12 to 2**64 bytes; anything but a naturally aligned one is our mistake."""
     assert PAGE_SIZE <= size <= EVERYTHING.size, f"size {size:#x}"
@@ -45,6 +49,7 @@ def encode(address: int, size: int) -> int:
     return address | ((size // 2 - 1) & _PAGE_MASK) | S_BIT
 
 
+@lru_cache(_REMEMBERED)
 def decode(word: int) -> Block:
     """Unpack a word; `ValueError` when it is outside 64 bits, has other low bits or no size."""
     if not 0 <= word < EVERYTHING.size or word & (S_BIT - 1):
@@ -59,6 +64,7 @@ def decode(word: int) -> Block:
     return Block(word & ~(size - 1), size)
 
 
+@lru_cache(_REMEMBERED)
 def covering_block(start: int, end: int) -> Block:
     """The smallest naturally aligned power-of-two block that holds bytes ``start`` to ``end - 1``.
 

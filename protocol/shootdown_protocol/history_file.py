@@ -32,7 +32,7 @@ from typing import Annotated, BinaryIO, Final, NoReturn, Self
 import msgspec
 
 from shootdown_protocol.errors import ErrorCode, HistoryError
-from shootdown_protocol.history import Stamped
+from shootdown_protocol.history import AnyRecord, Stamped
 from shootdown_protocol.limits import (
     HISTORY_FRAME_BYTES_MAX,
     HISTORY_FRAME_RECORDS_MAX,
@@ -91,6 +91,8 @@ class HistoryWriter:
         assert 0 < len(name) <= _NAME_BYTES_MAX, f"a name of {NAME_CHARACTERS_MAX} characters"
         self.path = path
         self.records = 0
+        self.kept = 0
+        """Records that `keep` has numbered; ``records`` are those in the file."""
         self._buffer: list[Stamped] = []
         self._buffer_records = buffer_records
         self._frame = bytearray()
@@ -118,6 +120,14 @@ class HistoryWriter:
         if len(buffer) >= self._buffer_records:
             self.flush()
         buffer.append(stamped)
+
+    def keep(self, begin: int, end: int, instance: int, task: str, record: AnyRecord) -> None:
+        """Take a record as a process reports it, and number it; errors as in `append`."""
+        buffer = self._buffer
+        if len(buffer) >= self._buffer_records:
+            self.flush()
+        self.kept += 1
+        buffer.append(Stamped(begin, end, self.kept, instance, task, record))
 
     def flush(self) -> None:
         """Write what was appended: after this it survives a kill.

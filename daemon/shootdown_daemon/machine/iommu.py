@@ -9,7 +9,8 @@ of its ITag, is reported and changes nothing.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from functools import cache
+from typing import Final, NamedTuple
 
 from shootdown_daemon.machine.phases import InvalidateRange
 from shootdown_engine.channels import Completion, InvalidateRequest
@@ -49,18 +50,11 @@ class State(IntEnum):
 
 AWAITED = frozenset({State.WAITED, State.POSTED, State.RESENT, State.RESENT_POSTED, State.SECOND})
 """States of a request whose completion would still be of use."""
-COMPLETED = frozenset({State.DONE, State.OVERTAKEN})
+COMPLETED = (State.DONE, State.OVERTAKEN)
 """States of a waited request that need not be waited for any more."""
-_AFTER = {
-    State.WAITED: State.DONE,
-    State.POSTED: None,
-    State.RESENT: State.DONE,
-    State.RESENT_POSTED: None,
-    State.SECOND: None,
-    State.OVERTAKEN: State.DONE,
-    State.RETIRED: None,
-}
-"""What the last completion of an ITag makes of its state."""
+_DONE: Final = State.DONE
+_BECOME_DONE: Final = (State.WAITED, State.RESENT, State.OVERTAKEN)
+"""States that the last completion of an ITag makes `State.DONE`; others make it free."""
 
 
 class Outstanding(NamedTuple):
@@ -176,10 +170,15 @@ def send_request(store: Store, device: int, request: InvalidateRequest, state: S
 
 def free_itag(store: Store, device: int, depth: int) -> int | None:
     """The lowest ITag of a device that is free; None while so many are in use."""
-    for itag in range(depth):
-        if store.get(("itag", device, itag)) is None:
+    for itag, cell in enumerate(_itag_cells(device)[:depth]):
+        if store.get(cell) is None:
             return itag
     return None
+
+
+@cache
+def _itag_cells(device: int) -> tuple[tuple[str, int, int], ...]:
+    return tuple(("itag", device, itag) for itag in range(ITAGS))
 
 
 def _report(store: Store, device: int, state: str, request: InvalidateRequest) -> None:
@@ -209,7 +208,7 @@ def wait_completion(store: Store, tickets: tuple[Ticket, ...]) -> Blocked | None
         held = outstanding(store, *ticket)
         if held is None or held.state not in COMPLETED:
             return BLOCKED
-        retired.append(held._replace(state=State.RETIRED) if held.state != State.DONE else None)
+        retired.append(held._replace(state=State.RETIRED) if held.state is not _DONE else None)
     for ticket, after in zip(tickets, retired, strict=True):
         store.put(("itag", *ticket), after)
     return None
@@ -266,8 +265,10 @@ def complete(store: Store, device: int, itag: int, count: int = 1) -> bool:
     False when no request with this ITag is under way (unexpected), or when an earlier completion
     of the same ITag said another count.
     """
-    held = outstanding(store, device, itag)
-    if held is None or held.state is State.DONE:
+    cell = ("itag", device, itag)
+    held = store.get(cell)
+    assert held is None or isinstance(held, Outstanding)
+    if held is None or held.state is _DONE:
         unknown = InvalidateRequest(itag, held.request.pasid if held else 0, 0, 0, -1)
         _report(store, device, "unexpected", unknown)
         return False
@@ -276,11 +277,11 @@ def complete(store: Store, device: int, itag: int, count: int = 1) -> bool:
         return False
     left = (held.left or count or COUNT_MAX) - 1
     if left:
-        store.put(("itag", device, itag), held._replace(left=left, due=count))
+        store.put(cell, held._replace(left=left, due=count))
         return True
-    state = _AFTER[held.state]
-    store.put(("itag", device, itag), state and Outstanding(state, held.request))
-    if held.state > State.DONE:
+    done = held.state in _BECOME_DONE
+    store.put(cell, Outstanding(_DONE, held.request) if done else None)
+    if held.state > _DONE:
         return _complete_resent(store, device, itag, held)
     _report(store, device, "completed", held.request)
     return True

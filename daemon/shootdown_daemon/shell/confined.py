@@ -417,11 +417,7 @@ def _portions(some: list[P], most: int) -> Iterator[tuple[P, ...]]:
 
 def invalidate_request(device: int, request: InvalidateRequest) -> messages.InvalidateRequest:
     """A request as it goes to an agent, which calls the device by the program's number."""
+    itag, pasid, address, size, instance, flags = request
     return messages.InvalidateRequest(
-        device=device,
-        itag=request.itag,
-        pasid=request.pasid,
-        address=ats_range.encode(request.address, request.size),
-        flags=request.flags,
-        instance=request.instance,
+        device, itag, pasid, ats_range.encode(address, size), flags, instance
     )

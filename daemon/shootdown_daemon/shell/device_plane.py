@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import zmq
 
 from shootdown_daemon.shell.config import DaemonConfig
-from shootdown_daemon.shell.links import AgentLink, DeviceRouter, Peer, decoded
+from shootdown_daemon.shell.links import AgentLink, DeviceRouter, Peer, Received, decoded
 from shootdown_daemon.shell.log import ProcessLog
 from shootdown_daemon.shell.restarts import Restarts
 from shootdown_protocol import messages
@@ -18,7 +18,7 @@ from shootdown_protocol.board import AGENTS_MAX
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError
 from shootdown_protocol.fault_messages import FAULTS, RESENDS, Resend, SetFaults
 from shootdown_protocol.faults import FaultStatus
-from shootdown_protocol.limits import RESENDS_MAX
+from shootdown_protocol.limits import MESSAGES_A_ROUND_MAX, RESENDS_MAX
 from shootdown_protocol.messages import RunEnd
 from shootdown_protocol.program import Program
 from shootdown_protocol.restart_messages import Legacy
@@ -60,6 +60,8 @@ class DevicePlane:
         self.program: Program | None = None
         """Whose devices may be taken over: that of the run, or of the load between two runs."""
         self.joined: list[AgentLink] = []
+        self.someone_leaves = False
+        """Whether a member has asked to be let go, and may not have been yet."""
         self.count_faults: Callable[[str, Mapping[str, int]], None] = lambda _name, _counters: None
         self.faults_for: Callable[[str], tuple[FaultStatus, ...]] = lambda _name: ()
         self.late_join: Callable[[str], float] = lambda _name: 0.0
@@ -78,14 +80,41 @@ class DevicePlane:
             self._let_in()
         if self.restarts.under_way:
             self.router.lost += self.restarts.look()
-        for peer, message, pid in self.router.receive():
-            self.program = self.program if run is None else run.program
-            if isinstance(message, RemoteProtocolError):
-                self._refuse(peer, message)
-            elif isinstance(message, messages.Hello):
-                self._hello(peer, message, pid)
-            else:
-                self._from_member(peer, message, run)
+        if run is not None:
+            self.program = run.program
+        for received in self.router.receive():
+            self._take(received, run)
+
+    def wait(self, run: Running) -> bool:
+        """Take in messages for as long as there is nothing else to do for a run.
+
+        False when none has come for a while. What is awaited is one message at least.
+        """
+        self.program = run.program
+        if self._knocking:
+            self._let_in()
+        if self.restarts.under_way:
+            self.router.lost += self.restarts.look()
+        for _ in range(MESSAGES_A_ROUND_MAX):
+            received = self.router.await_message()
+            if received is None:
+                return False
+            self._take(received, run)
+            if not run.only_waits:
+                break
+        return True
+
+    def _take(self, received: Received, run: Running | None) -> None:
+        peer, link, message, process = received
+        if isinstance(message, RemoteProtocolError):
+            self._refuse(peer, message)
+        elif isinstance(message, messages.Hello):
+            self._hello(peer, message, process)
+        elif link is not None:
+            self._from_member(link, message, run)
+        else:
+            why = f"{type(message).__name__} from a peer that was not welcomed"
+            self.router.send_raw(peer, messages.Refused(0, ErrorCode.NOT_WELCOMED, why))
 
     def ask(self, now: float) -> None:
         """Ask every agent for a sign of life."""
@@ -115,7 +144,9 @@ class DevicePlane:
 
     def let_leave(self, run: Running | None) -> list[AgentLink]:
         """Let agents go that have asked to and that no run counts on; gives them."""
-        gone = [link for link in self.links() if link.leaving and not (run and run.has(link))]
+        leaving = [link for link in self.links() if link.leaving]
+        self.someone_leaves = bool(leaving)
+        gone = [link for link in leaving if not (run and run.has(link))]
         for link in gone:
             self.router.send(link, messages.DetachDone(0, ()))
             self.router.let_go(link)
@@ -151,8 +182,8 @@ class DevicePlane:
             held = decoded(data)
             if isinstance(held, RemoteProtocolError):
                 self._refuse(link.peer, held)
-            elif not isinstance(held, messages.Hello):
-                self._from_member(link.peer, held, run)
+            elif not isinstance(held, messages.Hello) and link.peer in self.router.links:
+                self._from_member(link, held, run)
 
     def _let_in(self) -> None:
         """Hear the hellos of agents that were made to wait."""
@@ -201,7 +232,7 @@ class DevicePlane:
         link.legacy = self.restarts.take(hello.name)
         self.joined.append(link)
         link.incoming.accept(hello.sequence)
-        self.router.links[peer] = link
+        self.router.join(link)
         config = self.config
         self.router.send(
             link,
@@ -259,14 +290,8 @@ class DevicePlane:
         return None
 
     def _from_member(
-        self, peer: Peer, message: messages.DeviceToDaemon, run: Running | None
+        self, link: AgentLink, message: messages.DeviceToDaemon, run: Running | None
     ) -> None:
-        link = self.router.links.get(peer)
-        if link is None:
-            why = f"{type(message).__name__} from a peer that was not welcomed"
-            refused = messages.Refused(0, ErrorCode.NOT_WELCOMED, why)
-            self.router.send_raw(peer, refused)
-            return
         link.asked_s = None
         arrival = link.incoming.accept(message.sequence)
         if arrival is not Arrival.NEXT:
@@ -291,11 +316,13 @@ class DevicePlane:
             self.router.lose(link, why, quarantine=True)
 
     def _obey(self, link: AgentLink, message: messages.DeviceToDaemon, run: Running | None) -> None:
-        if isinstance(message, messages.HeartbeatReply):
+        if run is not None and isinstance(message, messages.InvalidateCompletion):
+            self._report(link, run.completions(link, message))
+        elif isinstance(message, messages.HeartbeatReply):
             link.counters = message.counters
             self.count_faults(link.name, message.counters)
         elif isinstance(message, messages.Detach):
-            link.leaving = True
+            link.leaving = self.someone_leaves = True
             self.log.info("agent_leaves", agent=link.name, why=message.reason)
         elif isinstance(message, messages.Goodbye):
             self.router.lose(link, f"it said goodbye: {message.reason}", kill=False)
@@ -321,9 +348,13 @@ class DevicePlane:
             elif run is not None:
                 run.fail(RunEnd.FAILED, f"agent {link.name} reports: {message.why}")
         elif run is not None:
-            for error in run.from_agent(link, message):
-                self.log.error("agent_broke_protocol", agent=link.name, why=error.why)
-                self.router.send(link, error)
+            self._report(link, run.from_agent(link, message))
+
+    def _report(self, link: AgentLink, errors: Iterable[messages.ErrorReport]) -> None:
+        """Tell an agent what it did wrong."""
+        for error in errors:
+            self.log.error("agent_broke_protocol", agent=link.name, why=error.why)
+            self.router.send(link, error)
 
     def _handed_over(self, link: AgentLink, legacy: Legacy, run: Running | None) -> None:
         """An agent has handed over: it is restarted, and the run waits for it."""
@@ -336,7 +367,7 @@ class DevicePlane:
 
     def restart(self, link: AgentLink, legacy: Legacy) -> None:
         """Send an agent nothing more, kill it, and have its next process take its place."""
-        del self.router.links[link.peer]
+        self.router.leave(link)
         link.queue.clear()
         self.restarts.begin(link, legacy)
 

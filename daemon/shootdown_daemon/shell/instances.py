@@ -51,6 +51,8 @@ class InFlight:
         self._runs: dict[int, InstanceRun] = {}
         self._listed: list[InstanceRun] = []
         self._held: list[tuple[int, int, Task]] = []
+        self._trying: dict[InstanceRun, None] = {}
+        """Those with tasks that are to be tried again, and some that had such."""
         self._holds = 0
 
     def start(self, slot: int, columns: list[Task], hold_ticks: int) -> None:
@@ -77,11 +79,17 @@ class InFlight:
         """Let every task be tried whose guard reads other processes' words, or takes an ITag."""
         self.runner.wake_all()
         self.wake()
-        for run in self._runs.values():
+        for run in self._trying:
             if run.again:
                 run.ready += run.again
                 run.again.clear()
                 self._list(run)
+        self._trying.clear()
+
+    @property
+    def can_go(self) -> bool:
+        """Whether anything can go now, or may be able to without anybody telling."""
+        return bool(self._listed or self._held or self._trying or self.runner.woken)
 
     def adopt(self, task: Task) -> None:
         """Make a task that nobody waits for ready in its slot's instance."""
@@ -115,6 +123,8 @@ class InFlight:
             if not self.runner.step(task):
                 run.ready.remove(task)
                 if not self.runner.park(task):
+                    if not run.again:
+                        self._trying[run] = None
                     run.again.append(task)
                 break
             made += 1

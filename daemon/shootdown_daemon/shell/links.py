@@ -36,6 +36,12 @@ _EVENTS = int(zmq.EVENTS)
 _READABLE = int(zmq.POLLIN)
 """Plain numbers: ZeroMQ's flags are enums, and to combine two of them costs as much as a send."""
 
+AWAIT_MS = 20
+"""Longest wait for a message when nothing can be done before one comes.
+
+Longer than the system's tick, for a timer that must be set for an earlier time costs more than all
+else that a wait costs.
+"""
 QUEUE_MESSAGES_MAX = 4096
 """Messages that wait for a peer whose pipe is full; past that the peer is lost."""
 
@@ -107,6 +113,13 @@ class AgentLink:
         return None
 
 
+Received = tuple[Peer, AgentLink | None, DeviceToDaemon | RemoteProtocolError, int]
+"""Who sent a message, what it says, and the sender's pid as the system knows it, if it does.
+
+The pid is 0 else; it is looked up only for a sender that is no agent (yet).
+"""
+
+
 def has_ended(pidfd: int, wait_ms: int = 0) -> bool:
     """Whether a process has ended, or ends within some time."""
     poll = select.poll()
@@ -149,37 +162,77 @@ class DeviceRouter:
     def __init__(self, local: zmq.Socket[bytes], remote: zmq.Socket[bytes] | None = None) -> None:
         """Use bound ROUTERs with ``ROUTER_MANDATORY`` set."""
         self.sockets = (local,) if remote is None else (local, remote)
+        local.setsockopt(zmq.RCVTIMEO, AWAIT_MS)
         self.links: dict[Peer, AgentLink] = {}
+        self._known: dict[bytes, AgentLink] = {}
         self.lost: list[tuple[AgentLink, str]] = []
         self.ending: list[tuple[str, int]] = []
         self.faults: LinkFaults | None = None
 
-    def receive(self) -> Iterator[tuple[Peer, DeviceToDaemon | RemoteProtocolError, int]]:
-        """Messages that are there now, decoded, with their sender: so many of them at most.
+    def join(self, link: AgentLink) -> None:
+        """Take an agent in."""
+        self.links[link.peer] = link
+        if link.peer.is_local:
+            self._known[link.peer.identity] = link
 
-        The number is the process of a sender that is no agent (yet), as the system knows it; 0 when
-        it does not, or when the sender is an agent.
-        """
+    def leave(self, link: AgentLink) -> bool:
+        """Take an agent out; False when it is out already."""
+        if self.links.pop(link.peer, None) is None:
+            return False
+        if link.peer.is_local:
+            del self._known[link.peer.identity]
+        return True
+
+    def receive(self) -> Iterator[Received]:
+        """Messages that are there now, decoded: so many of them at most."""
         for socket in self.sockets:
             for _ in range(MESSAGES_A_ROUND_MAX):
                 if not is_readable(socket):
                     break
-                peer = Peer(socket, socket.recv(_NOBLOCK), socket is self.sockets[0])
-                if peer in self.links:
-                    data, pid = socket.recv(_NOBLOCK), 0
-                else:
-                    frame = socket.recv(_NOBLOCK, copy=False)
-                    data, pid = frame.bytes, _peer_process(frame)
-                while socket.get(_MORE):
-                    more = socket.recv(_NOBLOCK)
-                    if len(data) <= DEVICE_MESSAGE_BYTES_MAX:  # Else it is refused as it is.
-                        data += more
-                if self.faults is not None and peer in self.links:
-                    passed = self.faults.incoming(self.links[peer], data)
-                    if passed is None:
-                        continue
-                    data = passed
-                yield peer, decoded(data), pid
+                received = self._take(socket, socket.recv(_NOBLOCK))
+                if received is not None:
+                    yield received
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all that comes is from this host and passed on as it is: it can be awaited."""
+        return self.faults is None and len(self.sockets) == 1
+
+    def await_message(self) -> Received | None:
+        """Sleep until a message comes, if all is plain; None when none comes in `AWAIT_MS`.
+
+        This costs half of what it costs to poll first, to ask whether it is there, and to take it.
+        """
+        socket = self.sockets[0]
+        try:
+            identity = socket.recv()
+        except zmq.Again:
+            return None
+        return self._take(socket, identity)
+
+    def _take(self, socket: zmq.Socket[bytes], identity: bytes) -> Received | None:
+        """Take in the rest of a message whose sender was read; None when a fault keeps it."""
+        is_local = socket is self.sockets[0]
+        link = self._known.get(identity) if is_local else None
+        peer = Peer(socket, identity, is_local) if link is None else link.peer
+        if link is None:
+            link = self.links.get(peer)
+        process = 0
+        if link is not None:
+            data = socket.recv(_NOBLOCK)
+        else:
+            frame = socket.recv(_NOBLOCK, copy=False)
+            data, process = frame.bytes, _peer_process(frame)
+        while socket.get(_MORE):
+            more = socket.recv(_NOBLOCK)
+            if len(data) <= DEVICE_MESSAGE_BYTES_MAX:  # Else it is refused as it is.
+                data += more
+        if self.faults is not None and link is not None:
+            passed = self.faults.incoming(link, data)
+            if passed is None:
+                return None
+            data = passed
+        return peer, link, decoded(data), process
 
     def send(self, link: AgentLink, message: DeviceMessage) -> None:
         """Number a message and send it, or queue it behind what waits already."""
@@ -254,7 +307,7 @@ class DeviceRouter:
 
     def let_go(self, link: AgentLink) -> None:
         """Take an agent out that holds nothing and has been told that it may leave."""
-        if self.links.pop(link.peer, None) is not None:
+        if self.leave(link):
             link.close()
 
     def lose(
@@ -268,7 +321,7 @@ class DeviceRouter:
         if link.killed_by is not None:  # Its end is watched, and somebody else's matter.
             link.queue.clear()
             return
-        if self.links.pop(link.peer, None) is None:
+        if not self.leave(link):
             return
         if link.has_ended():
             why, quarantine = "its process has ended", False

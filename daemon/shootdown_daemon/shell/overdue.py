@@ -14,38 +14,35 @@ ITAG_RESTS = 4
 
 
 class Invalidations:
-    """Requests by device and ITag with the time at which each was sent; ``resent`` counts."""
+    """Requests by device and ITag; ``resent`` counts those that were sent twice."""
 
     def __init__(self, live: LiveRun, timeout_ms: int) -> None:
         """Begin with none."""
         self.resent = 0
         self._live = live
         self._timeout_ns = timeout_ms * 1_000_000
-        self._sent_ns: dict[tuple[int, int], int] = {}
+        self.sent_ns: dict[tuple[int, int], int] = {}
+        """When each that is under way was sent."""
         self._resting: list[tuple[int, int, int]] = []
 
     def __len__(self) -> int:
         """How many are under way."""
-        return len(self._sent_ns)
-
-    def sent(self, device: int, itag: int, now_ns: int) -> None:
-        """A request is on its way."""
-        self._sent_ns[device, itag] = now_ns
+        return len(self.sent_ns)
 
     def completed(self, device: int, itag: int) -> None:
         """Its last completion has come, if it was still waited for."""
-        self._sent_ns.pop((device, itag), None)
+        self.sent_ns.pop((device, itag), None)
 
     def forget_completed(self) -> None:
         """Some were counted as completed without a completion."""
-        for device, itag in list(self._sent_ns):
+        for device, itag in list(self.sent_ns):
             if not self._live.awaits(device, itag):
-                del self._sent_ns[device, itag]
+                del self.sent_ns[device, itag]
 
     def forgive(self, lost_ns: int) -> None:
         """Count a time in which this process did not live against nobody."""
-        for key in self._sent_ns:
-            self._sent_ns[key] += lost_ns
+        for key in self.sent_ns:
+            self.sent_ns[key] += lost_ns
 
     def lost(self, devices: Iterable[int], now_ns: int) -> list[tuple[int, InvalidateRequest]]:
         """What devices have not completed and never will, to be sent once more as it is.
@@ -58,13 +55,13 @@ class Invalidations:
                 held = iommu.outstanding(self._live.store, device, itag)
                 if held is not None and held.state in iommu.AWAITED:
                     again.append((device, held.request))
-                    self._sent_ns[device, itag] = now_ns
+                    self.sent_ns[device, itag] = now_ns
         self.resent += len(again)
         return again
 
     def look(self, now_ns: int) -> tuple[int, int] | None:
         """Ask again for what is overdue; gives a device and an ITag for which that is no use."""
-        late = [(key, ns) for key, ns in self._sent_ns.items() if now_ns - ns > self._timeout_ns]
+        late = [(key, ns) for key, ns in self.sent_ns.items() if now_ns - ns > self._timeout_ns]
         for (device, itag), sent_ns in late:
             may_wait = now_ns - sent_ns < 2 * self._timeout_ns
             if not self._resend(device, itag, now_ns, may_wait=may_wait):
@@ -76,11 +73,11 @@ class Invalidations:
         """Ask once more, under a new ITag; ``may_wait``: for one to become free, if none is."""
         store = self._live.store
         if resending.is_moot(store, device, itag):
-            del self._sent_ns[device, itag]
+            del self.sent_ns[device, itag]
             return True
         if resending.resend(store, device, itag) is None:
             return may_wait and resending.is_first(store, device, itag)
-        del self._sent_ns[device, itag]
+        del self.sent_ns[device, itag]
         self._resting.append((now_ns, device, itag))
         self._report()
         self.resent += 1

@@ -27,7 +27,7 @@ from shootdown_protocol import messages
 from shootdown_protocol.board import BOARD_FIXED
 from shootdown_protocol.errors import ErrorCode, HistoryError
 from shootdown_protocol.fence import full_fence
-from shootdown_protocol.history import AnyRecord, Stamped
+from shootdown_protocol.history import AnyRecord
 from shootdown_protocol.history_file import HistoryWriter
 from shootdown_protocol.memory import PAGE_SHIFT
 from shootdown_protocol.messages import RunEnd
@@ -79,7 +79,6 @@ class Running:
         self.folder = Path(request.history) if request.history else None
         self.history: HistoryWriter | None = None
         self.histories: list[str] = []
-        self._sequence = 0
         kind = GatedRun if request.schedule else LiveRun
         self.live = kind(
             segment,
@@ -93,7 +92,7 @@ class Running:
             seed=request.seed,
             now=time.monotonic_ns,
             fence=full_fence,
-            log=self._record,
+            log=_forget,
             mutant=mutant,
         )
         if isinstance(self.live, GatedRun):
@@ -143,6 +142,12 @@ class Running:
             "invalidations_resent": self.invalidations.resent,
         }
 
+    @property
+    def only_waits(self) -> bool:
+        """Whether a completion is to come, and nothing can be done before some message does."""
+        live = self.live
+        return bool(self.invalidations.sent_ns and not live.flight.can_go and not live.store.outbox)
+
     def round(self, steps: int) -> bool:
         """One round of the daemon's loop; True when steps were made, so nothing need be awaited."""
         if self.unloading_s:
@@ -151,13 +156,15 @@ class Running:
         made = 0
         if self.live.faults is not None:
             self.live.flight.faults = self.live.faults if self.live.faults.active else None
-        with self._failing():
+        try:
             for what, bank in self.live.advance():
                 self._tell(what, bank)
             made = self.live.make_steps(steps)
             if not made:
                 self.live.flight.try_again()
                 made = self.live.make_steps(steps)
+        except Exception as error:  # noqa: BLE001 - see `_failing`
+            self._failed(error)
         self._send_outbox()
         if self.confined.links:
             for link, message in self.confined.to_send():
@@ -174,14 +181,18 @@ class Running:
         """An error in here ends the run, never the daemon: it may come from a user's discipline."""
         try:
             yield
-        except (HistoryError, Divergence) as error:
-            self.fail(RunEnd.FAILED, str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is reported and traced
-            traceback.print_exception(error)
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            what = f"{type(error).__name__}: {error}"
-            place = f"{Path(where.filename).name}, line {where.lineno}"
-            self.fail(RunEnd.FAILED, f"{what} ({place}; the log has the rest)")
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, HistoryError | Divergence):
+            self.fail(RunEnd.FAILED, str(error))
+            return
+        traceback.print_exception(error)
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__}: {error}"
+        place = f"{Path(where.filename).name}, line {where.lineno}"
+        self.fail(RunEnd.FAILED, f"{what} ({place}; the log has the rest)")
 
     def abort(self, end: RunEnd, why: str) -> None:
         """Begin no other batch; the run ends when those under way are over."""
@@ -243,8 +254,6 @@ class Running:
                 self.faults.counted(link.name, message.counters)
         elif self.unloading_s:
             return
-        elif isinstance(message, messages.InvalidateCompletion):
-            yield from self._completions(link, message)
         elif isinstance(message, messages.PageRequests):
             yield from self._page_requests(link, message)
         elif isinstance(self.live, GatedRun) and isinstance(message, messages.Granted):
@@ -280,11 +289,17 @@ class Running:
         agent = self.live.serving(0)[device]
         return [self.links[agent]] if agent in self.links else []
 
-    def _completions(
+    def completions(
         self, link: AgentLink, message: messages.InvalidateCompletion
-    ) -> Iterator[messages.ErrorReport]:
+    ) -> list[messages.ErrorReport]:
+        """Take in completions of an agent's devices; gives what was wrong with them."""
+        errors: list[messages.ErrorReport] = []
+        if self.unloading_s or self.links.get(link.number) is not link:
+            return errors
+        live = self.live
+        gated = isinstance(live, GatedRun)
         for completion in message.completions:
-            device = self.live.device_number(link.number, completion.device)
+            device = live.device_number(link.number, completion.device)
             # A number past the program's devices would be another agent's.
             known = completion.device < len(self.program.devices)
             hosted = self.confined.translations if is_confined(link) else None
@@ -293,14 +308,18 @@ class Running:
                 itag = (itags & -itags).bit_length() - 1
                 itags &= itags - 1
                 expected = False
-                with self._failing():
+                try:
                     if known and not (hosted and hosted.holds(device, itag)):
-                        expected = self.live.completion(device, itag, completion.count)
-                if expected and not self.live.awaits(device, itag):
-                    self.invalidations.completed(device, itag)
-                elif not expected:
+                        expected = live.completion(device, itag, completion.count)
+                except Exception as error:  # noqa: BLE001 - see `_failing`
+                    self._failed(error)
+                if not expected:
                     why = f"ITag {itag} of device {completion.device} is not in use"
-                    yield messages.ErrorReport(0, ErrorCode.UNEXPECTED_COMPLETION, why)
+                    code = ErrorCode.UNEXPECTED_COMPLETION
+                    errors.append(messages.ErrorReport(0, code, why))
+                elif (completion.count == 1 and not gated) or not live.awaits(device, itag):
+                    self.invalidations.completed(device, itag)
+        return errors
 
     def _page_requests(
         self, link: AgentLink, message: messages.PageRequests
@@ -356,6 +375,7 @@ class Running:
             "instances_per_batch": len(self.live.banks[0].slots),
         }
         (folder / FACTS_FILE).write_text(json.dumps(facts) + "\n")
+        self.live.runner.log = self.history.keep
 
     def load(self, link: AgentLink, history: str = "") -> None:
         """Send an agent the program, and the file that its records go to."""
@@ -419,15 +439,17 @@ class Running:
         invalidations: dict[int, list[messages.InvalidateRequest]] = {}
         responses: dict[int, list[messages.PageResponse]] = {}
         now = self.limits_ns()
+        devices = len(self.program.devices)
+        sent_ns = self.invalidations.sent_ns
         for channel, message in outbox:
             number = channel[1]
             assert isinstance(number, int)
-            agent, device = self.live.agent_and_device(number)
+            agent, device = divmod(number, devices)
             if channel[0] == TRANSLATED:
                 assert isinstance(message, tuple)
                 self.confined.translations.found(*message)
             elif isinstance(message, InvalidateRequest):
-                self.invalidations.sent(number, message.itag, now)
+                sent_ns[number, message.itag] = now
                 if agent in self.confined.links:
                     self.confined.translations.invalidate(number, message)
                     continue
@@ -535,6 +557,7 @@ class Running:
         except HistoryError as error:
             self.end, self.why = RunEnd.FAILED, str(error)
         self.history = None
+        self.live.runner.log = _forget
         for link in list(self.links.values()):
             self.router.send(link, messages.UnloadProgram(0, self.number))
 
@@ -551,14 +574,12 @@ class Running:
     def injected(self, instance: int, task: str, record: AnyRecord) -> None:
         """Keep a record of a fault that was applied."""
         now = time.monotonic_ns()
-        self._record(now, now, instance, task, record)
+        self.live.runner.log(now, now, instance, task, record)
 
     def _flush(self) -> None:
         if self.history is not None:
             self.history.flush()
 
-    def _record(self, begin: int, end: int, instance: int, task: str, record: AnyRecord) -> None:
-        if self.history is None:
-            return
-        self._sequence += 1
-        self.history.append(Stamped(begin, end, self._sequence, instance, task, record))
+
+def _forget(_begin: int, _end: int, _instance: int, _task: str, _record: AnyRecord) -> None:
+    """Keep no record, as when no history is wanted, or when it is closed."""

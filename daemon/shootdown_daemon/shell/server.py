@@ -43,10 +43,10 @@ RESERVED_AT_ONCE_BYTES = 16 << 20
 """Shared memory that is reserved in one idle round: some milliseconds' worth."""
 IDLE_MS = 50
 """Longest wait of a round when nothing runs."""
-JUMP_S = 0.5
-"""A round that takes longer means that this process did not live meanwhile, or its clock jumped."""
 BUSY_MS = 1
 """Longest wait of a round while a run waits for agents."""
+JUMP_S = 0.5
+"""A round that takes longer means that this process did not live meanwhile, or its clock jumped."""
 
 
 class Daemon:
@@ -71,6 +71,7 @@ class Daemon:
         self._beat_s = 0.0
         self._round_s = self.now()
         self._round = 0
+        self._is_quiet = False
         self.log.info("ready", segment=config.segment, agents_expected=config.agents)
 
     def _set_up_faults(self) -> None:
@@ -103,10 +104,34 @@ class Daemon:
 
     def go_round(self) -> None:
         """One round: control, agents, steps, heartbeats."""
-        self.devices.router.faults = self._links if self._links.active else None
+        router = self.devices.router
+        router.faults = self._links if self._links.active else None
         self._notice_lost_time()
-        busy = self.run is not None and self.run.round(STEPS_A_ROUND)
+        run = self.run
+        busy = run is not None and run.round(STEPS_A_ROUND)
         self._round += 1
+        if run is not None and not busy and router.is_plain and run.only_waits:
+            if self._is_quiet or self._round % CONTROL_ROUNDS == 0:
+                self.control.handle(self)
+            self._is_quiet = not self.devices.wait(run)
+        else:
+            self._look_at_sockets(busy=busy)
+        if self.devices.joined or self.devices.someone_leaves:
+            self._watch_members()
+        self._processes.go_on()
+        now = self.now()
+        if now >= self._beat_s:
+            self._notice_lost_time()
+            self._beat_s = now + self.config.heartbeat_ms / 1000
+            self.faults.heal_due()
+            self._beat(now)
+        if self.run is not None:
+            self._watch_run(self.run)
+        else:
+            self.control.start_next(self)
+
+    def _look_at_sockets(self, *, busy: bool) -> None:
+        """Take in what has come on either plane; unless ``busy``, wait for it."""
         if busy:
             asked = self._round % CONTROL_ROUNDS == 0
         else:
@@ -117,18 +142,6 @@ class Daemon:
         if asked:
             self.control.handle(self)
         self.devices.handle(self.run)
-        self._watch_members()
-        self._notice_lost_time()
-        self._processes.go_on()
-        now = self._round_s
-        if now >= self._beat_s:
-            self._beat_s = now + self.config.heartbeat_ms / 1000
-            self.faults.heal_due()
-            self._beat(now)
-        if self.run is not None:
-            self._watch_run(self.run)
-        else:
-            self.control.start_next(self)
 
     def start(self, run: Running) -> None:
         """Take up a run."""

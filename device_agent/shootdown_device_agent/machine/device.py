@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import ClassVar, NamedTuple, TypeVar
 
 from shootdown_device_agent.machine import atc
@@ -60,7 +60,7 @@ class DeviceThread:
     number: int
     own: bool = False
 
-    @property
+    @cached_property
     def key(self) -> Thread:
         """What cells call it."""
         return self.slot.index, self.name
@@ -446,9 +446,10 @@ class Device:
 
         So have the table loads of cancelled walks; a walk parked on a page request has none.
         """
+        by_level = self.config.walk_by_level
         for pasid in self.pasids(request):
             for thread in self.threads.get(pasid, ()):
-                if self.config.walk_by_level and self._is_cancelled(store, thread):
+                if by_level and self._is_cancelled(store, thread):
                     return BLOCKED
                 issued = store.get(atc.issued_cell(self.number, thread))
                 if isinstance(issued, Issued) and request.itag in issued.drains:
@@ -458,7 +459,10 @@ class Device:
 
     def step_complete(self, store: Store, requests: tuple[InvalidateRequest, ...]) -> None:
         """Send one completion message, a bit of its vector for each request."""
-        self.send_completion(store, sum(1 << request.itag for request in requests))
+        itags = 0
+        for request in requests:
+            itags |= 1 << request.itag
+        self.send_completion(store, itags)
 
     def obey(self, store: Store, request: InvalidateRequest) -> None:
         """Drop matching entries, cancel translations under way, mark what must drain."""

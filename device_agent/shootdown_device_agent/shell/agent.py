@@ -24,7 +24,7 @@ from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, ShootdownError, UsageError
 from shootdown_protocol.fault_messages import FAULTS, RESENDS, Resend, SetFaults
 from shootdown_protocol.fence import full_fence
-from shootdown_protocol.history import AnyRecord, Injected, Stamped
+from shootdown_protocol.history import AnyRecord, Injected
 from shootdown_protocol.peer import peer_process
 from shootdown_protocol.restart_messages import NOTHING, RESTARTS, HandOver, Legacy
 from shootdown_protocol.segment import Segment
@@ -45,8 +45,8 @@ IDLE_MS = 50
 """Longest wait of a round that has nothing to do."""
 NAP_S = 0.00003
 """How long a round sleeps when a batch runs but nothing of it can go."""
-ROUNDS_A_LOOK = 8
-"""Rounds with work between two looks for messages when nothing is expected."""
+ROUNDS_A_LOOK = 64
+"""Rounds with messages or work between two looks whether this agent is to leave."""
 CONNECT_MS = 10_000
 """Longest wait for the daemon's welcome."""
 
@@ -76,6 +76,7 @@ class Agent:
         self.faults: DeviceFaults | None = None
         self.kept: KeptMessages[DeviceMessage] = KeptMessages()
         self._asked_to_leave = False
+        self._round = 0
         self._detaching: tuple[int, ...] | None = None
         self._records = 0
         self.groups = PageRequestGroups()
@@ -112,24 +113,24 @@ class Agent:
 
     def go_round(self) -> None:
         """One round: messages, steps, what they send."""
-        if not self._asked_to_leave:
-            self._leave(self.config.leaves())
         run = self.run
         busy = run is not None and (run.running is not None or (run.ready and not run.gated))
-        if busy:
-            self._receive()
-        else:
-            self._wait()
+        heard = self._receive() if busy else self._wait()
         made = self._steps()
-        if not made:
+        self._round += 1
+        if not (heard or made):
+            self._leave()
             self._watch()
             if busy:
                 time.sleep(NAP_S)
             else:
                 self._use_spare_time()
+        elif not self._round % ROUNDS_A_LOOK:
+            self._leave()
 
-    def _leave(self, why: str) -> None:
-        """Ask to be let go; until then this agent is a member and answers as one."""
+    def _leave(self) -> None:
+        """Ask to be let go, if it is to; until then it is a member and answers as one."""
+        why = "" if self._asked_to_leave else self.config.leaves()
         if why:
             self._asked_to_leave = True
             self.send(messages.Detach(0, (), why))
@@ -162,8 +163,9 @@ class Agent:
         made = run.make_steps(STEPS_A_ROUND)
         if run.store.outbox:
             self._send_outbox(run)
-        for message in run.outgoing():
-            self.send(message)
+        if run.is_hosted:
+            for message in run.outgoing():
+                self.send(message)
         if self._detaching is not None:
             self._finish_detach()
         return made
@@ -237,23 +239,26 @@ class Agent:
         restarts = (RESTARTS,) * bool(shared_memory and own_process and classes)
         return (*shared_memory, *own_process, *classes, FAULTS, RESENDS, messages.GATES, *restarts)
 
-    def _wait(self) -> None:
+    def _wait(self) -> bool:
         """Sleep until a message comes, for `IDLE_MS` at most; others are the next round's."""
         try:
             data = self.socket.recv()
         except zmq.Again:
-            return
+            return False
         self._hear(data)
+        return True
 
-    def _receive(self) -> None:
-        """Take in every message that is there."""
+    def _receive(self) -> bool:
+        """Take in every message that is there; whether there was any."""
+        heard = False
         while True:
             # To ask is cheaper than to be refused, which is an exception.
             events = self.socket.get(_EVENTS)
             assert isinstance(events, int)
             if not events & _READABLE:
-                return
+                return heard
             self._hear(self.socket.recv(_NOBLOCK))
+            heard = True
 
     def _hear(self, data: bytes) -> None:
         self.heard_s = time.monotonic()
@@ -335,15 +340,19 @@ class Agent:
 
     def _injected(self, record: Injected) -> None:
         now = time.monotonic_ns()
-        self._record(now, now, -1, record.target, record)
+        if self.history is not None:
+            self.history.keep(now, now, -1, record.target, record)
 
     def _counters(self) -> dict[str, int]:
         own = {} if self.faults is None else self.faults.counters
-        return {"records": self._records, "steps": self.run.runner.steps if self.run else 0, **own}
+        records = self._records if self.history is None else self.history.kept
+        return {"records": records, "steps": self.run.runner.steps if self.run else 0, **own}
 
     def _obey(self, message: messages.DeviceFromDaemon) -> None:
         run = self.run
-        if isinstance(message, messages.Heartbeat):
+        if run is not None and isinstance(message, messages.Invalidate):
+            self._invalidate(run, message)
+        elif isinstance(message, messages.Heartbeat):
             self.send(messages.HeartbeatReply(0, message.beat, self._counters()))
         elif isinstance(message, messages.LoadProgram):
             self._load(message)
@@ -367,8 +376,6 @@ class Agent:
             self.send(messages.ProgramUnloaded(0, message.program_number, 0, {}))
         elif run is None:
             self.log.info("unexpected", message=type(message).__name__)
-        elif isinstance(message, messages.Invalidate):
-            self._invalidate(run, message)
         elif isinstance(message, messages.PageResponses):
             for answer in self.groups.take(run, message):
                 self.send(answer)
@@ -408,7 +415,8 @@ class Agent:
         self.log.info("program_loaded", scenario=load.program.name)
 
     def _new_run(self, load: messages.LoadProgram, makers: tuple[DeviceMaker, ...]) -> AgentRun:
-        now, welcome, log = time.monotonic_ns, self.welcome, self._record
+        now, welcome = time.monotonic_ns, self.welcome
+        log = _forget if self.history is None else self.history.keep
         if self.segment is None:
             from shootdown_device_agent.shell.hosted import HostedRun  # noqa: PLC0415
 
@@ -439,6 +447,7 @@ class Agent:
     def _close_history(self) -> None:
         if self.history is not None:
             self.history.close()
+            self._records = self.history.kept
         self.history = None
 
     def _grant(self, run: AgentRun, grant: messages.Grant) -> None:
@@ -499,11 +508,9 @@ class Agent:
             limit = self.welcome.heartbeat_limit_ms
             raise AgentEnd(f"the daemon was silent for {silent_ms:.0f} ms (limit {limit} ms)", 4)
 
-    def _record(self, begin: int, end: int, instance: int, task: str, record: AnyRecord) -> None:
-        if self.history is None:
-            return
-        self._records += 1
-        self.history.append(Stamped(begin, end, self._records, instance, task, record))
+
+def _forget(_begin: int, _end: int, _instance: int, _task: str, _record: AnyRecord) -> None:
+    """Keep no record, as when no history is wanted."""
 
 
 def _add_completion(

@@ -127,6 +127,8 @@ class AgentRun:
         self.faults: DeviceFaults | None = None
         self.legacy: Legacy | None = None
         self._is_slow = False
+        self.is_hosted = False
+        """Whether it has more to send than its channels say: see `outgoing`."""
 
     # Over memory that is mapped; a run whose memory is elsewhere says otherwise
 
@@ -217,7 +219,7 @@ class AgentRun:
 
     def make_steps(self, count: int) -> int:
         """Make up to so many steps; fewer when nothing can go now. Gives how many."""
-        if self.running is None:
+        if self.running is None and self.announced:
             self._go()
         if self.gated:
             return 0
@@ -231,11 +233,28 @@ class AgentRun:
         if self.faults is not None:
             self.ready += self.faults.release()
         made = 0
-        for _ in range(count):
-            if not self.ready:
-                break
-            made += self._one_step()
-        self._end_batch()
+        ready = self.ready
+        alone = self.faults is None and not self.is_hosted
+        while ready and made < count:
+            if len(ready) == 1 and alone and ready[0].server:
+                made += self._serve(ready[0], count - made)
+            else:
+                made += self._one_step()
+        if self.running is not None:
+            self._end_batch(self.running)
+        return made
+
+    def _serve(self, server: Task, count: int) -> int:
+        """Make the steps of a server, one after the other as long as nobody else can go."""
+        made = self.runner.serve(server, count)
+        woken = self.runner.woken
+        if made < count and not woken:
+            self.ready.clear()
+            if not self.runner.park(server):
+                self.again.append(server)
+        elif woken:
+            self.ready += woken
+            woken.clear()
         return made
 
     # Gates
@@ -396,9 +415,8 @@ class AgentRun:
     def _clock(self) -> int:
         return self.segment.words[self._board + board.CLOCK]
 
-    def _end_batch(self) -> None:
-        batch = self.running
-        if batch is not None and not batch.unfinished and batch.next_slot == len(batch.slots):
+    def _end_batch(self, batch: Batch) -> None:
+        if not batch.unfinished and batch.next_slot == len(batch.slots):
             self.running = None
             self.on_batch_end()
             self._say(board.A_DONE, batch.number)

@@ -285,6 +285,7 @@ class HostedRun(AgentRun):
         segment = PlainSegment(Layout(1, load.slot_base + load.slots * words, 1))
         segment.words[segment.layout.board + board.IDLE] = 1
         super().__init__(segment, load, welcome, makers, now=now, fence=fence, log=self._take)
+        self.is_hosted = True
 
     def _new_store(self) -> LiveStore:
         return HostedStore(self.segment.words, REMOTE_CHANNELS)
