@@ -29,6 +29,7 @@ from shootdown_verify.catalogue import (
     Verified,
     bug_of,
     explore_side,
+    live_command,
     verify,
 )
 from shootdown_verify.litmus import Configuration, Scenario
@@ -59,7 +60,7 @@ def bugs(name: str, folder: str, out: Path, *, verify: bool, as_json: bool) -> i
     if verify:
         return _verify(chosen, as_json=as_json)
     if name:
-        return _explain(chosen[0], out, as_json=as_json)
+        return _explain(chosen[0], out, _live(chosen[0], folder), as_json=as_json)
     return _list(chosen, as_json=as_json)
 
 
@@ -79,6 +80,16 @@ def load_bugs(folder: Path) -> dict[str, Bug]:
             where=str(folder),
         )
     return found
+
+
+def _live(bug: Bug, folder: str) -> str | None:
+    """How to see a bug live, if there is a fault plan for it; of one's own, beside the scenario."""
+    if folder:
+        scenario = str(Path(folder) / f"{bug.id}.litmus")
+        plan = Path(folder) / f"{bug.id}.toml"
+        return live_command(bug, scenario, str(plan)) if plan.is_file() else None
+    shipped = places.configs() / "faults" / SHIPPED / f"{bug.id}.toml"
+    return live_command(bug, bug.id, bug.id) if shipped.is_file() else None
 
 
 def _find(name: str, known: dict[str, Bug]) -> Bug:
@@ -222,7 +233,7 @@ def _failures(verified: Verified) -> list[str]:
 # Explaining one
 
 
-def _explain(bug: Bug, out: Path, *, as_json: bool) -> int:
+def _explain(bug: Bug, out: Path, live: str | None, *, as_json: bool) -> int:
     """Show the wrong order as a timeline, the right one as what was proved, and how to replay."""
     wrong = explore_side(bug, bug.wrong[0], find_parts, SIDE_SECONDS)
     right = [explore_side(bug, claim, find_parts, SIDE_SECONDS) for claim in bug.right]
@@ -236,11 +247,12 @@ def _explain(bug: Bug, out: Path, *, as_json: bool) -> int:
             "wrong": bug.facts.wrong,
             "right": bug.facts.right,
             "replay": replay,
+            "live": live,
             "counterexample": _steps(wrong),
         }
         print(json.dumps(told))
     else:
-        print(_told(bug, wrong, [each.side for each in right], replay))
+        print(_told(bug, wrong, [each.side for each in right], _again(replay, live)))
     if sides.caught and sides.fixed_safe:
         return EXIT_OK
     return EXIT_OF[INCONCLUSIVE] if sides.undecided else EXIT_VIOLATION
@@ -260,7 +272,13 @@ def _keep(bug: Bug, side: Side, out: Path) -> str | None:
     return str(path)
 
 
-def _told(bug: Bug, wrong: Explored, right: list[Side], replay: str | None) -> str:
+def _again(replay: str | None, live: str | None) -> list[str]:
+    """How to make a bug happen again, and how to meet it in a run."""
+    said = [f"live   {live}"] if live else []
+    return [*said, f"replay shootdown replay {replay}"] if replay else said
+
+
+def _told(bug: Bug, wrong: Explored, right: list[Side], again: list[str]) -> str:
     width = shutil.get_terminal_size((120, 40)).columns
     facts, side = bug.facts, wrong.side
     about = (
@@ -287,5 +305,5 @@ def _told(bug: Bug, wrong: Explored, right: list[Side], replay: str | None) -> s
     for each in right:
         proof = f"proved, {each.states:,} states" if each.held else f"NOT PROVED: {each.verdict}"
         lines.append(f"RIGHT  {each.claim.words}: {proof}")
-    lines += [f"replay shootdown replay {replay}"] if replay else []
+    lines += again
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from shootdown_cli.bugs import find_parts, load_bugs
 from shootdown_daemon.machine.mutants import MUTANTS
 from shootdown_verify.catalogue import Bug, Verified, bug_of, verify, verify_bug
 from shootdown_verify.litmus import Expectation
+from shootdown_verify.litmus.vocabulary import BUG_CLASSES
 
 FOLDER = Path(__file__).parents[2] / "configs" / "scenarios" / "bugs"
 BUGS = load_bugs(FOLDER)
@@ -49,6 +50,14 @@ def test_every_mutant_is_in_a_bug() -> None:
 def test_every_scenario_of_the_catalogue_states_facts() -> None:
     """A file without facts would silently be no bug."""
     assert sorted(BUGS) == sorted(path.stem for path in FOLDER.glob("*.litmus"))
+
+
+def test_every_plan_widens_the_window_of_a_bug() -> None:
+    """A plan that is named for no bug would be offered by nobody."""
+    plans = [path.stem for path in (FOLDER.parents[1] / "faults" / "bugs").glob("*.toml")]
+
+    assert set(plans) <= set(BUGS)
+    assert {BUGS[plan].facts.class_ for plan in plans} == set(BUG_CLASSES)
 
 
 def with_claims(bug: Bug, *claims: Expectation) -> Bug:

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tests.processes.ground import Ground
 
-LIVE = [
-    ("cve-2018-18281", ("--mutant", "mremap_flushes_late"), "move_ptes.{}"),
-    ("invalidate-page-after-unlock", ("--discipline", "after_unlock"), "wp_page_copy.{}"),
-    ("cve-2025-21939", ("--mutant", "mirror_touches_early"), "mirror.mmap_read_unlock"),
-]
-"""A bug, what its wrong side is, and the step before which its window is open."""
-FLUSH = "arch_invalidate_secondary_tlbs"
-INSTANCES = 400
+PLANS = Path(__file__).parents[2] / "configs" / "faults" / "bugs"
+BUGS = sorted(path.stem for path in PLANS.glob("*.toml"))
+INSTANCES = 200
 
 
-def held(ground: Ground, step: str) -> str:
-    """A plan that holds threads before a step."""
-    path = ground.root / "held.toml"
-    fault = f'[[fault]]\nkind = "cpu.preempt"\nat = "{step.format(FLUSH)}"\nms = 20\n'
-    path.write_text(fault)
-    return str(path)
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_bug_is_met_live_by_the_command_that_is_told(ground: Ground, bug: str) -> None:
+    """Its wrong side is a violation, and the same fault does the right side no harm."""
+    live = ground.do("bugs", bug, "--json").told["live"].split()
+    command, scenario, wrong = live[:2], live[2], live[3 : live.index("--instances")]
 
+    found = ground.run(scenario, *wrong, instances=INSTANCES)
+    fixed = ground.run(scenario, "--fault", bug, instances=INSTANCES)
 
-@pytest.mark.parametrize(("bug", "wrong", "step"), LIVE, ids=[bug for bug, _, _ in LIVE])
-def test_a_bug_is_found_live_where_its_window_is_held_open(
-    ground: Ground, bug: str, wrong: tuple[str, ...], step: str
-) -> None:
-    """Its wrong side is a violation, and the same hold does the right side no harm."""
-    plan = ("--fault", held(ground, step))
-
-    found = ground.run(bug, *wrong, *plan, instances=INSTANCES)
-    fixed = ground.run(bug, *plan, instances=INSTANCES)
-
+    assert (command, scenario) == (["shootdown", "run"], bug)
     assert (found.status, found.told["verdict"]) == (1, "violation"), str(found)
-    assert found.told["violations"] > 0
     assert [fault["applied"] > 0 for fault in found.told["faults"]] == [True]
     assert fixed.status in (0, 3), str(fixed)
     assert (fixed.told["instances"], fixed.told["violations"]) == (INSTANCES, 0)

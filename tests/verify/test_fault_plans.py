@@ -99,7 +99,7 @@ def test_a_fault_of_the_command_line_is_checked_alike() -> None:
 def test_shipped_plans_are_right() -> None:
     """Each can be given to a run."""
     programs = shipped_programs()
-    plans = sorted((Path(__file__).parents[2] / "configs" / "faults").glob("*.toml"))
+    plans = sorted((Path(__file__).parents[2] / "configs" / "faults").rglob("*.toml"))
 
     assert plans
     for plan in plans:

@@ -23,6 +23,10 @@ from shootdown_verify.replaying import in_known_order
 from shootdown_verify.whole import DeviceMaker
 
 VERSION: Final = "0.1.0"
+RIGHT_DISCIPLINE: Final = "clear_flush"
+"""What commands take when no discipline is said."""
+LIVE_INSTANCES: Final = 1000
+"""Instances of a run that shows a bug live."""
 SIDE_SECONDS: Final = 60.0
 """How long one side of a bug may be explored."""
 
@@ -132,6 +136,26 @@ def bug_of(scenario: Scenario) -> Bug:
     """The bug that a scenario shows; it must state facts."""
     assert scenario.facts is not None
     return Bug(scenario, scenario.facts)
+
+
+def flags(configuration: Configuration) -> str:
+    """What a command line says to get a configuration; begins with a space, or is empty."""
+    said = {
+        "--discipline": configuration.discipline,
+        "--device": configuration.device,
+        "--mutant": configuration.mutant,
+    }
+    return "".join(
+        f" {option} {value}"
+        for option, value in said.items()
+        if value and (option, value) != ("--discipline", RIGHT_DISCIPLINE)
+    )
+
+
+def live_command(bug: Bug, scenario: str, plan: str) -> str:
+    """The command that races a bug on real processes, with a fault that widens its window."""
+    wrong = flags(bug.wrong[0].configuration)
+    return f"shootdown run {scenario}{wrong} --fault {plan} --instances {LIVE_INSTANCES}"
 
 
 def explore_side(bug: Bug, claim: Expectation, find: Finder, seconds: float) -> Explored:

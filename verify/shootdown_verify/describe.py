@@ -25,7 +25,8 @@ from shootdown_daemon.machine.profiles import PROFILES
 from shootdown_device_agent.machine.zoo import ZOO
 from shootdown_engine.live_store import LiveStore
 from shootdown_protocol.layout import Layout
-from shootdown_verify.catalogue import Bug, bug_of
+from shootdown_verify.bugs_left_out import LEFT_OUT
+from shootdown_verify.catalogue import Bug, bug_of, flags, live_command
 from shootdown_verify.kernel_table import ROWS as KERNEL_ROWS
 from shootdown_verify.kernel_table import KernelRow
 from shootdown_verify.litmus import Configuration, Scenario, load, parse
@@ -43,6 +44,7 @@ MATRIX: Final = DOCS / "matrix.json"
 OPERATIONS_PAGE: Final = DOCS / "operations.md"
 BUGS_PAGE: Final = DOCS / "bugs.md"
 BUGS: Final = ROOT / "configs" / "scenarios" / "bugs"
+PLANS: Final = ROOT / "configs" / "faults" / "bugs"
 NOTIFY: Final = "arch_invalidate_secondary_tlbs"
 _UNSAID: Final = frozenset({"", "end", "return", "wait_invalidate_completion"})
 _STEPS_MAX: Final = 1000
@@ -263,6 +265,10 @@ def render_bugs(bugs: list[Bug]) -> str:
         ]
         lines.append("")
         lines += [line for bug in chosen for line in _bug(bug)]
+    lines += [f"## Not modelled ({len(LEFT_OUT)})", "", _LEFT_OUT_HEAD]
+    lines += ["| fixed by | wrong | not modelled, because |", "|---|---|---|"]
+    lines += [f"| {each.fix} | {each.wrong} | {each.because} |" for each in LEFT_OUT]
+    lines.append("")
     return "\n".join(lines)
 
 
@@ -277,6 +283,8 @@ def _bug(bug: Bug) -> Iterator[str]:
         command = _command(bug, claim.configuration)
         yield f"- caught: {claim.words}, by {' or '.join(claim.by)}: `{command}`"
     yield f"- proved: {'; '.join(claim.words for claim in bug.right)}"
+    if (PLANS / f"{bug.id}.toml").is_file():
+        yield f"- live: `{live_command(bug, bug.id, bug.id)}`"
     mutant = bug.wrong[0].configuration.mutant
     if mutant:
         yield f"- the mutant: {MUTANTS[mutant].sentence}"
@@ -284,14 +292,12 @@ def _bug(bug: Bug) -> Iterator[str]:
 
 
 def _command(bug: Bug, configuration: Configuration) -> str:
-    words = ["shootdown explore", bug.id]
-    if configuration.discipline != "clear_flush":
-        words += ["--discipline", configuration.discipline]
-    words += ["--device", configuration.device] if configuration.device else []
-    words += ["--mutant", configuration.mutant] if configuration.mutant else []
-    return " ".join(words)
+    return f"shootdown explore {bug.id}{flags(configuration)}"
 
 
+_LEFT_OUT_HEAD: Final = (
+    "Bugs of these classes that no scenario can show with the machines as they are.\n"
+)
 _BUGS_HEAD: Final = (
     "# Real bugs\n"
     "\n"
@@ -302,6 +308,8 @@ _BUGS_HEAD: Final = (
     "steps, and the right one, on the same scenario, in none.\n"
     "`shootdown bugs --verify` explores both sides of all; `shootdown bugs ID` shows "
     "one as a timeline and writes a replay file.\n"
+    "Those with a line *live* have a fault plan that widens the window in which they "
+    "show: the command races them in separate processes.\n"
     "Where memory management or hardware had it in a form that is not modelled, the "
     "scenario's comment says what stands for it.\n"
 )
