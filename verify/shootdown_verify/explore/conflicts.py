@@ -25,7 +25,7 @@ def is_alone(system: System, step: Pending, memos: Memos, state: int) -> bool:
     tried = []
     foes = step.foes
     for memo in memos:
-        if memo is None or memo in friends:
+        if memo in friends or memo is None:
             continue
         if memo not in foes and not is_foe(system, memo, step, state):
             continue
@@ -50,7 +50,7 @@ def stay_blocked(
         if friends.issuperset(memos):
             continue
         for memo in memos:
-            if memo is None or memo in friends or memo.task == mover:
+            if memo in friends or memo is None or memo.task == mover:
                 continue
             if memo not in foes and not is_foe(system, memo, step, state):
                 continue
@@ -186,10 +186,10 @@ class Crowd:
         row = 0
         if step is None:
             row = (1 << len(self.memos)) - 1
-        elif not step.friends.issuperset(self.memos):
+        else:
             friends, foes = step.friends, step.foes
             for memo in self.memos:
-                if memo is None or memo in friends:
+                if memo in friends or memo is None:
                     continue
                 if memo in foes or is_foe(self.system, memo, step, self.state):
                     row |= 1 << memo.task
@@ -201,12 +201,15 @@ class Crowd:
         awake = self.able & ~tasks
         rows = self.rows
         asleep = [task for task in self.asleep if not tasks >> task & 1]
-        moved = True
-        while moved:
-            moved = False
+        before = 0
+        while before != awake:
+            before = awake
+            still = []
             for task in asleep:
                 row = rows[task]
-                if (row if row >= 0 else self._row(task)) & awake and not awake >> task & 1:
+                if (row if row >= 0 else self._row(task)) & awake:
                     awake |= 1 << task
-                    moved = True
+                else:
+                    still.append(task)
+            asleep = still
         return awake

@@ -129,7 +129,7 @@ class ReducedSearch(BreadthFirst):
 
         False when there is none that may be made.
         """
-        system, parent = self.system, self.parent
+        system, parent, note = self.system, self.parent, self._note
         others = [other for other in memos if other is not memo]
         tasks = 1 << memo.task
         moved = False
@@ -147,7 +147,7 @@ class ReducedSearch(BreadthFirst):
             if known and not self._may_go_on(memo.task):
                 break
             moved = True
-            self._note((state, tasks, not known))
+            note((state, tasks, not known))
             self.transitions += 1
             if look is not None and self._look(state, look):
                 return True
