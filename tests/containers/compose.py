@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ def _compose() -> list[str]:
     return [alone] if alone else [DOCKER, "compose"] if docker("compose", "version")[0] == 0 else []
 
 
+@cache
 def build() -> str:
     """Build the image under test; gives why that was not possible, or nothing."""
     base = os.environ.get("SHOOTDOWN_BASE_IMAGE") or next(filter(_is_here, BASES), BASES[-1])

@@ -1,4 +1,8 @@
-"""``docker-compose.yml``: a daemon, two agents and the command line, each in a container."""
+"""``docker-compose.yml``: a daemon, two agents and the command line, each in a container.
+
+``docker-compose.tcp.yml`` adds an agent that shares nothing with them but a key file. All of it is
+in one file so that one process builds the image, once.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,23 @@ def compose() -> Iterator[Compose]:
     made = Compose(f"shootdown-test-{os.getpid()}")
     try:
         made.up("daemon", "agent0", "agent1")
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture
+def far(monkeypatch: pytest.MonkeyPatch) -> Iterator[Compose]:
+    """A testbed in containers with a faulty device far away."""
+    if why := build():
+        pytest.skip(why)
+    monkeypatch.setenv("REMOTE_DEVICE", "ignores_invalidation")
+    files = ("docker-compose.yml", "docker-compose.tcp.yml")
+    made = Compose(f"shootdown-tcp-{os.getpid()}", *files)
+    try:
+        made.up("daemon", "agent0", "agent1")
+        status, output, errors = made.do("up", "--detach", "remote")
+        assert status == 0, output + errors
         yield made
     finally:
         made.down()
@@ -77,3 +98,18 @@ def test_a_lost_container_ends_the_run_and_is_named(compose: Compose, how: str, 
     compose.wait_for(lambda: not compose.inspect(agent)["State"]["Running"], f"{agent} has ended")
     compose.up(agent)
     assert race(compose, "clear_flush", 1000)[0] == 0
+
+
+def test_a_faulty_device_far_away_is_named(far: Compose) -> None:
+    """It has neither memory nor sockets of the testbed, and the verdict is that of one that has."""
+    asked = ("run", "--rm", "-T", "cli", "status", "--on", "testbed", "--agent", "remote")
+    far.wait_for(lambda: far.do(*asked)[0] == 0, "remote is a member")
+
+    status, told = far.cli(
+        *("run", "cow-two-pages", "--on", "testbed", "--out", "/out", "--instances", "2000")
+    )
+
+    assert (status, told["verdict"]) == (1, "violation")
+    assert "remote" in str(told)
+    mounts = {mount["Destination"] for mount in far.inspect("remote")["Mounts"]}
+    assert mounts == {"/keys", "/agents"}
