@@ -12,6 +12,7 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+WORKERS ?= 2
 
 BIN := .venv/bin
 READY := .venv/ready
@@ -61,8 +62,9 @@ demo: setup
 soak: setup
 	$(BIN)/shootdown soak --minutes 10 --seed 1
 
+# A file of tests stays together, for its tests share what was dear to make. WORKERS=0 is for a debugger.
 test: setup
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 # All of them run, whatever the first one says.
 lint: setup

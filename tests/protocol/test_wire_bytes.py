@@ -2,7 +2,7 @@
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 from tests.protocol.samples import GOLDEN
@@ -49,6 +49,7 @@ def test_plain_msgpack_reads_them(message: Struct, data: str) -> None:
 
 
 @pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.name)
+@settings(max_examples=50)
 @given(st.data())
 def test_any_message_survives_the_wire(kind: MessageKind, data: st.DataObject) -> None:
     """Every value that fields may have, up to the ends of their ranges, comes back the same."""
