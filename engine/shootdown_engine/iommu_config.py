@@ -18,7 +18,7 @@ level loads from all of them in one step."""
 class IommuConfig:
     """What a testbed and a scenario say of the IOMMU; ``docs/device.md`` has every key.
 
-    ``device`` is the number of the device behind it, ``directory`` the PASID table's top page.
+    ``device`` is the number of the device behind it, ``directory`` the PASID directory's page.
     ``iotlb``: translations are cached, ``iotlb_entries`` of them (0 for no limit), ``walk_cache``:
     table pages too. ``walk_by_level``: each table load is a step of its own, those down to level
     ``walk_at_once`` apart. ``ad_bits``: walks set accessed and dirty bits, and what is answered may

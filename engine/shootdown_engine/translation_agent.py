@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Final
 
 from shootdown_engine import walk_cache
 from shootdown_engine.channels import InvalidateRequest
@@ -18,6 +17,7 @@ from shootdown_engine.slot import roots_may_go
 from shootdown_engine.store import Store
 from shootdown_engine.translation_cache import Cached, TranslationCache, first_page
 from shootdown_engine.walker import (
+    INDEX_BITS,
     TableAt,
     Translation,
     Walked,
@@ -32,8 +32,6 @@ from shootdown_protocol.memory import ACCESSED, DIRTY, PAGE_SHIFT, hardware_bits
 from shootdown_protocol.messages import InvalidateFlag
 from shootdown_protocol.program import Program
 
-INDEX_BITS: Final = 9
-"""Bits of an address that one level of tables translates."""
 _MARKS = ACCESSED | DIRTY
 """Bits that a walk may add to an entry: having more of them makes no translation stale."""
 _LEAF_ONLY = int(InvalidateFlag.LEAF_ONLY)

@@ -11,17 +11,16 @@ from collections.abc import Hashable, Iterable
 from typing import Final
 
 from shootdown_engine.store import Store
-from shootdown_engine.walker import TableAt
+from shootdown_engine.walker import INDEX_BITS, TableAt
 from shootdown_protocol.memory import LEVELS, PAGE_SHIFT
 
-_INDEX_BITS: Final = 9
 CACHED_LEVELS: Final = tuple(range(1, LEVELS))
 """Levels of the tables that are remembered, the deepest first; the root comes from the PASID."""
 
 
 def walk_cache_cell(device: int, pasid: int, level: int, vpn: int) -> tuple[Hashable, ...]:
     """Cell of the table of a level that a walk to a page comes to."""
-    return ("walk_cache", device, pasid, level, vpn >> _INDEX_BITS * level)
+    return ("walk_cache", device, pasid, level, vpn >> INDEX_BITS * level)
 
 
 def deepest(store: Store, device: int, pasid: int, va: int) -> TableAt | None:

@@ -27,6 +27,8 @@ from shootdown_protocol.memory import (
 )
 from shootdown_protocol.words import is_poison
 
+INDEX_BITS: Final = 9
+"""Bits that one page of entries is indexed by."""
 STALE_TABLE: Final = "stale_table"
 """Name of the report that a walk went through a table which the entry above leads to no more."""
 
@@ -78,18 +80,21 @@ def read_pasid_entry(store: Store, memory: PhysicalMemory, directory: int, pasid
     """Find the root of a PASID: directory entry, then PASID table entry (two loads)."""
     if not 0 <= pasid < 1 << PASID_BITS:
         return WalkFault("bad-pasid", LEVELS + 2)
-    high, low = divmod(pasid, ENTRIES_PER_TABLE)
-    if high >= ENTRIES_PER_TABLE:
-        return WalkFault("bad-pasid", LEVELS + 2)
-    entry = store.load(memory.first_word(directory) + high)
+    entry = store.load(pasid_directory_word(memory, directory, pasid))
     if not pte_present(entry):
         return WalkFault("not-present", LEVELS + 2)
     if not memory.exists(pte_pfn(entry)):
         return WalkFault("bad-frame", LEVELS + 2)
-    entry = store.load(memory.first_word(pte_pfn(entry)) + low)
+    entry = store.load(memory.first_word(pte_pfn(entry)) + pasid % ENTRIES_PER_TABLE)
     if not pte_present(entry):
         return WalkFault("not-present", LEVELS + 1)
     return TableAt(pte_pfn(entry), LEVELS, writable=True)
+
+
+def pasid_directory_word(memory: PhysicalMemory, directory: int, pasid: int) -> int:
+    """Word of a PASID's directory entry; ``directory`` is the first of its pages."""
+    page = directory + (pasid >> 2 * INDEX_BITS)
+    return memory.first_word(page) + (pasid >> INDEX_BITS) % ENTRIES_PER_TABLE
 
 
 def walk_level(store: Store, memory: PhysicalMemory, at: TableAt, va: int) -> Walked:

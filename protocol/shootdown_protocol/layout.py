@@ -43,7 +43,7 @@ H_START_NS: Final = 5
 H_SCRAMBLE: Final = 6
 """Odd factor between frame indexes and page numbers."""
 H_PASID_DIRECTORY: Final = 7
-"""Page number of the PASID table's top page; set anew for each run, before `LoadProgram`."""
+"""Page number of the PASID directory's first page; set anew for each run, before `LoadProgram`."""
 H_ZERO_PFN: Final = 8
 """Page number of the shared zero page; set anew for each run, before `LoadProgram`."""
 H_DAEMON_PID: Final = 9

@@ -31,6 +31,8 @@ WORDS_PER_FRAME: Final = PAGE_SIZE // 8
 ENTRIES_PER_TABLE: Final = 512
 LEVELS: Final = 4
 PASID_BITS: Final = 20
+PASID_DIRECTORY_PAGES: Final = 4
+"""Pages of the PASID table's directory, one after the other: an entry for each 512 PASIDs."""
 VA_BITS: Final = 47
 """User half of a four-level canonical address space."""
 

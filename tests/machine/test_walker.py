@@ -49,10 +49,10 @@ class Tables:
     def __init__(self, va: int = VA, leaf: int | None = None) -> None:
         """Build the way down, and set the leaf (a writable page of generation 9)."""
         self.store = make_store(LAYOUT)
-        pfns = [LAYOUT.pfn_of(index) for index in range(LAYOUT.frames)]
+        pfns = range(PFN_BASE, PFN_BASE + LAYOUT.frames)
         self.memory = PhysicalMemory(LAYOUT, Pfn(pfns[0]))
         self.builder = TableBuilder(self.store, self.memory, iter(pfns[1:]))
-        self.directory = self.builder.new_table()
+        self.directory = self.builder.new_directory()
         self.root = self.builder.new_table()
         self.builder.set_pasid(self.directory, PASID, self.root)
         self.va = va
@@ -166,7 +166,7 @@ def test_a_2_mib_leaf_answers_for_each_of_its_pages(page: int) -> None:
     ("pasid", "expected"),
     [
         (-1, WalkFault("bad-pasid", 6)),
-        (1 << 18, WalkFault("bad-pasid", 6)),
+        ((1 << 20) - 1, WalkFault("not-present", 6)),
         (1 << 20, WalkFault("bad-pasid", 6)),
         (PASID + 512, WalkFault("not-present", 6)),
         (PASID + 1, WalkFault("not-present", 5)),
@@ -175,6 +175,20 @@ def test_a_2_mib_leaf_answers_for_each_of_its_pages(page: int) -> None:
 def test_a_pasid_that_is_not_granted_leads_nowhere(pasid: int, expected: WalkFault) -> None:
     """Neither a PASID without an entry nor one that is none finds a root."""
     assert Tables().walk(pasid=pasid) == expected
+
+
+@given(st.sets(st.integers(0, (1 << 20) - 1), min_size=2, max_size=3))
+def test_every_pasid_of_20_bits_has_a_place_of_its_own(pasids: set[int]) -> None:
+    """What is entered for a PASID is found for it, and for no other."""
+    tables = Tables()
+    roots = {pasid: PFN_BASE + number for number, pasid in enumerate(sorted(pasids))}
+
+    for pasid, root in roots.items():
+        tables.builder.set_pasid(tables.directory, pasid, root)
+
+    for pasid, root in roots.items():
+        found = read_pasid_entry(tables.store, tables.memory, tables.directory, pasid)
+        assert found == TableAt(root, 4, writable=True)
 
 
 def test_a_pasid_table_outside_memory_is_a_bad_frame() -> None:

@@ -33,13 +33,13 @@ from shootdown_engine.store import Store
 from shootdown_engine.task import Task
 from shootdown_protocol.board import BOARD_FIXED, SlotLayout
 from shootdown_protocol.layout import PFN_BASE, Layout
-from shootdown_protocol.memory import Pfn
+from shootdown_protocol.memory import PASID_DIRECTORY_PAGES, Pfn
 from shootdown_protocol.program import Program
 from shootdown_verify.fault_tasks import NO_FAULTS, Environment, fault_tasks
 
 DeviceMaker = Callable[[DeviceConfig, PhysicalMemory], Device]
 PASID_FIRST = 0x100
-KERNEL_FRAMES = 4
+KERNEL_FRAMES = PASID_DIRECTORY_PAGES + 3
 """PASID directory, one PASID table, the zero page, and one to spare."""
 
 
@@ -75,7 +75,7 @@ class Whole:
         self.memory = PhysicalMemory(self.layout, Pfn(next(numbers)))
         self.store.fill_frame(self.memory.first_word(self.memory.zero_pfn), 0)
         builder = TableBuilder(self.store, self.memory, numbers)
-        self.directory = builder.new_table()
+        self.directory = builder.new_directory()
         self.kernel = Kernel(self.memory, self.directory, program, discipline, mutant)
         pasids = pasids_from(program, PASID_FIRST)
         self.slot = Slot(program, 0, self.layout.board + BOARD_FIXED, pasids)

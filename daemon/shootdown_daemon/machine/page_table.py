@@ -13,6 +13,7 @@ from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.slot import Site, Slot
 from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Blocked
+from shootdown_engine.walker import pasid_directory_word
 from shootdown_protocol.history import Resident
 from shootdown_protocol.memory import (
     ACCESSED,
@@ -20,6 +21,8 @@ from shootdown_protocol.memory import (
     ENTRIES_PER_TABLE,
     LEVELS,
     NONE,
+    PASID_BITS,
+    PASID_DIRECTORY_PAGES,
     PRESENT,
     RW,
     Pte,
@@ -242,9 +245,17 @@ class TableBuilder:
         self.store.fill_frame(self.memory.first_word(pfn), 0)
         return pfn
 
+    def new_directory(self) -> int:
+        """An empty PASID directory; gives the first of its pages."""
+        pages = [self.new_table() for _ in range(PASID_DIRECTORY_PAGES)]
+        assert pages == list(range(pages[0], pages[0] + len(pages))), "they follow each other"
+        return pages[0]
+
     def table_below(self, table: int, index: int) -> int:
         """The table that an entry points to, made if the entry is empty."""
-        word = self.memory.first_word(table) + index
+        return self._below(self.memory.first_word(table) + index)
+
+    def _below(self, word: int) -> int:
         entry = self.store.load(word)
         if pte_present(entry):
             return pte_pfn(entry)
@@ -265,14 +276,15 @@ class TableBuilder:
 
     def clear_pasid(self, directory: int, pasid: int) -> None:
         """Take a PASID out of its table: no walk begins from it any more."""
-        high, low = divmod(pasid, ENTRIES_PER_TABLE)
-        table = self.table_below(directory, high)
-        self.store.store(self.memory.first_word(table) + low, NONE)
+        self.store.store(self._pasid_word(directory, pasid), NONE)
 
     def set_pasid(self, directory: int, pasid: int, root: int) -> int:
         """Enter a PASID's root into the PASID table below its directory; gives the entry's word."""
-        high, low = divmod(pasid, ENTRIES_PER_TABLE)
-        table = self.table_below(directory, high)
-        word = self.memory.first_word(table) + low
+        word = self._pasid_word(directory, pasid)
         self.store.store(word, make_table_entry(root))
         return word
+
+    def _pasid_word(self, directory: int, pasid: int) -> int:
+        assert 0 <= pasid < 1 << PASID_BITS, f"PASID {pasid:#x} has more than {PASID_BITS} bits"
+        table = self._below(pasid_directory_word(self.memory, directory, pasid))
+        return self.memory.first_word(table) + pasid % ENTRIES_PER_TABLE

@@ -13,7 +13,7 @@ from shootdown_protocol import layout as at
 from shootdown_protocol.board import BOARD_FIXED, SlotLayout
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_protocol.layout import Layout
-from shootdown_protocol.memory import Pfn
+from shootdown_protocol.memory import PASID_DIRECTORY_PAGES, Pfn
 from shootdown_protocol.program import Program
 from shootdown_protocol.segment import Segment
 
@@ -44,7 +44,7 @@ class RunMemory:
         self.bank = self._slots_that_fit(layout, program, instances_per_batch)
         store.fill_frame(self.memory.first_word(self.memory.zero_pfn), 0)
         builder = self.builder = TableBuilder(store, self.memory, numbers)
-        self.directory = builder.new_table()
+        self.directory = builder.new_directory()
         segment.words[at.H_ZERO_PFN] = self.memory.zero_pfn
         segment.words[at.H_PASID_DIRECTORY] = self.directory
         kernel = Kernel(self.memory, self.directory, program, discipline, mutant)
@@ -68,7 +68,8 @@ class RunMemory:
     def _slots_that_fit(self, layout: Layout, program: Program, wanted: int) -> int:
         a_slot = tables_needed(program) + frames_needed(program)
         pasid_tables = BANKS * wanted * len(program.mms) // 512 + 2
-        by_frames = (layout.frames - 2 - pasid_tables) // a_slot // BANKS
+        own = 1 + PASID_DIRECTORY_PAGES
+        by_frames = (layout.frames - own - pasid_tables) // a_slot // BANKS
         words = SlotLayout(len(program.columns), len(program.locations)).words
         by_board = (layout.board_words - BOARD_FIXED) // words // BANKS
         bank = min(wanted, by_frames, by_board)
@@ -76,7 +77,7 @@ class RunMemory:
             raise UsageError(
                 ErrorCode.USAGE,
                 seen=f"{layout.frames} frames and {layout.board_words} board words",
-                expected=f"at least {BANKS * a_slot + 2 + pasid_tables} and {BANKS * words}",
+                expected=f"at least {BANKS * a_slot + own + pasid_tables} and {BANKS * words}",
                 where=f"the testbed's memory, for the scenario {program.name}",
             )
         return bank
