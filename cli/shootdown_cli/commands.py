@@ -47,9 +47,10 @@ DeviceOption = Annotated[
     Option(
         "A device of your own, FILE.py:Class, or a faulty one: caches_not_present, "
         "completes_before_drain, completes_what_has_arrived, drain_waits_for_translation, "
-        "duplicate_completion, gone, honours_first_page, ignores_global, ignores_invalidation, "
-        "ignores_pasid, inserts_late, invalidates_atc_first, keeps_larger_entries, "
-        "keeps_tables, miscounts_completions, needs_two_invalidations, retries_for_ever, "
+        "duplicate_completion, gone, honours_first_page, ignores_ats_disable, ignores_detach, "
+        "ignores_global, ignores_invalidation, ignores_pasid, inserts_late, "
+        "invalidates_atc_first, keeps_atc_over_reset, keeps_larger_entries, keeps_tables, "
+        "miscounts_completions, needs_two_invalidations, retries_for_ever, "
         "serves_read_only, stops_early, trusts_success, uses_after_completing, wrong_itag; the "
         "right one if not said."
     ),

@@ -18,11 +18,11 @@ from shootdown_protocol.board import (
     SlotLayout,
 )
 from shootdown_protocol.memory import PAGE_SHIFT
-from shootdown_protocol.program import HUGE_STATES, Instruction, Op, Program, State
+from shootdown_protocol.program import DETACH, HUGE_STATES, Instruction, Op, Program, State
 
 HUGE_SHIFT: Final = 21
 """log2 of 2 MiB."""
-TAKE_ROOTS: Final = ("exit_mmap", "iommu_sva_unbind_device")
+TAKE_ROOTS: Final = ("exit_mmap", "iommu_sva_unbind_device", DETACH)
 """Operations that take a PASID's root away."""
 COLLAPSE: Final = "collapse_huge_page"
 """The operation that maps a 2 MiB page where none was."""
@@ -146,13 +146,14 @@ class Slot:
 
     ``instance`` changes when the slot is used again; all else is fixed for a run. ``pasids`` has
     one PASID an address space of the program, the same for all where they have it in turn.
+    ``functions`` are the first words of its devices' registers, where the program uses any.
     """
 
     def __init__(
         self, program: Program, index: int, first_word: int, pasids: tuple[int, ...]
     ) -> None:
         """Lay a slot out from its first board word (an index into the segment)."""
-        layout = SlotLayout(len(program.columns), len(program.locations))
+        layout = SlotLayout.of(program)
         self.program = program
         self.index = index
         self.instance = 0
@@ -161,6 +162,7 @@ class Slot:
         self.pasids = pasids
         self.started = first_word + S_STARTED
         self.ended = tuple(first_word + layout.ended(c) for c in range(len(program.columns)))
+        self.functions = tuple(first_word + layout.function(d) for d in range(layout.functions))
         self.sites = _sites(program, layout, first_word, pasids)
         self.vpns: dict[int, tuple[int, ...]] = {
             pasid: tuple(dict.fromkeys(site.vpn for site in self.sites if site.pasid == pasid))

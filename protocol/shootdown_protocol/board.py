@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from shootdown_protocol.program import Program
 from shootdown_protocol.words import ORDER_MASK
 
 CLOCK: Final = 0
@@ -51,6 +52,15 @@ L_RETURNED: Final = 4
 """How many operations on the location have returned."""
 WORDS_PER_LOCATION: Final = 5
 
+F_CONTROL: Final = 0
+"""A device's control register: bit 0 enables ATS, the bits above count resets."""
+F_STATUS: Final = 1
+"""What the device has obeyed of that, once no translation and no access of its is under way."""
+WORDS_PER_FUNCTION: Final = 2
+ATS_ENABLE: Final = 1
+ONE_RESET: Final = 2
+"""A reset clears `ATS_ENABLE` and adds this to the control register."""
+
 READ: Final = 1
 WRITE: Final = 2
 _PERMISSION_BITS: Final = 2
@@ -59,15 +69,25 @@ _ORDER_SHIFT: Final = _PERMISSION_BITS
 
 
 class SlotLayout(msgspec.Struct, frozen=True):
-    """Words of one slot: started, one ``ended`` word a column, five words a location."""
+    """Words of one slot: started, one ``ended`` word a column, five words a location.
+
+    Where a program attaches, detaches or resets devices, two for each of its devices follow.
+    """
 
     columns: int
     locations: int
+    functions: int = 0
+
+    @classmethod
+    def of(cls, program: Program) -> SlotLayout:
+        """What a slot of a program needs."""
+        functions = len(program.devices) if program.has_functions else 0
+        return cls(len(program.columns), len(program.locations), functions)
 
     @property
     def words(self) -> int:
         """Words of one slot."""
-        return S_COLUMNS + self.columns + WORDS_PER_LOCATION * self.locations
+        return self.function(self.functions)
 
     def ended(self, column: int) -> int:
         """Offset of the word that says (by the instance number plus one) that a column ended."""
@@ -76,6 +96,10 @@ class SlotLayout(msgspec.Struct, frozen=True):
     def location(self, location: int) -> int:
         """Offset of a location's first word."""
         return S_COLUMNS + self.columns + WORDS_PER_LOCATION * location
+
+    def function(self, device: int) -> int:
+        """Offset of a device's first word."""
+        return self.location(self.locations) + WORDS_PER_FUNCTION * device
 
 
 def agent_word(agent: int, word: int) -> int:

@@ -327,6 +327,12 @@ def board_words() -> str:
             place = f"{first} + s n + {slot.ended(0)} + C + {width} l + {value}"
             writer = "who stores to l" if name in {"L_FLOOR", "L_VERSION"} else "the daemon"
             rows.append((place, f"`{name}`", writer, doc))
+    for name, (value, doc) in documented.items():
+        if name.startswith("F_"):
+            place = f"{first} + s n + {slot.ended(0)} + C + {width} L"
+            place += f" + {board.WORDS_PER_FUNCTION} d + {value}"
+            writer = "the daemon" if name == "F_CONTROL" else "who serves d"
+            rows.append((place, f"`{name}`", writer, doc))
     return _table(("word of the board", "name", "who writes", "what"), rows)
 
 

@@ -6,6 +6,7 @@ columns and devices are named by their position.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntEnum
 
 import msgspec
@@ -17,6 +18,11 @@ MIRROR_OPERATION = "mirror"
 MIRROR_DROPPED = "mirror_dropped"
 """Step that a mirror reports when it gives up an entry, or a walk's result, that became wrong: the
 evidence that it was put to the test."""
+ATTACH = "iommu_attach_device"
+DETACH = "iommu_detach_device"
+RESET = "pci_reset_function"
+FUNCTION_OPERATIONS = (ATTACH, DETACH, RESET)
+"""Operations that use the registers by which a device's ATS is enabled and the device reset."""
 
 
 class Op(IntEnum):
@@ -187,6 +193,20 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     speculation: tuple[Speculation, ...]
     bound: tuple[str, ...]
     options: dict[str, str] = {}
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether a column attaches, detaches or resets devices."""
+        return any(line.operation in FUNCTION_OPERATIONS for line in self._lines())
+
+    @property
+    def begins_attached(self) -> bool:
+        """Whether the devices begin attached: a column takes that away, or none attaches them."""
+        named = {line.operation for line in self._lines()}
+        return ATTACH not in named or bool(named & {DETACH, RESET})
+
+    def _lines(self) -> Iterator[Instruction]:
+        return (line for column in self.columns for line in column.instructions)
 
     def device_names(self) -> tuple[str, ...]:
         """Names that a device may be called by: its own, and those of its columns."""

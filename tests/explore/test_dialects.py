@@ -23,7 +23,13 @@ SMALL = (
     "refused-page-request",
 )
 FAULTY = [(n, d, by) for n, d, by in DEVICE_CLAIMS if n != LARGE]
-SLOW = ("uffd-write-protect", "pagemap-scan", "soft-dirty")
+SLOW = (
+    "device-reattach",
+    "device-reset",
+    "pagemap-scan",
+    "soft-dirty",
+    "uffd-write-protect",
+)
 """Scenarios that take seconds: one dialect is enough."""
 SPARED = {
     "iotlb-before-atc": "invalidates_atc_first",

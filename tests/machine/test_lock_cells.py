@@ -12,6 +12,7 @@ from tests.machine.machines import make_store
 from shootdown_cli.faults import shipped_programs
 from shootdown_daemon.machine import resending
 from shootdown_daemon.machine.disciplines import DISCIPLINES
+from shootdown_daemon.machine.iommu import Outstanding, State
 from shootdown_daemon.machine.kernel import prepare, settle
 from shootdown_daemon.machine.lock_cells import Cell, break_locks, held_by, lock_cells
 from shootdown_engine.live_store import LiveStore
@@ -86,12 +87,16 @@ class Instance:
         return [task.name for task in tasks if not task.ended and not task.server]
 
     def next(self) -> dict[Cell, object]:
-        """Lay out the next instance in the slot; gives all private cells."""
+        """Lay out the next instance in the slot; gives all private cells but ITags out of use."""
         settle(self.store, self.whole.kslot)
         prepare(self.store, self.whole.kslot, 1)
         for device in self.whole.devices:
             device.reset(self.store, self.whole.slot)
-        return dict(self.store.cells)
+        return {
+            cell: value
+            for cell, value in self.store.cells.items()
+            if not (isinstance(value, Outstanding) and value.state is State.RETIRED)
+        }
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)

@@ -68,6 +68,17 @@ drain_pasid_prq iopf_queue_remove_device
 cache_tag_unassign return end
 """
 
+IOMMU_ATTACH_DEVICE = "cache_tag_assign set_dev_pasid pci_enable_ats return end"
+IOMMU_DETACH_DEVICE = """
+pci_disable_ats pci_wait_for_pending_transaction pasid_clear_entry
+arch_invalidate_secondary_tlbs wait_invalidate_completion
+drain_pasid_prq cache_tag_unassign return end
+"""
+PCI_RESET_FUNCTION = """
+pci_disable_ats pci_wait_for_pending_transaction pcie_flr pci_dev_wait
+release_invalidations flush_iotlb wait_invalidate_completion pci_enable_ats return end
+"""
+
 CASES = [
     ("wp_page_copy", State.COW, WP_PAGE_COPY),
     ("wp_page_copy", State.ZERO, ZERO_PAGE_WRITE),
@@ -81,6 +92,9 @@ CASES = [
     *TABLE_CASES,
     ("iommu_sva_bind_device", State.RW, IOMMU_SVA_BIND_DEVICE),
     ("iommu_sva_unbind_device", State.RW, IOMMU_SVA_UNBIND_DEVICE),
+    ("iommu_attach_device", State.RW, IOMMU_ATTACH_DEVICE),
+    ("iommu_detach_device", State.RW, IOMMU_DETACH_DEVICE),
+    ("pci_reset_function", State.RW, PCI_RESET_FUNCTION),
     ("mmu_notifier_register", State.RW, "mmap_write_lock mmap_write_unlock return end"),
     ("mmu_interval_notifier_remove", State.RW, "return end"),
 ]

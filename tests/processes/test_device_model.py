@@ -65,3 +65,17 @@ def test_a_faulty_device_is_caught_live(
 
     assert (ended.status, told(ended)["verdict"]) == (1, "violation"), str(ended)
     assert check in {finding["check"] for finding in told(ended)["findings"]}
+
+
+def test_a_device_is_reset_while_others_invalidate(ground: Ground) -> None:
+    """What a reset loses is waited for by nobody, and its ITags are used again."""
+    ended = ground.run("device-reset", instances=300)
+
+    assert (ended.status, told(ended)["verdict"]) == (0, "ok"), str(ended)
+
+
+def test_a_device_attached_again_with_its_old_translations_is_caught(ground: Ground) -> None:
+    """A wrong order of detaching, on real processes."""
+    ended = ground.run("device-reattach", "--mutant", "detaches_unflushed", instances=1500)
+
+    assert (ended.status, told(ended)["verdict"]) == (1, "violation"), str(ended)

@@ -28,10 +28,13 @@ from shootdown_verify.matrix.cells import Job, fill_cell
 from shootdown_verify.matrix.clients import ROWS as MATRIX_ROWS
 
 NO_ROW = {
+    "iommu_attach_device",
+    "iommu_detach_device",
     "iommu_sva_bind_device",
     "iommu_sva_unbind_device",
     "mmu_interval_notifier_remove",
     "mmu_notifier_register",
+    "pci_reset_function",
 }
 """Operations of IOMMU drivers and of subscribers, which the kernel's table is not about."""
 ABSENT = {42}

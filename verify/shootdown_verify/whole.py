@@ -26,6 +26,7 @@ from shootdown_daemon.machine.page_table import TableBuilder
 from shootdown_device_agent.machine import columns as device_columns
 from shootdown_device_agent.machine.config import DeviceConfig
 from shootdown_device_agent.machine.device import Device
+from shootdown_device_agent.machine.function import function_servers
 from shootdown_device_agent.machine.own_threads import own_task, own_threads
 from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.slot import Slot, pasids_from
@@ -47,7 +48,7 @@ def layout_for(program: Program, slots: int = 1) -> Layout:
     """A layout with room for so many slots."""
     needed = KERNEL_FRAMES + slots * (tables_needed(program) + frames_needed(program))
     frames = 1 << (needed - 1).bit_length()
-    slot = SlotLayout(len(program.columns), len(program.locations))
+    slot = SlotLayout.of(program)
     return Layout(frames, BOARD_FIXED + slots * slot.words, scramble=max(1, frames * 5 // 8 | 1))
 
 
@@ -122,6 +123,7 @@ class Whole:
             tasks.append(device_columns.invalidation_server(device))
             tasks.append(cpu_columns.completion_server(device.number))
             tasks.extend(self._prefetchers(device))
+            tasks.extend(function_servers(device, self.slot))
         return tasks
 
     def _add_faults(self, faults: Environment) -> None:

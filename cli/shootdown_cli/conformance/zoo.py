@@ -36,6 +36,9 @@ EXPECTED: Final[dict[str, frozenset[str]]] = {
         "detach",
     },
     "honours_first_page": frozenset(("invalidate_range", "invalidate_global")),
+    # Registers of devices are for agents with shared memory.
+    "ignores_ats_disable": frozenset(),
+    "ignores_detach": frozenset(("wrong_pasid",)),
     "ignores_global": frozenset(("invalidate_global",)),
     "ignores_invalidation": _USES_WHAT_WAS_DROPPED
     | {"invalidate_during_walk", "invalidate_during_access", "completion_vector"},
@@ -43,6 +46,7 @@ EXPECTED: Final[dict[str, frozenset[str]]] = {
     "inserts_late": frozenset(("invalidate_during_walk",)),
     # Its fault is in the IOTLB, which the daemon hosts for an agent without shared memory.
     "invalidates_atc_first": frozenset(),
+    "keeps_atc_over_reset": frozenset(),
     "keeps_larger_entries": frozenset(("invalidate_within_larger_page",)),
     # Tables are the IOMMU's, which is the daemon for an agent without shared memory.
     "keeps_tables": frozenset(),

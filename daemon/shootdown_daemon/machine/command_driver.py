@@ -7,7 +7,7 @@ and device TLB, SMMUv3 and RISC-V need a fence of their own; VT-d's IOMMU keeps 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
@@ -107,11 +107,24 @@ class QueueDriver(IommuDriver):
         del instance
         return self.write(store, slot, span, NOBODY)
 
+    def step_send_iotlb(
+        self, store: Store, pasid: int, instance: int, waiter: Waiter
+    ) -> bool | Blocked:
+        """Write an invalidation of a whole address space and its fence."""
+        del instance
+        slot, task = waiter
+        commands = [IotlbInvalidate(tag_of(self.dialect, pasid), None)]
+        return self.append(store, slot, [*commands, Fence(status_address(task), DONE)])
+
     def write(self, store: Store, slot: int, span: InvalidateRange, address: int) -> bool | Blocked:
         """Write a notification with its last fence; False when there is nobody to tell."""
         if not iommu.members(store, span.pasid):
             return False
-        commands = [*self.commands(store, self.widen(span)), Fence(address, DONE)]
+        commands = self.commands(store, self.widen(span))
+        return self.append(store, slot, [*commands, Fence(address, DONE)])
+
+    def append(self, store: Store, slot: int, commands: Sequence[Command]) -> bool | Blocked:
+        """Write commands behind those that the queue holds. Guard: there is room for them."""
         held = commands_in(store, slot)
         if len(held) + len(commands) > COMMANDS_MAX:
             return BLOCKED

@@ -165,7 +165,7 @@ def send_request(store: Store, device: int, request: InvalidateRequest, state: S
     """Put an ITag to use and send a request with it."""
     store.put(("itag", device, request.itag), Outstanding(state, request))
     store.send(("invalidate", device), request)
-    _report(store, device, "sent", request)
+    report(store, device, "sent", request)
 
 
 def free_itag(store: Store, device: int, depth: int) -> int | None:
@@ -181,7 +181,8 @@ def _itag_cells(device: int) -> tuple[tuple[str, int, int], ...]:
     return tuple(("itag", device, itag) for itag in range(ITAGS))
 
 
-def _report(store: Store, device: int, state: str, request: InvalidateRequest) -> None:
+def report(store: Store, device: int, state: str, request: InvalidateRequest) -> None:
+    """Report a state of a request."""
     store.emit(
         Invalidation(
             f"iotlb_{state}" if request.flags & _IOTLB_ONLY else state,
@@ -270,10 +271,10 @@ def complete(store: Store, device: int, itag: int, count: int = 1) -> bool:
     assert held is None or isinstance(held, Outstanding)
     if held is None or held.state is _DONE:
         unknown = InvalidateRequest(itag, held.request.pasid if held else 0, 0, 0, -1)
-        _report(store, device, "unexpected", unknown)
+        report(store, device, "unexpected", unknown)
         return False
     if held.left and held.due != count:
-        _report(store, device, "miscounted", held.request)
+        report(store, device, "miscounted", held.request)
         return False
     left = (held.left or count or COUNT_MAX) - 1
     if left:
@@ -283,14 +284,14 @@ def complete(store: Store, device: int, itag: int, count: int = 1) -> bool:
     store.put(cell, Outstanding(_DONE, held.request) if done else None)
     if held.state > _DONE:
         return _complete_resent(store, device, itag, held)
-    _report(store, device, "completed", held.request)
+    report(store, device, "completed", held.request)
     return True
 
 
 def _complete_resent(store: Store, device: int, itag: int, held: Outstanding) -> bool:
     """The last completion of one of two requests for the same thing has come."""
     if held.state is State.SECOND:
-        _report(store, device, "completed", held.request)
+        report(store, device, "completed", held.request)
         first = store.get(("first", device, itag))
         store.put(("first", device, itag), None)
         if first is None:  # It has completed by itself meanwhile.
@@ -302,12 +303,12 @@ def _complete_resent(store: Store, device: int, itag: int, held: Outstanding) ->
         waited = waiting.state is State.RESENT
         state = State.OVERTAKEN if waited else State.RETIRED
         store.put(("itag", device, first), waiting._replace(state=state))
-        _report(store, device, "completed", waiting.request)
+        report(store, device, "completed", waiting.request)
     elif held.state in {State.RESENT, State.RESENT_POSTED}:
         second = store.get(("second", device, itag))
         store.put(("second", device, itag), None)
         store.put(("first", device, second), None)
-        _report(store, device, "completed", held.request)
+        report(store, device, "completed", held.request)
     else:
-        _report(store, device, "late", held.request)
+        report(store, device, "late", held.request)
     return True

@@ -28,6 +28,7 @@ Waiter = tuple[int, str]
 ADDRESS_END: Final = 1 << 63
 """End of the half of addresses that a process has: bit 63 is never set."""
 _GLOBAL: Final = int(InvalidateFlag.GLOBAL)
+_IOTLB_ONLY: Final = int(InvalidateFlag.IOTLB_ONLY)
 _SHIFTS: Final = {"page": PAGE_SHIFT, "pair": PAGE_SHIFT + 1, "table": PAGE_SHIFT + 9}
 """Log2 of the smallest block that is invalidated, by the option ``invalidate``."""
 
@@ -66,6 +67,14 @@ class IommuDriver:
             "queue_invalidate", self.step_post, span, cpu.kslot.slot.instance, cpu.kslot.index
         )
 
+    async def invalidate_iotlb(self, cpu: Cpu) -> None:
+        """Empty the IOTLBs of the location's address space and wait: no device is asked."""
+        waiter = (cpu.kslot.index, cpu.task)
+        instance = cpu.kslot.slot.instance
+        step = self.step_send_iotlb
+        if await cpu.step("flush_iotlb", step, cpu.site.pasid, instance, waiter):
+            await self.wait(cpu, waiter)
+
     async def wait(self, cpu: Cpu, waiter: Waiter) -> None:
         """Wait until all that the waiter has sent is completed."""
         await cpu.step("wait_invalidate_completion", self.step_wait, waiter)
@@ -87,6 +96,25 @@ class IommuDriver:
         del slot
         tickets = self.send(store, span, instance, State.POSTED)
         return tickets if isinstance(tickets, Blocked) else bool(tickets)
+
+    def step_send_iotlb(
+        self, store: Store, pasid: int, instance: int, waiter: Waiter
+    ) -> bool | Blocked:
+        """Send requests for all that IOTLBs hold of a PASID; False when there is none."""
+        tickets = iommu.send_block(
+            store,
+            iommu.members(store, pasid),
+            pasid,
+            (0, ADDRESS_END),
+            instance,
+            State.WAITED,
+            flags=_IOTLB_ONLY,
+            depth=self.depth,
+        )
+        if isinstance(tickets, Blocked):
+            return tickets
+        iommu.keep_tickets(store, waiter, tickets)
+        return bool(tickets)
 
     def step_wait(self, store: Store, waiter: Waiter) -> Blocked | None:
         """Guard: every device has completed; then give the ITags back."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shootdown_daemon.machine import cpu_tlb, folio, pasid, region, tlb_batch
+from shootdown_daemon.machine import cpu_tlb, folio, function, pasid, region, tlb_batch
 from shootdown_daemon.machine.command_driver import driver_for
 from shootdown_daemon.machine.disciplines import DISCIPLINES, Discipline, bind_operation
 from shootdown_daemon.machine.mutant import RIGHT, Mutant, mirror_of
@@ -225,6 +225,7 @@ def prepare(store: Store, kslot: KernelSlot, instance: int) -> None:
         store.store(pasid_word, make_table_entry(root))
     if kernel.binds:
         pasid.begin(store, kslot)
+        function.begin(store, slot)
     if kernel.stop_markers:
         pasid.forget_stop_markers(store, slot.pasids)
     if kernel.mirror is not None:

@@ -15,7 +15,7 @@ from shootdown_engine.slot import reuses_pasid
 from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Blocked
 from shootdown_protocol.memory import NONE, make_table_entry, pte_present
-from shootdown_protocol.program import Op, Program
+from shootdown_protocol.program import ATTACH, FUNCTION_OPERATIONS, Op, Program
 
 if TYPE_CHECKING:
     from shootdown_daemon.machine.kernel import KernelSlot
@@ -25,24 +25,25 @@ UNBIND: Final = "iommu_sva_unbind_device"
 
 
 def binds(program: Program) -> bool:
-    """Whether a column binds or unbinds an address space."""
+    """Whether a column binds or unbinds an address space, or does so with a whole device."""
     return any(
-        line.operation in (BIND, UNBIND)
+        line.operation in (BIND, UNBIND, *FUNCTION_OPERATIONS)
         for column in program.columns
         for line in column.instructions
     )
 
 
 def unbound(program: Program) -> frozenset[int]:
-    """Address spaces that begin without a PASID: those that a column binds.
+    """Address spaces that begin without a PASID: those that a column binds, or attaches devices to.
 
-    Of those that have one PASID in turn, all but one.
+    The latter unless devices begin attached. Of those that have one PASID in turn, all but one.
     """
+    opening = (BIND,) if program.begins_attached else (BIND, ATTACH)
     bound_later = frozenset(
         program.locations[line.location].mm
         for column in program.columns
         for line in column.instructions
-        if line.op is Op.RUN and line.operation == BIND
+        if line.op is Op.RUN and line.operation in opening
     )
     if not reuses_pasid(program):
         return bound_later

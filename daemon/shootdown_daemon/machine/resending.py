@@ -1,13 +1,21 @@
-"""Steps of the host's IOMMU when something has gone wrong: a waiter that died, a lost completion.
+"""Steps of the host's IOMMU when completions do not come: lost ones, a waiter that died, a reset.
 
 Nothing here runs while all goes well; `iommu` has what does.
 """
 
 from __future__ import annotations
 
-from shootdown_daemon.machine.iommu import State, free_itag, outstanding, send_request
+from shootdown_daemon.machine.iommu import (
+    COMPLETED,
+    State,
+    free_itag,
+    outstanding,
+    report,
+    send_request,
+)
 from shootdown_engine.store import Store
 from shootdown_protocol.limits import ITAGS
+from shootdown_protocol.messages import InvalidateFlag
 
 
 def resend(store: Store, device: int, itag: int) -> int | None:
@@ -34,19 +42,46 @@ def is_first(store: Store, device: int, itag: int) -> bool:
     return held is not None and held.state in {State.WAITED, State.POSTED}
 
 
-def reclaim(store: Store, device: int, itag: int) -> None:
-    """Use an ITag again: its own completion has not come in all that time, and nobody waits."""
+def reclaim(store: Store, device: int, itag: int) -> bool:
+    """Use an ITag again: its own completion will not come any more, and nobody waits; or False."""
     held = outstanding(store, device, itag)
-    if held is not None and held.state is State.RETIRED:
-        store.put(("itag", device, itag), None)
+    if held is None or held.state is not State.RETIRED:
+        return False
+    store.put(("itag", device, itag), None)
+    return True
 
 
 def is_moot(store: Store, device: int, itag: int) -> bool:
-    """Whether nobody needs this completion any more: that of the first request has come."""
+    """Whether nobody needs this completion any more.
+
+    That of the first request has come, or the device was reset.
+    """
     held = outstanding(store, device, itag)
-    return held is None or (
-        held.state is State.SECOND and store.get(("first", device, itag)) is None
-    )
+    if held is None or held.state in {State.OVERTAKEN, State.RETIRED}:
+        return True
+    return held.state is State.SECOND and store.get(("first", device, itag)) is None
+
+
+def release(store: Store, device: int, pasids: tuple[int, ...]) -> None:
+    """A device was reset and holds nothing: what is outstanding of some PASIDs counts as complete.
+
+    Not what goes to the IOTLB alone, which is no part of the device. Completions that are on their
+    way come late; no ITag is used again before its own has come.
+    """
+    for itag in range(ITAGS):
+        held = outstanding(store, device, itag)
+        if held is None or held.request.pasid not in pasids or held.state in COMPLETED:
+            continue
+        if held.request.flags & InvalidateFlag.IOTLB_ONLY:
+            continue
+        waited = held.state in {State.WAITED, State.RESENT}
+        state = State.OVERTAKEN if waited else State.RETIRED
+        store.put(("itag", device, itag), held._replace(state=state))
+        for link in ("first", "second"):
+            if store.get((link, device, itag)) is not None:
+                store.put((link, device, itag), None)
+        if held.state is not State.RETIRED:
+            report(store, device, "released", held.request)
 
 
 def abandon(store: Store, waiter: tuple[int, str]) -> None:

@@ -8,7 +8,7 @@ write no history.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
 from shootdown_daemon.machine.kernel import KernelSlot
@@ -25,11 +25,11 @@ from shootdown_engine.trap import BLOCKED
 from shootdown_protocol import ats_range, board, messages
 from shootdown_protocol import remote_messages as remote
 from shootdown_protocol.device_message import DeviceMessage
-from shootdown_protocol.errors import ErrorCode
+from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_protocol.fence import full_fence
 from shootdown_protocol.history import AnyRecord, Fault, Kind
 from shootdown_protocol.limits import INVALIDATIONS_PER_MESSAGE_MAX, REMOTE_PER_MESSAGE_MAX
-from shootdown_protocol.program import Instruction, Op, When
+from shootdown_protocol.program import Instruction, Op, Program, When
 
 OWN_THREAD = -1
 """In place of a column's number, for a thread that a device has of its own."""
@@ -71,6 +71,19 @@ class Waiting(NamedTuple):
 def is_confined(link: AgentLink) -> bool:
     """Whether an agent has no shared memory."""
     return messages.SHARED_MEMORY not in link.capabilities
+
+
+def check_memory(program: Program, links: Iterable[AgentLink]) -> None:
+    """Refuse agents without shared memory where devices have registers in it (`UsageError`)."""
+    confined = [link.name for link in links if is_confined(link)]
+    if program.has_functions and confined:
+        raise UsageError(
+            ErrorCode.USAGE,
+            seen=f"{confined[0]}, an agent without shared memory",
+            expected="agents with shared memory: in it are the registers of devices that are "
+            "attached, detached or reset",
+            where=f"the scenario {program.name}",
+        )
 
 
 class ConfinedAgents:

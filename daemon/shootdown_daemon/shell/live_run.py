@@ -32,6 +32,7 @@ from shootdown_engine.runner import Log, Runner
 from shootdown_engine.store import deliver
 from shootdown_engine.task import Task
 from shootdown_protocol import board
+from shootdown_protocol.board import F_STATUS
 from shootdown_protocol.device_options import ON
 from shootdown_protocol.history import AnyRecord, Invalidation
 from shootdown_protocol.limits import ITAGS
@@ -138,7 +139,7 @@ class LiveRun:
             for kslot in memory.slots
             for index, column in enumerate(program.columns)
             if column.device >= 0
-        )
+        ) | {first + F_STATUS for kslot in memory.slots for first in kslot.slot.functions}
         self.batches = 0
         self.begun = 0
         self.done = 0

@@ -23,6 +23,8 @@ class Invalidations:
         self._timeout_ns = timeout_ms * 1_000_000
         self.sent_ns: dict[tuple[int, int], int] = {}
         """When each that is under way was sent."""
+        self._resets = live.program.has_functions
+        self._newest: dict[int, int] = {}
         self._resting: list[tuple[int, int, int]] = []
 
     def __len__(self) -> int:
@@ -31,7 +33,21 @@ class Invalidations:
 
     def completed(self, device: int, itag: int) -> None:
         """Its last completion has come, if it was still waited for."""
-        self.sent_ns.pop((device, itag), None)
+        sent_ns = self.sent_ns.pop((device, itag), None)
+        if self._resets and sent_ns is not None:
+            self._newest[device] = max(sent_ns, self._newest.get(device, 0))
+
+    def use_lost(self) -> None:
+        """Use ITags again that resets have lost: what was sent later has been completed since.
+
+        An agent completes in the order of the requests, and what is in one message all at once.
+        """
+        for device, before_ns in self._newest.items():
+            for key, ns in list(self.sent_ns.items()):
+                lost = key[0] == device and ns < before_ns
+                if lost and resending.reclaim(self._live.store, *key):
+                    del self.sent_ns[key]
+        self._newest.clear()
 
     def forget_completed(self) -> None:
         """Some were counted as completed without a completion."""
@@ -74,6 +90,7 @@ class Invalidations:
         store = self._live.store
         if resending.is_moot(store, device, itag):
             del self.sent_ns[device, itag]
+            self._resting.append((now_ns, device, itag))
             return True
         if resending.resend(store, device, itag) is None:
             return may_wait and resending.is_first(store, device, itag)

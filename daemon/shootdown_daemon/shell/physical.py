@@ -48,7 +48,7 @@ class RunMemory:
         segment.words[at.H_ZERO_PFN] = self.memory.zero_pfn
         segment.words[at.H_PASID_DIRECTORY] = self.directory
         kernel = Kernel(self.memory, self.directory, program, discipline, mutant)
-        slot_words = SlotLayout(len(program.columns), len(program.locations)).words
+        slot_words = SlotLayout.of(program).words
         mms = len(program.mms)
         self.slots = [
             KernelSlot(
@@ -70,7 +70,7 @@ class RunMemory:
         pasid_tables = BANKS * wanted * len(program.mms) // 512 + 2
         own = 1 + PASID_DIRECTORY_PAGES
         by_frames = (layout.frames - own - pasid_tables) // a_slot // BANKS
-        words = SlotLayout(len(program.columns), len(program.locations)).words
+        words = SlotLayout.of(program).words
         by_board = (layout.board_words - BOARD_FIXED) // words // BANKS
         bank = min(wanted, by_frames, by_board)
         if bank < 1:

@@ -14,7 +14,12 @@ from shootdown_daemon.machine.hosted_iommu import TRANSLATED
 from shootdown_daemon.machine.mutant import Mutant
 from shootdown_daemon.shell.absences import Absences
 from shootdown_daemon.shell.config import DaemonConfig
-from shootdown_daemon.shell.confined import ConfinedAgents, invalidate_request, is_confined
+from shootdown_daemon.shell.confined import (
+    ConfinedAgents,
+    check_memory,
+    invalidate_request,
+    is_confined,
+)
 from shootdown_daemon.shell.cpu_faults import CpuFaults
 from shootdown_daemon.shell.fault_set import FaultSet
 from shootdown_daemon.shell.gated_run import Divergence, GatedRun, device_of_task
@@ -76,6 +81,7 @@ class Running:
             for link in router.links.values()
             if not link.leaving and (not link.serves or link.number in self.attached.values())
         }
+        check_memory(self.program, self.links.values())
         self.folder = Path(request.history) if request.history else None
         self.history: HistoryWriter | None = None
         self.histories: list[str] = []
@@ -319,6 +325,7 @@ class Running:
                     errors.append(messages.ErrorReport(0, code, why))
                 elif (completion.count == 1 and not gated) or not live.awaits(device, itag):
                     self.invalidations.completed(device, itag)
+        self.invalidations.use_lost()
         return errors
 
     def _page_requests(

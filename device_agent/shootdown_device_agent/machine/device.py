@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import ClassVar, NamedTuple, TypeVar
 
-from shootdown_device_agent.machine import atc
+from shootdown_device_agent.machine import atc, function
 from shootdown_device_agent.machine.atc import CANCELLED, VALID, Cached, Issued, Thread, Walking
 from shootdown_device_agent.machine.config import DeviceConfig
 from shootdown_engine.access import Begun, Intent, Target, begin, take_effect
@@ -29,6 +29,7 @@ from shootdown_engine.translation_agent import (
 from shootdown_engine.translation_cache import TranslationCache, pfn_of
 from shootdown_engine.trap import BLOCKED, Blocked, trap
 from shootdown_engine.walker import TableAt, WalkFault
+from shootdown_protocol.board import ATS_ENABLE
 from shootdown_protocol.history import Fault, Invalidation, Kind, Step
 from shootdown_protocol.messages import InvalidateFlag
 
@@ -49,6 +50,10 @@ class Found(NamedTuple):
 
     begun: Begun
     entry: Cached | None
+    disabled: bool = False
+
+
+_DISABLED = Found(Begun(0, 0), None, disabled=True)
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,25 @@ class Device:
         store.put(self._off_cell(slot), None)
         if self.config.stop_markers:
             store.put(self._ended_cell(slot), None)
+        if slot.functions:
+            store.put(function.function_cell(self.number, slot.index), None)
+
+    def function_reset(self, store: Store, slot: Slot) -> None:
+        """Function-level reset: what is cached for the slot is gone, and so are waiting requests.
+
+        The IOTLB is not the device's: what those were to drop there is dropped.
+        """
+        for request in function.lose_requests(store, self, slot):
+            if self._is_for_iotlb(request):
+                self.step_iotlb_invalidate(store, request)
+        for pasid, vpns in slot.vpns.items():
+            self.atc.drop(store, pasid, vpns, 0, _LAST_PAGE)
+            for thread in self.threads.get(pasid, ()):
+                self._cancel(store, thread, pasid, vpns)
+
+    def ats_enabled(self, store: Store, slot: Slot) -> bool:
+        """Whether translations may be asked for and used in a slot."""
+        return bool(function.obeyed(store, self.number, slot) & ATS_ENABLE)
 
     # Accesses
 
@@ -115,20 +139,31 @@ class Device:
         again.
         """
         found = await self._at(intent, "atc_lookup", self.step_lookup, thread, intent)
+        if found.disabled:
+            await self._at(intent, "", function.step_refuse, thread.slot, intent, function.DISABLED)
+            return True
         entry = found.entry
         if entry is None:
             answer = await self.translate(thread, intent)
             if answer is None:
                 return False
             if isinstance(answer, WalkFault):
-                if await self.page_request(thread, intent):
-                    return False
-                await self._at(intent, "", deny, thread.slot, intent, "invalid request")
-                return True
+                return not await self.fault(thread, intent, answer)
             entry = answer
         hit = found.entry is not None
         await self._at(intent, "access", self.step_access, thread, intent, found.begun, entry, hit)
         return True
+
+    async def fault(self, thread: DeviceThread, intent: Intent, answer: WalkFault) -> bool:
+        """No translation: ask for the page. True: it may help to attempt the access again."""
+        slot = thread.slot
+        if function.is_unsupported(slot, answer):
+            await self._at(intent, "", function.step_refuse, slot, intent, function.UNSUPPORTED)
+            return False
+        if await self.page_request(thread, intent):
+            return True
+        await self._at(intent, "", deny, slot, intent, "invalid request")
+        return False
 
     async def give_up(self, thread: DeviceThread, intent: Intent) -> None:
         """Give up an access that was attempted `FAULTS_MAX` times."""
@@ -192,10 +227,16 @@ class Device:
         if self.config.stop_markers:
             await trap("stop_marker", self.step_stop, thread)
 
+    def step_function(self, store: Store, slot: Slot) -> bool | Blocked:
+        """Obey the slot's control register: see `function.step_obey`."""
+        return function.step_obey(store, self, slot)
+
     # Steps of an access
 
     def step_lookup(self, store: Store, thread: DeviceThread, intent: Intent) -> Found:
         """Begin an access: a hit issues it, a miss begins a translation."""
+        if thread.slot.functions and not self.ats_enabled(store, thread.slot):
+            return _DISABLED
         site = thread.slot.sites[intent.location]
         begun = begin(store, site)
         entry = self.atc.look_up(store, site.pasid, site.vpn)
@@ -207,7 +248,9 @@ class Device:
         return Found(begun, None)
 
     def step_prefetch(self, store: Store, thread: DeviceThread, intent: Intent) -> bool:
-        """Begin a prefetch; True when the translation is cached already."""
+        """Begin a prefetch; True when nothing is to be, or may be, asked for."""
+        if thread.slot.functions and not self.ats_enabled(store, thread.slot):
+            return True
         site = thread.slot.sites[intent.location]
         entry = self.atc.look_up(store, site.pasid, site.vpn)
         if entry is not None and (entry.writable or intent.kind is Kind.LOAD):

@@ -82,7 +82,8 @@ class Io:
         """Ask the IOMMU, whatever is cached, and cache the answer; False when there is none."""
         device, thread = self._device, self._thread
         intent = Intent(Kind.STORE if write else Kind.LOAD, self._index(location), 0, "")
-        await self._step("translation_request", _begin, device, thread, intent)
+        if not await self._step("translation_request", _begin, device, thread, intent):
+            return False
         answer = await device.translate(thread, intent, issue=False)
         return isinstance(answer, Cached)
 
@@ -113,9 +114,12 @@ class Io:
         return self._names.index(location)
 
 
-def _begin(store: Store, device: Device, thread: DeviceThread, intent: Intent) -> None:
+def _begin(store: Store, device: Device, thread: DeviceThread, intent: Intent) -> bool:
+    if thread.slot.functions and not device.ats_enabled(store, thread.slot):
+        return False
     site = thread.slot.sites[intent.location]
     store.put(atc.walking_cell(device.number, thread.key), Walking(site.pasid, site.vpn, VALID))
+    return True
 
 
 def _take_value(store: Store, device: int, thread: DeviceThread) -> int | None:

@@ -24,9 +24,11 @@ from shootdown_device_agent.machine.columns import (
 from shootdown_device_agent.machine.config import DeviceConfig
 from shootdown_device_agent.machine.device import Device, DeviceThread
 from shootdown_device_agent.machine.device_faults import fault_tasks, lose_everything
+from shootdown_device_agent.machine.function import function_servers
 from shootdown_device_agent.machine.own_threads import own_task, own_threads
 from shootdown_device_agent.shell.injecting import DeviceFaults
 from shootdown_device_agent.shell.legacy import take_up
+from shootdown_device_agent.shell.registers import Registers
 from shootdown_engine.channels import InvalidateRequest
 from shootdown_engine.fault_step import BUDGET
 from shootdown_engine.live_store import LiveStore
@@ -107,13 +109,14 @@ class AgentRun:
             number: make_device(self._config(number, welcome), memory)
             for number, make_device in zip(load.devices, makers, strict=True)
         }
-        slot_layout = SlotLayout(len(self.program.columns), len(self.program.locations))
+        slot_layout = SlotLayout.of(self.program)
         self._first_word = segment.layout.board + load.slot_base
         self._slot_words = slot_layout.words
         self.slots: dict[int, Slot] = {}
         self._slot_of_pasid: dict[int, Slot] = {}
         self.ready: list[Task] = [invalidation_server(device) for device in self.devices.values()]
         self.again: list[Task] = []
+        self.registers = Registers(segment.words, self.store)
         self._due: list[tuple[int, int, Task]] = []
         self._pushes = 0
         self._board = segment.layout.board
@@ -206,6 +209,7 @@ class AgentRun:
     def _go(self) -> None:
         go = self.segment.words[self._board + board.GO]
         if self.announced and self.announced[0].number <= go:
+            self._end_servers_of_slots()
             batch = self.running = self.announced.pop(0)
             self.ready += batch.tasks
             batch.unfinished = len(batch.tasks) + sum(
@@ -214,6 +218,12 @@ class AgentRun:
                 for slot, devices in batch.slots[batch.next_slot :]
                 for device in devices
             )
+
+    def _end_servers_of_slots(self) -> None:
+        """End those of the last batch, which its kernel may have needed longer than its columns."""
+        self.registers.clear()
+        for tasks in (self.ready, self.again):
+            tasks[:] = [task for task in tasks if not task.server or task.owner is None]
 
     # Steps
 
@@ -227,6 +237,7 @@ class AgentRun:
             self._start_slots(self.running)
         if self._due:
             self._release()
+        self.ready += self.registers.changed()
         if self.again:
             self.ready += self.again
             self.again.clear()
@@ -296,6 +307,7 @@ class AgentRun:
                     tasks.append(speculation_task(device, thread, what))
                     self._ahead.add(thread.name)
                 tasks += [own_task(device, thread) for thread in self._own_threads(slot, number)]
+                tasks += function_servers(device, slot)
         for device in self.devices.values():
             faults = list(fault_tasks(device))
             self._ahead.update(task.name for task in faults)
@@ -320,7 +332,7 @@ class AgentRun:
             if task.ended:
                 self.runner.forget(task)
                 self._ended(task)
-            elif not made and not self.runner.park(task):
+            elif not made and not self.registers.rest(task) and not self.runner.park(task):
                 self.again.append(task)
         if self.runner.woken:
             ready += self.runner.woken
@@ -370,6 +382,7 @@ class AgentRun:
                 return
             batch.next_slot += 1
             for number in devices:
+                self.registers.watch(self.devices[number], slot)
                 tasks = self.tasks_of(slot, number)
                 batch.tasks += tasks
                 for task in tasks:

@@ -276,7 +276,7 @@ class HostedRun(AgentRun):
     ) -> None:
         """Make the devices, over memory that is the daemon's."""
         self.asked = Asked(load.program)
-        words = SlotLayout(len(load.program.columns), len(load.program.locations)).words
+        words = SlotLayout.of(load.program).words
         self.to_send: list[DeviceMessage] = []
         self._denied: list[DeviceMessage] = []
         self._ends: list[remote.ColumnEnd] = []

@@ -23,6 +23,9 @@ PAGE_REQUEST_SERVER: Final = "iopf"
 AFTER_STOP: Final = "after-stop-marker"
 """Answer in the record of a page request that follows a stop marker."""
 
+UNSUPPORTED: Final = "unsupported-request"
+"""Answer in the record of a translation request of a device that has no domain."""
+
 WRONG: Final = {
     "unexpected": ("unexpected-completion", "which no invalidation uses"),
     "miscounted": ("completion-count", "with a count that is not its first completion's"),
@@ -31,13 +34,13 @@ WRONG: Final = {
 """States of an invalidation that a right device never brings about: title, and what is wrong."""
 
 _SENT: Final = frozenset({"sent", "iotlb_sent"})
-_COMPLETED: Final = frozenset({"completed", "iotlb_completed"})
+_COMPLETED: Final = frozenset({"completed", "iotlb_completed", "released", "iotlb_released"})
 
 
 def check(record: AnyRecord, _program: Program) -> Finding | None:
     """Find a completion, or a page request, that the protocol does not allow."""
     if isinstance(record, Fault):
-        return _after_stop(record)
+        return _of_fault(record)
     if not isinstance(record, Invalidation) or record.state not in WRONG:
         return None
     title, wrong = WRONG[record.state]
@@ -46,8 +49,11 @@ def check(record: AnyRecord, _program: Program) -> Finding | None:
     )
 
 
-def _after_stop(fault: Fault) -> Finding | None:
-    """Find a page request whose device had said that none would follow."""
+def _of_fault(fault: Fault) -> Finding | None:
+    """Find a request that its device was not to make: behind its stop marker, or not attached."""
+    if fault.answer == UNSUPPORTED:
+        why = "asked for a translation where the device had no domain"
+        return Finding(NAME, "unsupported-request", why, fault.location)
     if fault.answer != AFTER_STOP:
         return None
     why = "was sent a page request of a PASID behind the device's stop marker"

@@ -10,6 +10,14 @@ from typing import NamedTuple
 
 from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.operations.anonymous import DO_ANONYMOUS_PAGE, run_do_anonymous_page
+from shootdown_daemon.machine.operations.attach import (
+    IOMMU_ATTACH_DEVICE,
+    IOMMU_DETACH_DEVICE,
+    PCI_RESET_FUNCTION,
+    run_iommu_attach_device,
+    run_iommu_detach_device,
+    run_pci_reset_function,
+)
 from shootdown_daemon.machine.operations.cow import (
     WP_PAGE_COPY,
     WP_PAGE_REUSE,
@@ -196,6 +204,9 @@ OPERATIONS: dict[str, Operation] = {
         Operation(*PROCESS_VM_READV, run_process_vm_readv),
         Operation(*IOMMU_SVA_BIND_DEVICE, run_iommu_sva_bind_device),
         Operation(*IOMMU_SVA_UNBIND_DEVICE, run_iommu_sva_unbind_device),
+        Operation(*IOMMU_ATTACH_DEVICE, run_iommu_attach_device),
+        Operation(*IOMMU_DETACH_DEVICE, run_iommu_detach_device),
+        Operation(*PCI_RESET_FUNCTION, run_pci_reset_function),
         Operation(*MMU_NOTIFIER_REGISTER, run_mmu_notifier_register),
         Operation(*MMU_INTERVAL_NOTIFIER_REMOVE, run_mmu_interval_notifier_remove),
         Operation(*ZAP_PAGE_RANGE_SINGLE_BATCHED, run_zap_page_range_single_batched),

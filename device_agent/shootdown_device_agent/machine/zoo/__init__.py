@@ -15,11 +15,14 @@ from shootdown_device_agent.machine.zoo.drain_waits_for_translation import Drain
 from shootdown_device_agent.machine.zoo.duplicate_completion import DuplicateCompletion
 from shootdown_device_agent.machine.zoo.gone import Gone
 from shootdown_device_agent.machine.zoo.honours_first_page import HonoursFirstPage
+from shootdown_device_agent.machine.zoo.ignores_ats_disable import IgnoresAtsDisable
+from shootdown_device_agent.machine.zoo.ignores_detach import IgnoresDetach
 from shootdown_device_agent.machine.zoo.ignores_global import IgnoresGlobal
 from shootdown_device_agent.machine.zoo.ignores_invalidation import IgnoresInvalidation
 from shootdown_device_agent.machine.zoo.ignores_pasid import IgnoresPasid
 from shootdown_device_agent.machine.zoo.inserts_late import InsertsLate
 from shootdown_device_agent.machine.zoo.invalidates_atc_first import InvalidatesAtcFirst
+from shootdown_device_agent.machine.zoo.keeps_atc_over_reset import KeepsAtcOverReset
 from shootdown_device_agent.machine.zoo.keeps_larger_entries import KeepsLargerEntries
 from shootdown_device_agent.machine.zoo.keeps_tables import KeepsTables
 from shootdown_device_agent.machine.zoo.miscounts_completions import MiscountsCompletions
@@ -39,11 +42,14 @@ ZOO: Final[dict[str, type[Device]]] = {
     "duplicate_completion": DuplicateCompletion,
     "gone": Gone,
     "honours_first_page": HonoursFirstPage,
+    "ignores_ats_disable": IgnoresAtsDisable,
+    "ignores_detach": IgnoresDetach,
     "ignores_global": IgnoresGlobal,
     "ignores_invalidation": IgnoresInvalidation,
     "ignores_pasid": IgnoresPasid,
     "inserts_late": InsertsLate,
     "invalidates_atc_first": InvalidatesAtcFirst,
+    "keeps_atc_over_reset": KeepsAtcOverReset,
     "keeps_larger_entries": KeepsLargerEntries,
     "keeps_tables": KeepsTables,
     "miscounts_completions": MiscountsCompletions,
