@@ -247,7 +247,7 @@ class AgentRun:
         ready = self.ready
         alone = self.faults is None and not self.is_hosted
         while ready and made < count:
-            if len(ready) == 1 and alone and ready[0].server:
+            if len(ready) == 1 and alone and ready[0].server and ready[0].owner is None:
                 made += self._serve(ready[0], count - made)
             else:
                 made += self._one_step()
