@@ -107,6 +107,21 @@ def test_the_json_object_explains_the_first_violation() -> None:
     assert plain["first_violation"]["findings"][0]["edges"] == [*verdict.findings[0].edges]
 
 
+def test_rounds_of_a_loop_are_told_once() -> None:
+    """A device that faults for ever is read in a few lines, and the rest is counted."""
+    recorder = Recorder()
+    for _ in range(5):
+        recorder.add("DEV0", Fault(0, True, "success", exhausted=False))
+        recorder.add("CPU0", met(0))
+    recorder.add("DEV0", Fault(0, True, "retried", exhausted=True))
+
+    told = shown(*recorder.records)
+
+    assert told.count("success") == 1
+    assert "... the same, 4 times more" in told
+    assert told.splitlines()[-1].startswith("[N+10]")
+
+
 def test_a_histogram_marks_forbidden_and_violating_outcomes() -> None:
     """The commonest outcome is first, and every mark is litmus7's where that has one."""
     assert render_histogram("cow-two-pages", BROKEN).splitlines() == [

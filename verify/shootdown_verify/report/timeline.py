@@ -25,6 +25,10 @@ _LABEL_WIDTH: Final = 8
 _LAST_CELL_WIDTH: Final = 36
 _COLUMN_WIDTHS: Final = range(3, 25)
 _INDENT: Final = "  "
+_PERIOD_MAX: Final = 4
+"""Rows that a loop may take for one round, to be told once."""
+_TOLD_ONCE: Final = 2
+"""Rounds more of a loop from which on they are only counted."""
 
 
 @dataclass(slots=True)
@@ -112,8 +116,15 @@ def render_timeline(
     rows = _rows(moments(records, program, wrong))
     anchors = _anchors(program, rows, width)
     lines: list[list[_Piece]] = []
-    for number, row in enumerate(rows):
-        lines += _row_lines(number, row, anchors, width)
+    number = 0
+    while number < len(rows):
+        lines += _row_lines(number, rows[number], anchors, width)
+        number += 1
+        period, times = _repetition(rows, number)
+        if times >= _TOLD_ONCE:
+            said = f"... the same, {times} times more"
+            lines += _indented(said, width, Style.LABEL)
+            number += period * times
     told: set[str] = set()
     for finding in findings:
         if finding.sentence not in told:
@@ -130,6 +141,18 @@ def _rows(told: Iterable[Moment]) -> list[_Row]:
             rows.append(_Row(is_final=moment.is_final))
         rows[-1].add(moment)
     return [row for row in rows if row.cells or row.changes]
+
+
+def _repetition(rows: Sequence[_Row], number: int) -> tuple[int, int]:
+    """How many rows before a number come again after it, and how often."""
+    for period in range(1, min(_PERIOD_MAX, number) + 1):
+        round_ = rows[number - period : number]
+        times = 0
+        while rows[number + times * period : number + (times + 1) * period] == round_:
+            times += 1
+        if times:
+            return period, times
+    return 0, 0
 
 
 def _anchors(program: Program, rows: Sequence[_Row], width: int) -> dict[str, int]:
