@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 from tests.litmus.texts import DISCIPLINES, FAULTY_DEVICES
 
+from shootdown_engine.slot import REUSED
 from shootdown_protocol.program import HUGE_STATES
 from shootdown_verify.litmus import CHECKS
 from shootdown_verify.litmus.vocabulary import (
@@ -203,7 +204,9 @@ def texts(draw: st.DrawFn) -> str:
         draft.lines.append(f"bind {' '.join(bound)};")
         draft.operations.update(bound)
     for option in some(draw, sorted(OPTIONS)):
-        draft.lines.append(f"{option} {draw(st.sampled_from(OPTIONS[option]))};")
+        # A PASID is reused only where an operation binds the next one, and none here does.
+        words = [word for word in OPTIONS[option] if word != REUSED]
+        draft.lines.append(f"{option} {draw(st.sampled_from(words))};")
     forbidden = draw(st.lists(conditions(draft), max_size=2))
     return "\n".join(
         [
