@@ -404,7 +404,7 @@ class RunEnd(Enum):
     """A device that may hold translations has not answered: it is shut out, its frames are kept."""
     STOPPED = "stopped"
     STANDSTILL = "standstill"
-    """A schedule was followed to its end, and what is left can never move again."""
+    """What is left can never move again."""
     FAILED = "failed"
     """The daemon met an error of its own; the text says which."""
 

@@ -55,8 +55,9 @@ class OpenRequest(DeviceElement, frozen=True):
 class Legacy(DeviceMessage, frozen=True, tag=43):
     """What is left of an agent's process; the daemon sends it on as it is to the next one.
 
-    ``batch`` was running (0: none), with ``started`` of its slots begun, and of their tasks those
-    in ``resumed`` had not ended. ``counters`` say how often its faults were applied.
+    ``batch`` was running, or was to be the next one (0: none), with ``started`` of its slots begun,
+    and of their tasks those in ``resumed`` had not ended. ``counters`` say how often its faults
+    were applied.
     """
 
     program_number: Number

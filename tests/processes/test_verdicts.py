@@ -146,3 +146,14 @@ def test_a_run_without_a_race_is_inconclusive(ground: Ground) -> None:
     assert ended.status == 3, str(ended)
     assert ended.told["verdict"] == "inconclusive"
     assert any("warm hit" in reason for reason in ended.told["reasons"])
+
+
+def test_a_deadlock_is_a_violation(ground: Ground) -> None:
+    """Where nothing can ever move again the run ends at once, and says who waits for ever."""
+    words = ("--device", "drain_waits_for_translation")
+
+    ended = ground.run("drain-deadlock", *words, instances=200)
+
+    assert ended.status == 1, str(ended)
+    assert {finding["check"] for finding in ended.told["findings"]} == {"S5"}
+    assert "nothing moves any more: CPU" in ended.told["reasons"][0]

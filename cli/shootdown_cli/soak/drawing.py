@@ -1,6 +1,7 @@
 """Draws a round of a soak from its seed: what runs, on what, and what goes wrong meanwhile.
 
-The same seed draws the same round; nothing of a machine or of the time is in it.
+The same seed draws the same round; nothing of a machine or of the time is in it. Kinds of faults
+take turns with the seeds, so that as many rounds as there are kinds have met them all.
 """
 
 from __future__ import annotations
@@ -12,16 +13,23 @@ from typing import Final
 
 from shootdown_cli.faults import step_names
 from shootdown_device_agent.machine.zoo import ZOO
-from shootdown_protocol.faults import KINDS, Fault, FaultKind, Target
+from shootdown_protocol.faults import KINDS, STEP_NEEDED, Fault, FaultKind, Target
 from shootdown_verify.litmus import Scenario
 
-FAULTS_MOST: Final = 5
+MORE_MOST: Final = 4
+"""Most faults of a round beside the one whose turn it is."""
 SAFE_SHARE: Final = 0.7
 """Share of rounds under a discipline that the scenario calls safe, so that nothing may be found."""
 RIGHT_DEVICE_SHARE: Final = 0.85
-RARE: Final = frozenset({"daemon.crash_before", "daemon.crash_after", "agent.kill"})
+RARE: Final = frozenset({"daemon.crash_before", "daemon.crash_after"})
 RARE_SHARE: Final = 0.25
 """How often a rare kind that was drawn is kept; each is the end of its run."""
+NEEDS_SLOW_WALKS: Final = "agent.hoard"
+"""A kind that can only be applied while a walk is cancelled, and where that is seen to happen."""
+SLOW_WALKS: Final = Fault("agent.slow_walk", ms=20, prob=0.3)
+SLOW_WALKS_IN: Final = "late-insertion"
+ALWAYS_MADE: Final = ("lock", "range_start")
+"""What the names of steps end with that an operation makes in any case."""
 AT_SHARE: Final = 0.5
 """How often a fault of a thread is bound to a step."""
 LONGEST_MS: Final = 400
@@ -78,7 +86,10 @@ class Round:
 def draw_round(seed: int, scenarios: Sequence[Scenario], disciplines: Sequence[str]) -> Round:
     """Draw the round of a seed."""
     random = Random(f"soak:{seed}")
+    turn = LIVE[seed % len(LIVE)]
     scenario = random.choice(scenarios)
+    if turn.name == NEEDS_SLOW_WALKS:
+        scenario = next((s for s in scenarios if s.name == SLOW_WALKS_IN), scenario)
     safe = [
         each.subject
         for each in scenario.expectations
@@ -98,16 +109,33 @@ def draw_round(seed: int, scenarios: Sequence[Scenario], disciplines: Sequence[s
         per_batch=window * random.choice((1, 2, 4)),
         window=window,
         instances=random.choice((100, 200, 400)),
-        faults=_draw_faults(random, scenario),
+        faults=_draw_faults(random, scenario, turn),
     )
 
 
-def _draw_faults(random: Random, scenario: Scenario) -> tuple[Fault, ...]:
-    kinds = [kind for kind in KINDS.values() if kind.is_live]
-    drawn = random.sample(kinds, random.randint(0, FAULTS_MOST))
+LIVE: Final = tuple(kind for kind in KINDS.values() if kind.is_live)
+
+
+def _draw_faults(random: Random, scenario: Scenario, turn: FaultKind) -> tuple[Fault, ...]:
+    """The kind whose turn it is, wherever it can be applied, and others."""
+    drawn = random.sample([kind for kind in LIVE if kind is not turn], random.randint(0, MORE_MOST))
     kept = [kind for kind in drawn if kind.name not in RARE or random.random() < RARE_SHARE]
-    steps = sorted(_kernel_steps(scenario)) if any("at" in kind.parameters for kind in kept) else []
-    return tuple(_draw_fault(random, kind, scenario, steps) for kind in kept)
+    if any("at" in kind.parameters for kind in (turn, *kept)):
+        steps = sorted(_kernel_steps(scenario))
+    else:
+        steps = []
+    more = [_draw_fault(random, kind, scenario, steps) for kind in kept]
+    if turn.name == NEEDS_SLOW_WALKS:
+        more = [SLOW_WALKS, *(each for each in more if each.kind != SLOW_WALKS.kind)]
+    return (_whole_fault(random, turn, steps), *more)
+
+
+def _whole_fault(random: Random, kind: FaultKind, steps: Sequence[str]) -> Fault:
+    """A fault of a kind that is applied at the first occasion."""
+    made = [step for step in steps if step.endswith(ALWAYS_MADE)] or steps
+    at = random.choice(made) if kind.name in STEP_NEEDED else ""
+    ms = int(LONGEST_MS ** random.random()) if "ms" in kind.parameters else 0
+    return Fault(kind.name, at=at, ms=ms, count=random.randint(1, 3))
 
 
 def _draw_fault(random: Random, kind: FaultKind, scenario: Scenario, steps: Sequence[str]) -> Fault:

@@ -32,7 +32,7 @@ FAULTY_DEVICE: Final = 6
 PROTOCOL: Final = "protocol"
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory is on Linux
 CRASHES: Final = frozenset({"daemon.crash_before", "daemon.crash_after"})
-KILLS: Final = CRASHES | {"agent.kill"}
+KILLS: Final = CRASHES | {"agent.kill", "agent.restart", "agent.restart_warm"}
 
 
 @dataclass(slots=True)

@@ -229,7 +229,7 @@ class ControlPlane:
             ),
         )
         self.event("run_ended", run=run.number, end=run.end.value)
-        if run.is_load and run.end is RunEnd.FAILED:
+        if run.is_load and run.end in (RunEnd.FAILED, RunEnd.STANDSTILL):
             self.load = None  # It would fail again, and again.
 
     def event(self, name: str, **fields: str | float | bool | None) -> None:

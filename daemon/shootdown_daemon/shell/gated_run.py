@@ -95,10 +95,6 @@ class GatedRun(LiveRun):
         """Whether the schedule is over and nothing has moved for long."""
         return self.over_schedule and self.now() - self._since_ns > STANDSTILL_NS
 
-    def declare_ended(self) -> None:
-        """Count instances that never end for ended: what they have done is all that they will."""
-        self.done += sum(bank.count for bank in self.banks if bank.state is BankState.RUNNING)
-
     def granted(self, step: str, *, made: bool) -> None:
         """Take in an agent's answer to the grant that was asked for."""
         self.asked = False

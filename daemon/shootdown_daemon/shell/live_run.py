@@ -389,7 +389,13 @@ class LiveRun:
     @property
     def races(self) -> bool:
         """Whether a batch is under way, between its first step and its last."""
-        return any(bank.state is BankState.RUNNING and bank.started for bank in self.banks)
+        begun = (BankState.RUNNING, BankState.DRAINING)
+        return any(bank.state in begun and bank.started for bank in self.banks)
+
+    def declare_ended(self) -> None:
+        """Count instances that never end for ended: what they have done is all that they will."""
+        under_way = (BankState.RUNNING, BankState.DRAINING)
+        self.done += sum(bank.count for bank in self.banks if bank.state in under_way)
 
     def cool(self, agent: int) -> None:
         """An agent's process is gone: batches that it had made ready are to be made so again."""

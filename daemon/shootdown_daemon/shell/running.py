@@ -238,6 +238,12 @@ class Running:
                 self.live.block(number)
             self.fail(end, f"agent {name} is {how}: {why}")
 
+    def stand_still(self) -> None:
+        """Nothing can ever move again: end, and let what was left waiting be judged."""
+        said = "; ".join(self.live.waits()[:WAITS_TOLD])
+        self.live.declare_ended()
+        self.fail(RunEnd.STANDSTILL, "nothing moves any more" + (f": {said}" if said else ""))
+
     def fail(self, end: RunEnd, why: str) -> None:
         """End the run at once; histories are kept as far as they go."""
         if self.end not in _LOST:
@@ -508,8 +514,7 @@ class Running:
         self._limits_s = now + LIMITS_S
         now_ns = self.limits_ns()
         if isinstance(self.live, GatedRun) and not self.unloading_s and self.live.stands_still:
-            self.live.declare_ended()
-            self.fail(RunEnd.STANDSTILL, "nothing moves any more")
+            self.stand_still()
         follows = isinstance(self.live, GatedRun) and not self.live.over_schedule
         # With a schedule, time-outs strike when that says so.
         overdue = None if follows else self.invalidations.look(now_ns)

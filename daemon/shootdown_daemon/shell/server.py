@@ -34,6 +34,7 @@ from shootdown_protocol.segment import Segment
 
 if TYPE_CHECKING:
     from shootdown_daemon.shell.running import Running
+    from shootdown_daemon.shell.standstill import Standstill
 
 STEPS_A_ROUND = 96
 """Steps of the run between two looks at the sockets."""
@@ -68,6 +69,7 @@ class Daemon:
             self._poller.register(socket, zmq.POLLIN)
         self._poller.register(self.control.socket, zmq.POLLIN)
         self._owner = None if config.owner is None else os.pidfd_open(config.owner)
+        self._standstill: Standstill | None = None
         self._beat_s = 0.0
         self._round_s = self.now()
         self._round = 0
@@ -252,6 +254,7 @@ class Daemon:
             can = self.devices.restarts.can
             self._processes.beat(self.agents(), restarts=can, races=self.run.live.races)
         self.devices.lose_silent(now)
+        self._look_for_standstill()
         self.devices.ask(now)
         self._watch_processes()
         for link, why in self.devices.take_lost():
@@ -261,6 +264,17 @@ class Daemon:
             self.control.event(event, agent=link.name, why=why)
             if self.run is not None:
                 self.run.agent_lost(link.name, why, quarantined=quarantined)
+
+    def _look_for_standstill(self) -> None:
+        if self.run is None or not self.run.live.races:
+            return
+        if self._standstill is None:
+            # Not needed to be ready, and it knows what a run is.
+            from shootdown_daemon.shell.standstill import Standstill  # noqa: PLC0415
+
+            self._standstill = Standstill()
+        if self._standstill.look(self.run, self.faults):
+            self.run.stand_still()
 
     def _watch_processes(self) -> None:
         if self._owner is not None and has_ended(self._owner) and not self.stopping:

@@ -346,7 +346,8 @@ class Agent:
     def _counters(self) -> dict[str, int]:
         own = {} if self.faults is None else self.faults.counters
         records = self._records if self.history is None else self.history.kept
-        return {"records": records, "steps": self.run.runner.steps if self.run else 0, **own}
+        steps, idle = (self.run.runner.steps, self.run.idle_rounds) if self.run else (0, 0)
+        return {"records": records, "steps": steps, "idle": idle, **own}
 
     def _obey(self, message: messages.DeviceFromDaemon) -> None:
         run = self.run

@@ -132,6 +132,8 @@ class AgentRun:
         self._is_slow = False
         self.is_hosted = False
         """Whether it has more to send than its channels say: see `outgoing`."""
+        self.idle_rounds = 0
+        """Rounds since there was last anything that could go, or will by itself."""
 
     # Over memory that is mapped; a run whose memory is elsewhere says otherwise
 
@@ -163,8 +165,9 @@ class AgentRun:
         """Bind the batch's slots, warm their caches, and say so on the board."""
         self.random = Random(f"{begin.seed}:{begin.batch}:{self.agent}")
         slots = [(self._slot(item), item.devices) for item in begin.slots]
-        if self.legacy is not None and self.legacy.batch == begin.batch:
-            self._take_up(Batch(begin, slots), self.legacy)
+        legacy = self.legacy
+        if legacy is not None and legacy.batch == begin.batch and self._may_run(begin.batch):
+            self._take_up(Batch(begin, slots), legacy)
             return
         for slot, devices in slots:
             for number in devices:
@@ -206,9 +209,12 @@ class AgentRun:
     def _own_threads(self, slot: Slot, number: int) -> tuple[DeviceThread, ...]:
         return own_threads(self.devices[number], slot)
 
+    def _may_run(self, batch: int) -> bool:
+        """Whether a batch may run: instances of it may have begun, and nothing can be made warm."""
+        return self.segment.words[self._board + board.GO] >= batch
+
     def _go(self) -> None:
-        go = self.segment.words[self._board + board.GO]
-        if self.announced and self.announced[0].number <= go:
+        if self.announced and self._may_run(self.announced[0].number):
             self._end_servers_of_slots()
             batch = self.running = self.announced.pop(0)
             self.ready += batch.tasks
@@ -253,6 +259,8 @@ class AgentRun:
                 made += self._one_step()
         if self.running is not None:
             self._end_batch(self.running)
+        waits = made or self.ready or self._due or (self.faults is not None and self.faults.holds)
+        self.idle_rounds = 0 if waits else self.idle_rounds + 1
         return made
 
     def _serve(self, server: Task, count: int) -> int:

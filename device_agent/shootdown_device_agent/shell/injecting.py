@@ -48,6 +48,11 @@ class DeviceFaults:
         return bool(self._present or self._slow)
 
     @property
+    def holds(self) -> bool:
+        """Whether a task is held."""
+        return bool(self._slow)
+
+    @property
     def counters(self) -> dict[str, int]:
         """How often each was applied, as counters carry it."""
         return {f"{COUNTER}{number}": times for number, times in self.applied.items()}

@@ -37,7 +37,7 @@ def legacy_of(
     keeps_caches: bool,
 ) -> Legacy:
     """What a run leaves; ``requests`` are those for pages that have not been answered."""
-    batch = run.running
+    batch = run.running or (run.announced[0] if run.announced else None)
     if batch is None:
         return Legacy(0, run.number, 0, 0, (), (), requests, counters)
     pasids = {pasid for slot, _ in batch.slots for pasid in slot.pasids}
