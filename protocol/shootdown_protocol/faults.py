@@ -60,6 +60,7 @@ _NO_BYTES: Final = "no: the machine's messages are values, not bytes; as a loss,
 _NO_CLOCK: Final = "no: the machine has no clock"
 _CHANNEL: Final = "a step on the message that has waited longest in its channel"
 _RESENT: Final = "completion time-out: sent once more under a new ITag, then quarantine"
+_IN_USE: Final = "; if that ITag is in use, another request counts as completed too early (S1, S2)"
 _ASKED_ANEW: Final = (
     "its pidfd; what it had not completed is sent again to the new process, under the same ITag"
 )
@@ -130,7 +131,7 @@ KINDS: Final[dict[str, FaultKind]] = {
             "an invalidation arrives under an ITag that is not its own",
             "the daemon's end of the link changes the ITag",
             _CHANNEL,
-            "the completion finds its ITag free: a violation of `protocol`; " + _RESENT,
+            "the completion finds its ITag free: a violation of `protocol`; " + _RESENT + _IN_USE,
             2,
         ),
         FaultKind(
@@ -192,10 +193,10 @@ KINDS: Final[dict[str, FaultKind]] = {
         FaultKind(
             "completion.wrong_itag",
             Target.AGENT,
-            "a completion names an ITag that is not in use",
+            "a completion names an ITag that is not its own",
             "the daemon's end of the link changes the ITag",
             _CHANNEL,
-            "it finds its ITag free: a violation of `protocol`; " + _RESENT,
+            "it finds its ITag free: a violation of `protocol`; " + _RESENT + _IN_USE,
             2,
         ),
         FaultKind(

@@ -348,3 +348,17 @@ def test_a_stale_hit_is_told() -> None:
 
     (access,) = bench.of_kind(Access)
     assert (access.hit, access.stale) == (True, True)
+
+
+def test_what_is_forgotten_in_passing_is_no_progress() -> None:
+    """A gap in messages empties the caches; that a column has ended is still known."""
+    bench = Bench(scene(column("DEV0", load(A)), column("DEV1"), warm=(A,), stop_markers="on"))
+    bench.go("DEV0")
+    device = bench.whole.devices[0]
+    ended = bench.store.get(device._ended_cell(bench.slot))
+
+    device.forget(bench.store, bench.slot)
+
+    assert in_atc(bench, A) is None
+    assert ended
+    assert bench.store.get(device._ended_cell(bench.slot)) == ended

@@ -90,7 +90,7 @@ def killed_after(steps: int, *, keeps_caches: bool) -> tuple[Ground, AgentRun, L
 
 
 @pytest.mark.parametrize("keeps_caches", [False, True])
-@pytest.mark.parametrize("steps", range(0, 21, 2))
+@pytest.mark.parametrize("steps", range(0, 19, 2))
 def test_every_access_is_made_once(steps: int, *, keeps_caches: bool) -> None:
     """Wherever an agent is killed, the next process makes what is left, and nothing twice."""
     ground, _, legacy = killed_after(steps, keeps_caches=keeps_caches)

@@ -129,12 +129,20 @@ def _check(drawn: Round, told: dict[str, Any], errors: str, outcome: Outcome) ->
     allowed = {EXIT_OK, EXIT_VIOLATION, EXIT_INCONCLUSIVE} | ({EXIT_FAILED} if may_fail else set())
     if outcome.status not in allowed:
         yield f"exit status {outcome.status}: {told['error'] or errors.strip()[-300:]}"
-    lies = any(KINDS[kind].promise == FAULTY_DEVICE for kind in kinds)
+    lies = any(_lies(kind) for kind in kinds)
     if drawn.safe and not drawn.device and not lies:
         checks = {finding["check"] for finding in told["findings"]}
         noticed = {PROTOCOL} if any(_is_noticed(kind) for kind in kinds) else set()
         if checks - noticed:
             yield f"a violation ({', '.join(sorted(checks - noticed))}) where none can be"
+
+
+def _lies(kind: str) -> bool:
+    """Whether a kind may show in what a device reads: it completes what was not yet done.
+
+    So does a completion under an ITag that happens to be another request's.
+    """
+    return KINDS[kind].promise == FAULTY_DEVICE or kind.endswith("wrong_itag")
 
 
 def _is_noticed(kind: str) -> bool:

@@ -130,6 +130,14 @@ class Device:
         """Whether translations may be asked for and used in a slot."""
         return bool(function.obeyed(store, self.number, slot) & ATS_ENABLE)
 
+    def forget(self, store: Store, slot: Slot) -> None:
+        """Drop all that is cached for a slot while its columns go on: how far they are stays."""
+        cells = (self._off_cell(slot), self._ended_cell(slot))
+        kept = [(cell, store.get(cell)) for cell in cells]
+        self.reset(store, slot)
+        for cell, value in kept:
+            store.put(cell, value)
+
     # Accesses
 
     async def access(self, thread: DeviceThread, intent: Intent) -> bool:

@@ -477,7 +477,7 @@ class AgentRun:
         for device in self.devices.values():
             lose_everything(self.store, device)
             for slot in self.slots.values():
-                device.reset(self.store, slot)  # what a class of one's own keeps besides
+                device.forget(self.store, slot)  # what a class of one's own keeps, too
         self._wake()
 
     def begin_no_access(self) -> None:
