@@ -360,5 +360,5 @@ def test_what_is_forgotten_in_passing_is_no_progress() -> None:
     device.forget(bench.store, bench.slot)
 
     assert in_atc(bench, A) is None
-    assert ended
+    assert ended is not None
     assert bench.store.get(device._ended_cell(bench.slot)) == ended

@@ -218,6 +218,9 @@ class AgentRun:
             self._end_servers_of_slots()
             batch = self.running = self.announced.pop(0)
             self.ready += batch.tasks
+            for slot, devices in batch.slots[: batch.next_slot]:  # Taken up as they were.
+                for number in devices:
+                    self.registers.watch(self.devices[number], slot)
             batch.unfinished = len(batch.tasks) + sum(
                 sum(map(len, device_threads(self.program, slot, device)))
                 + len(self._own_threads(slot, device))

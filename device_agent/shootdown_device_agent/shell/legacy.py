@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CACHES: Final = ("atc", "iotlb", "walk_cache")
 ORDERS: Final = ("atc_order", "iotlb_order")
 COUNTS: Final = ("columns_ended",)
+REGISTERS: Final = ("function",)
 """Cells that say how far a slot has come: they are the device's work, and no cache of it."""
 KEY_NUMBERS: Final = 3
 """Numbers of one entry of a set's order: PASID, page, size."""
@@ -41,7 +42,7 @@ def legacy_of(
     if batch is None:
         return Legacy(0, run.number, 0, 0, (), (), requests, counters)
     pasids = {pasid for slot, _ in batch.slots for pasid in slot.pasids}
-    kinds = (*COUNTS, *CACHES, *ORDERS) if keeps_caches else COUNTS
+    kinds = (*COUNTS, *REGISTERS, *(*CACHES, *ORDERS) * keeps_caches)
     cells = [
         kept for cell in run.store.cells if cell[0] in kinds for kept in _kept(run, cell, pasids)
     ]
@@ -93,6 +94,9 @@ def _kept(run: AgentRun, cell: Cell, pasids: set[int]) -> Iterator[KeptCell]:
     if kind in COUNTS:
         assert isinstance(value, tuple)
         yield KeptCell(kind, tuple(numbers), value)
+    elif kind in REGISTERS:
+        assert isinstance(value, int)
+        yield KeptCell(kind, tuple(numbers), (value,))
     elif kind in ORDERS:
         assert isinstance(value, tuple)
         held = tuple(number for key in value if key[0] in pasids for number in key)
@@ -107,6 +111,8 @@ def _value(kept: KeptCell) -> Hashable:
     numbers = kept.value
     if kept.kind in COUNTS:
         return numbers
+    if kept.kind in REGISTERS:
+        return numbers[0]
     if kept.kind in ORDERS:
         starts = range(0, len(numbers), KEY_NUMBERS)
         return tuple(numbers[start : start + KEY_NUMBERS] for start in starts)
