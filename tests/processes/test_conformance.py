@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.processes.ground import Ground
@@ -68,3 +69,17 @@ def test_neither_class_nor_program_is_a_usage_error(ground: Ground) -> None:
 
     assert (nothing.status, absent.status) == (2, 2)
     assert "neither a class nor --exec" in nothing.errors
+
+
+def test_a_program_that_says_no_hello_fails_at_once(ground: Ground) -> None:
+    """Every test fails with what the program wrote last, and it was started once."""
+    count = ground.root / "started"
+    script = ground.root / "mute.py"
+    script.write_text(f"open({str(count)!r}, 'a').write('x')\nraise SystemExit('no such host')\n")
+
+    ended = ground.do("conformance", "--exec", f"{sys.executable} {script}", "--json")
+
+    assert ended.status == 1, str(ended)
+    assert {each["verdict"] for each in ended.told["tests"]} == {FAIL}
+    assert all("no such host" in each["why"] for each in ended.told["tests"])
+    assert count.read_text() == "x"

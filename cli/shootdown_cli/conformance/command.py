@@ -12,6 +12,7 @@ from shootdown_cli.conformance.process import (
     Command,
     Connection,
     Failed,
+    NoHello,
     class_command,
     program_command,
 )
@@ -60,16 +61,24 @@ def conformance(spec: str, program: str, *, by_tcp: bool, as_json: bool) -> int:
 
 
 def grade(command: Command, *, by_tcp: bool = False) -> Iterator[Graded]:
-    """Run every test; a process of the agent serves as long as it passes."""
+    """Run every test; a process of the agent serves as long as it passes.
+
+    One that says no hello is not tried again.
+    """
     connection: Connection | None = None
+    speechless = ""
     try:
         for number, (name, test) in enumerate(TESTS.items(), 1):
+            if speechless:
+                yield Graded(name, FAIL, speechless)
+                continue
             try:
                 if connection is None:
                     connection = Connection(command, by_tcp=by_tcp)
                     connection.greet()
                 test(connection, number)
             except Failed as failed:
+                speechless = str(failed) if isinstance(failed, NoHello) else ""
                 yield Graded(name, FAIL, str(failed))
                 if connection is not None:
                     connection.kill()

@@ -294,14 +294,18 @@ def duplicate_messages(connection: Connection, number: int) -> None:
 
 
 def lost_messages(connection: Connection, number: int) -> None:
-    """Drop all that is cached when messages are missing, and report it."""
+    """Drop all that is cached when messages are missing, report it, and obey none that is late."""
     session = Session(connection, number, (load(A), PAUSE, load(A)), (place(0),), warm=(A,))
     session.begin()
     session.access(0)
     session.remap(A)
-    connection.send(messages.Heartbeat(0, 0), sequence=connection.sent + 3)
+    late = connection.sent
+    connection.send(messages.Heartbeat(0, 0), sequence=late + 3)
     if not session.reported(ErrorCode.SEQUENCE_GAP) and session.find(Resend) is None:
         raise Failed("neither Resend nor ErrorReport with sequence-gap when messages were missing")
+    session.invalidate(A, itag=ITAG, sequence=late)
+    if session.find(messages.ItagCompletion) is not None:
+        raise Failed("it obeyed an Invalidate that came behind its successors")
     session.proceed()
     session.access(2)
     session.finish()

@@ -42,6 +42,10 @@ class Failed(Exception):  # noqa: N818 - a test's verdict, not an error of ours
     """The agent did not do what the test asks for; says what it did."""
 
 
+class NoHello(Failed):
+    """It has not said hello, so that nothing else can be asked of it."""
+
+
 class Connection:
     """One process of the agent, from its hello to its end."""
 
@@ -116,9 +120,10 @@ class Connection:
         deadline = time.monotonic() + HELLO_S
         while not self.socket.poll(50):
             if self.process.poll() is not None:
-                raise Failed(f"it ended with status {self.process.returncode} before its Hello")
+                status = self.process.returncode
+                raise NoHello(f"it ended with status {status} before its Hello{self._last_words()}")
             if time.monotonic() > deadline:
-                raise Failed(f"no Hello within {HELLO_S:.0f} s")
+                raise NoHello(f"no Hello within {HELLO_S:.0f} s{self._last_words()}")
         self._identity, data = self.socket.recv_multipart()
         hello = self._decode(data)
         if not isinstance(hello, messages.Hello):

@@ -88,4 +88,4 @@ def _own_devices(module: ModuleType) -> list[type[Device]]:
 
 
 def _refuse(seen: str, expected: str) -> NoReturn:
-    raise UsageError(ErrorCode.USAGE, seen=seen, expected=expected, where="--device")
+    raise UsageError(ErrorCode.USAGE, seen=seen, expected=expected, where="a device's class")
