@@ -22,6 +22,8 @@ REFUSED = 2
 """An instruction whose access the kernel refuses."""
 ITAG = 5
 LARGE_SHIFT = 21
+EVERYTHING = 1 << 51
+"""Pages of the range that is all addresses of a process."""
 _BEGINNINGS = (remote.TranslationRequest, remote.AccessRequest)
 Test = Callable[[Connection, int], None]
 
@@ -102,7 +104,7 @@ def invalidate_global(connection: Connection, number: int) -> None:
     session.access(0)
     session.access(1)
     session.remap(0, 1)
-    session.invalidate(A, pages=1 << 20, flags=InvalidateFlag.GLOBAL)
+    session.invalidate(A, pages=EVERYTHING, flags=InvalidateFlag.GLOBAL)
     session.completed("after a global Invalidate")
     session.proceed()
     session.access(3)

@@ -38,7 +38,7 @@ EXPECTED: Final[dict[str, frozenset[str]]] = {
     "honours_first_page": frozenset(("invalidate_range", "invalidate_global")),
     # Registers of devices are for agents with shared memory.
     "ignores_ats_disable": frozenset(),
-    "ignores_detach": frozenset(("wrong_pasid",)),
+    "ignores_detach": frozenset(("invalidate_global",)),
     "ignores_global": frozenset(("invalidate_global",)),
     "ignores_invalidation": _USES_WHAT_WAS_DROPPED
     | {"invalidate_during_walk", "invalidate_during_access", "completion_vector"},
