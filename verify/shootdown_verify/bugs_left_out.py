@@ -15,6 +15,12 @@ class LeftOut(NamedTuple):
 
 LEFT_OUT: Final = (
     LeftOut(
+        "1013af4f585f, CVE-2025-38085; 59d9094df3d7, CVE-2024-57883; 081056dc00a2, CVE-2025-38084",
+        "a lockless walker is in a shared hugetlb table while it becomes another process's alone",
+        "who shares a table here maps the same pages by it (`share of`), and `gup_fast_pte_range` "
+        "pins a page and reads nothing through it: that the page is the other's is seen by nobody",
+    ),
+    LeftOut(
         "c0205eaf3af9, CVE-2024-27007",
         "UFFDIO_MOVE changes the mapping and the index of a huge page before it knows that the "
         "page is not pinned",
@@ -33,6 +39,12 @@ LEFT_OUT: Final = (
         "millions of commands, one a page, under a page table lock: a soft lockup",
         "the commands come to an end, and how long that takes is no order of steps; the endless "
         "loop of the same function is `smmuv3-inclusive-end`",
+    ),
+    LeftOut(
+        "KVM: arm64: test_young with an empty range (2020)",
+        "aging asks a mirror about no page at all, and takes a page that it uses for old",
+        "a wrong guess of age makes no value, no place and no permission wrong: a page in use is "
+        "reclaimed, and faulted in again, so no check can tell",
     ),
     LeftOut(
         "06e14c36e20b, CVE-2026-23429",
