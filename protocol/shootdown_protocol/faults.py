@@ -231,7 +231,8 @@ KINDS: Final[dict[str, FaultKind]] = {
             Target.AGENT,
             "a device completes nothing any more",
             "the daemon's end of the link forgets all completions",
-            "no: two losses of one request are the end of the run, and nothing is judged after it",
+            "a step from which on any completion may be lost; nothing is judged after the second "
+            "loss of one request",
             "second time-out: the device is quarantined",
             4,
             (),

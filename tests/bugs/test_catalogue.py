@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from tests.explore.shipped import MUTANT_CLAIMS
+from tests.explore.shipped import MUTANT_CLAIMS, NEED_A_FAULT
 
 from shootdown_cli.bugs import find_parts, load_bugs
 from shootdown_daemon.machine.mutants import MUTANTS
@@ -44,7 +44,8 @@ def test_every_mutant_is_in_a_bug() -> None:
     claims = [claim for bug in BUGS.values() for claim in bug.scenario.expectations]
     named = {claim.configuration.mutant for claim in claims} - {""}
 
-    assert named | {mutant for _, mutant, _ in MUTANT_CLAIMS} == set(MUTANTS)
+    claimed = {mutant for _, mutant, _ in MUTANT_CLAIMS}
+    assert named | claimed | set(NEED_A_FAULT) == set(MUTANTS)
 
 
 def test_every_scenario_of_the_catalogue_states_facts() -> None:

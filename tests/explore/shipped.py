@@ -36,6 +36,9 @@ MUTANT_CLAIMS = [
 ]
 """Every claim about a mutant, as (scenario, mutant, checks)."""
 
+NEED_A_FAULT = ("empties_queue", "repeats_for_ever", "skips_timed_out")
+"""Mutants that show only where a completion is lost: `test_time_outs` has them."""
+
 DEVICE_CLAIMS = [
     (scenario.name, expectation.subject, expectation.by)
     for scenario in ALL.values()

@@ -4,6 +4,7 @@ import pytest
 from tests.explore.shipped import ALL
 
 from shootdown_daemon.machine.disciplines import DISCIPLINES
+from shootdown_daemon.machine.host_faults import NEVER
 from shootdown_protocol.errors import UsageError
 from shootdown_verify.explore import Result, Strategy, Verdict, explore
 from shootdown_verify.fault_tasks import (
@@ -46,8 +47,8 @@ def explored(
 
 
 def test_every_kind_is_survived_or_caught() -> None:
-    """None that has a step is left out."""
-    assert {*SURVIVED, *CAUGHT} == set(EXPLORED)
+    """None that has a step is left out; one ends in a quarantine, and is not judged."""
+    assert {*SURVIVED, *CAUGHT, NEVER} == set(EXPLORED)
 
 
 @pytest.mark.parametrize("name", [USUAL, "cow-message-passing"])
@@ -94,6 +95,11 @@ def test_reduced_and_plain_search_agree(kind: str) -> None:
 def test_two_losses_are_survived_where_one_is() -> None:
     """A second request is not lost as well: that is a device to be quarantined."""
     assert explored(USUAL, ("inv.drop", "completion.drop"), budget=2).verdict is Verdict.OK
+
+
+def test_a_device_that_completes_nothing_is_given_up() -> None:
+    """It is asked twice; what comes then is not judged, and no wait of it is a deadlock."""
+    assert explored(USUAL, (NEVER,)).verdict is Verdict.OK
 
 
 def test_a_loss_alone_needs_the_time_out() -> None:

@@ -16,6 +16,7 @@ from shootdown_protocol.commands import (
     STATUS_MAX,
     Command,
     DeviceTlbInvalidate,
+    ErrorRegisters,
     Fence,
     IotlbInvalidate,
     PageGroupResponse,
@@ -150,3 +151,25 @@ def test_what_a_dialect_cannot_say_is_refused() -> None:
         smmuv3.encode(IotlbInvalidate(1, Block(0, 1 << 44)))
     with pytest.raises(ValueError, match="20 bits"):
         vtd.encode(DeviceTlbInvalidate(1, PASID_MAX + 1, Block(0, 0x1000)))
+
+
+@pytest.mark.parametrize("language", [vtd, smmuv3, riscv])
+def test_a_queue_stops_until_software_has_acknowledged(language: ModuleType) -> None:
+    """However often a device does not complete: reported, stopped, acknowledged, going on."""
+    registers = ErrorRegisters()
+
+    for source in (5, 6, 5):
+        stopped = language.time_out(registers, source)
+        registers = language.acknowledge(stopped)
+
+        assert language.is_stopped(stopped)
+        assert not language.is_stopped(registers)
+
+
+def test_a_time_out_is_reported_as_the_specifications_say() -> None:
+    """ITE with ITESID, GERROR.CMDQ_ERR with CERROR_ATC_INV_SYNC, and cqcsr.cmd_to."""
+    none = ErrorRegisters()
+
+    assert vtd.time_out(none, 0x1234) == ErrorRegisters(1 << 6, 0, 0x1234 << 32)
+    assert smmuv3.time_out(none, 7) == ErrorRegisters(1, 0, 3 << 24)
+    assert riscv.time_out(none, 7) == ErrorRegisters(1 << 9, 0, 0)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 from shootdown_daemon.machine import host_faults
+from shootdown_daemon.machine.command_queue import error_servers
 from shootdown_daemon.machine.kernel import KernelSlot
 from shootdown_device_agent.machine.device import Device
 from shootdown_device_agent.machine.device_faults import OF_CHANNEL, OF_DEVICE, DeviceFault
@@ -103,6 +104,9 @@ def fault_tasks(
         for task in (*_of_devices(kind, devices), *_of_cpus(kind, kslot))
     ]
     servers = [host_faults.time_out_server(each.number, each.config.name) for each in devices]
+    if host_faults.NEVER in faults.kinds:
+        servers += [host_faults.never_server(each.number, each.config.name) for each in devices]
+    servers += error_servers(kslot)
     return tasks, servers
 
 

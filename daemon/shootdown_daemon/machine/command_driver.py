@@ -28,6 +28,7 @@ from shootdown_protocol.commands import (
     vtd,
 )
 from shootdown_protocol.device_options import DEFAULTS, option_of
+from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_protocol.messages import PageResponseCode
 
 if TYPE_CHECKING:
@@ -131,6 +132,36 @@ class QueueDriver(IommuDriver):
         store.put(queue_cell(slot), (*held, *map(self.language.encode, commands)))
         return True
 
+    def step_handle_error(self, store: Store, slot: int) -> Blocked | None:
+        """Guard: the queue has stopped at a fence, for a device did not complete. Let it go on.
+
+        Whatever lies before the fence is written again, behind all the rest, and another fence for
+        its waiter: ``qi_check_fault()`` and the restart of ``qi_submit_sync()``. SMMUv3's and
+        RISC-V's heads still point at the fence that failed; it is made one that nobody waits for.
+        """
+        registers = store.get(registers_cell(slot))
+        failed = store.get(failed_cell(slot))
+        if registers is None or not self.language.is_stopped(registers):
+            return BLOCKED
+        assert isinstance(failed, tuple)
+        store.put(registers_cell(slot), self.language.acknowledge(registers))
+        store.put(failed_cell(slot), None)
+        self.repeat(store, slot, failed)
+        return None
+
+    def repeat(self, store: Store, slot: int, failed: tuple[Words, ...]) -> None:
+        """Write again what has failed; that it is the second time is noted with it."""
+        store.put(repeated_cell(slot), failed)
+        held = self.without_failed(store, slot)
+        store.put(queue_cell(slot), (*held, *failed))
+
+    def without_failed(self, store: Store, slot: int) -> tuple[Words, ...]:
+        """The queue's commands, its head a fence for nobody where the failed one still is there."""
+        held = commands_in(store, slot)
+        if self.dialect in FENCED_BETWEEN:
+            held = (self.language.encode(Fence(NOBODY, DONE)), *held[1:])
+        return held
+
     def step_wait(self, store: Store, waiter: Waiter) -> Blocked | None:
         """Guard: the waiter's fence has written its status."""
         slot, task = waiter
@@ -147,6 +178,21 @@ class QueueDriver(IommuDriver):
         store.put(queue_cell(slot), (*commands_in(store, slot), self.language.encode(command)))
 
 
+def registers_cell(slot: int) -> tuple[Hashable, ...]:
+    """Cell of what the IOMMU says of an error of a slot's queue; None: there was none."""
+    return ("queue_error", slot)
+
+
+def failed_cell(slot: int) -> tuple[Hashable, ...]:
+    """Cell of the invalidations that lie in the ring before the fence that failed, and of that."""
+    return ("queue_failed", slot)
+
+
+def repeated_cell(slot: int) -> tuple[Hashable, ...]:
+    """Cell of the commands that the driver has written a second time."""
+    return ("queue_repeated", slot)
+
+
 def commands_in(store: Store, slot: int) -> tuple[Words, ...]:
     """The commands that a slot's queue holds."""
     held = store.get(queue_cell(slot)) or ()
@@ -156,6 +202,14 @@ def commands_in(store: Store, slot: int) -> tuple[Words, ...]:
 
 def driver_for(kind: type[IommuDriver], options: Mapping[str, str]) -> IommuDriver:
     """The driver of a kernel: with a command queue where a program asks for a dialect."""
-    if kind is IommuDriver and option_of(options, "dialect") != DEFAULTS["dialect"]:
+    direct = option_of(options, "dialect") == DEFAULTS["dialect"]
+    if kind is IommuDriver and not direct:
         return QueueDriver(options)
+    if issubclass(kind, QueueDriver) and direct:
+        raise UsageError(
+            ErrorCode.USAGE,
+            seen=f"{kind.__name__} without a command queue",
+            expected=f"a dialect: {', '.join(DIALECTS)}",
+            where="option dialect",
+        )
     return kind(options)

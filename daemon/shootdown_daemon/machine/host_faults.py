@@ -6,11 +6,11 @@ store, and says what it did; empty: it could not, and nothing has changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Final
 
 from shootdown_daemon.machine import resending
-from shootdown_daemon.machine.iommu import State, outstanding
+from shootdown_daemon.machine.iommu import FIRST, SECONDS, outstanding
 from shootdown_daemon.machine.page_alloc import drain_pages
 from shootdown_engine.channels import Completion
 from shootdown_engine.store import Store
@@ -18,6 +18,7 @@ from shootdown_engine.task import Task
 from shootdown_engine.trap import BLOCKED, Blocked, trap
 from shootdown_protocol.limits import ITAGS
 
+NEVER: Final = "completion.never"
 HostFault = Callable[[Store, int], str]
 """Takes the kernel's number of a device."""
 
@@ -81,10 +82,51 @@ def time_out(store: Store, device: int) -> str:
         held = outstanding(store, device, itag)
         if held is None:
             return ""
-        if held.state in {State.WAITED, State.POSTED}:
-            second = resending.resend(store, device, itag)
-            return "" if second is None else f"ITag {itag} is sent again as {second}"
+        if held.state in FIRST:
+            struck = resending.expire(store, device, itag)
+            return f"the time-out of ITag {itag} strikes" if struck else ""
     return ""
+
+
+def never(store: Store, device: int) -> str:
+    """``completion.never``: the completion that has waited longest is lost; others may be, too."""
+    if store.get(_never_cell(device)) is not None or not _waiting(store, device):
+        return ""
+    store.put(_never_cell(device), True)
+    _lose(store, device)
+    return "completes nothing any more"
+
+
+def never_server(device: int, name: str) -> Task:
+    """The server that loses completions of a device that completes nothing any more."""
+
+    async def body() -> None:
+        await trap("", step_lose, device)
+
+    return Task(f"never.{name}", body, server=True)
+
+
+def step_lose(store: Store, device: int) -> Blocked | None:
+    """Guard: the device completes nothing any more, and a completion of it is there; lose it."""
+    if store.get(_never_cell(device)) is None or not _waiting(store, device):
+        return BLOCKED
+    _lose(store, device)
+    return None
+
+
+def _lose(store: Store, device: int) -> None:
+    first, *rest = _waiting(store, device)
+    _requeue(store, device, tuple(rest))
+    overdue(store, device, first.numbers)
+
+
+def _never_cell(device: int) -> tuple[Hashable, ...]:
+    return ("completes_nothing", device)
+
+
+def quarantine_cell(device: int) -> tuple[Hashable, ...]:
+    """Cell that is set where a device is taken for lost: nothing is judged from then on."""
+    return ("quarantined", device)
 
 
 OF_HOST: Final[dict[str, HostFault]] = {
@@ -93,6 +135,7 @@ OF_HOST: Final[dict[str, HostFault]] = {
     "completion.reorder": reorder,
     "completion.wrong_itag": misnumber,
     "completion.late": time_out,
+    NEVER: never,
 }
 """Faults on the host's side of a link, by kind."""
 MEMORY_PRESSURE: Final = "mem.pressure"
@@ -106,7 +149,7 @@ def press(store: Store, slot: int, cpu: int) -> str:
 def is_second(store: Store, device: int, itags: tuple[int, ...]) -> bool:
     """Whether one of some ITags is of a request that was sent again."""
     held = (outstanding(store, device, itag) for itag in itags)
-    return any(each is not None and each.state is State.SECOND for each in held)
+    return any(each is not None and each.state in SECONDS for each in held)
 
 
 def overdue(store: Store, device: int, itags: tuple[int, ...]) -> None:
@@ -132,8 +175,9 @@ def step_time_out(store: Store, device: int) -> Blocked | None:
         return BLOCKED
     assert isinstance(late, tuple)
     held = outstanding(store, device, late[0])
-    waits = held is not None and held.state in {State.WAITED, State.POSTED}
-    if waits and resending.resend(store, device, late[0]) is None:
+    if held is not None and held.state in FIRST and not resending.expire(store, device, late[0]):
         return BLOCKED
+    if held is not None and held.state in SECONDS:
+        store.put(quarantine_cell(device), True)
     store.put(("overdue", device), late[1:] or None)
     return None

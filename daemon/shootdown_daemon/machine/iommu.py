@@ -34,26 +34,43 @@ class State(IntEnum):
     Those past `DONE` are there only when a completion was missed: see `resending`.
     """
 
-    WAITED = 1
-    POSTED = 2
-    DONE = 3
-    RESENT = 4
+    QUEUED = 1
+    """A fence of a command queue waits, and a time-out is for software to make good."""
+    WAITED = 2
+    POSTED = 3
+    DONE = 4
+    RESENT = 5
     """Somebody waits, and the request has been sent again under another ITag."""
-    RESENT_POSTED = 5
-    SECOND = 6
+    RESENT_POSTED = 6
+    SECOND = 7
     """A request sent again; its completion is that of the first, too."""
-    OVERTAKEN = 7
+    OVERTAKEN = 8
     """The second request was completed; this ITag's own completion may still come."""
-    RETIRED = 8
+    RETIRED = 9
     """As `OVERTAKEN`, and nobody waits: not to be used again before its own completion."""
+    TIMED_OUT = 10
+    """As `QUEUED`, and given up by the IOMMU: the fence behind it is to fail."""
+    REPEATED = 11
+    """As `QUEUED`, of a command that software has written again after such a failure."""
 
 
-AWAITED = frozenset({State.WAITED, State.POSTED, State.RESENT, State.RESENT_POSTED, State.SECOND})
+FIRST = (State.QUEUED, State.WAITED, State.POSTED)
+"""States of a request that was sent once."""
+SECONDS = (State.SECOND, State.REPEATED)
+"""States of one whose time-out is the second: its device is lost."""
+AWAITED = frozenset({*FIRST, *SECONDS, State.RESENT, State.RESENT_POSTED})
 """States of a request whose completion would still be of use."""
 COMPLETED = (State.DONE, State.OVERTAKEN)
 """States of a waited request that need not be waited for any more."""
 _DONE: Final = State.DONE
-_BECOME_DONE: Final = (State.WAITED, State.RESENT, State.OVERTAKEN)
+_BECOME_DONE: Final = (
+    State.QUEUED,
+    State.WAITED,
+    State.RESENT,
+    State.OVERTAKEN,
+    State.TIMED_OUT,
+    State.REPEATED,
+)
 """States that the last completion of an ITag makes `State.DONE`; others make it free."""
 
 
@@ -310,5 +327,6 @@ def _complete_resent(store: Store, device: int, itag: int, held: Outstanding) ->
         store.put(("first", device, second), None)
         report(store, device, "completed", held.request)
     else:
-        report(store, device, "late", held.request)
+        late = held.state is not State.REPEATED
+        report(store, device, "late" if late else "completed", held.request)
     return True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from shootdown_daemon.machine.iommu import (
     COMPLETED,
+    FIRST,
     State,
     free_itag,
     outstanding,
@@ -16,6 +17,18 @@ from shootdown_daemon.machine.iommu import (
 from shootdown_engine.store import Store
 from shootdown_protocol.limits import ITAGS
 from shootdown_protocol.messages import InvalidateFlag
+
+
+def expire(store: Store, device: int, itag: int) -> bool:
+    """A completion is overdue: send the request again, or let the fence behind it fail.
+
+    False when that is of no use, or cannot be done now.
+    """
+    held = outstanding(store, device, itag)
+    if held is None or held.state is not State.QUEUED:
+        return resend(store, device, itag) is not None
+    store.put(("itag", device, itag), held._replace(state=State.TIMED_OUT))
+    return True
 
 
 def resend(store: Store, device: int, itag: int) -> int | None:
@@ -39,7 +52,7 @@ def resend(store: Store, device: int, itag: int) -> int | None:
 def is_first(store: Store, device: int, itag: int) -> bool:
     """Whether a request has been sent once only."""
     held = outstanding(store, device, itag)
-    return held is not None and held.state in {State.WAITED, State.POSTED}
+    return held is not None and held.state in FIRST
 
 
 def reclaim(store: Store, device: int, itag: int) -> bool:
@@ -74,7 +87,7 @@ def release(store: Store, device: int, pasids: tuple[int, ...]) -> None:
             continue
         if held.request.flags & InvalidateFlag.IOTLB_ONLY:
             continue
-        waited = held.state in {State.WAITED, State.RESENT}
+        waited = held.state not in {State.POSTED, State.RESENT_POSTED, State.SECOND, State.RETIRED}
         state = State.OVERTAKEN if waited else State.RETIRED
         store.put(("itag", device, itag), held._replace(state=state))
         for link in ("first", "second"):

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from shootdown_daemon.machine import iommu, resending
 from shootdown_daemon.machine.columns import column_task
-from shootdown_daemon.machine.command_queue import command_servers
+from shootdown_daemon.machine.command_queue import command_servers, error_servers
 from shootdown_daemon.machine.cpu_tlb import ipi_servers
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.flush_queue import flush_queue_servers
@@ -158,7 +158,7 @@ class LiveRun:
     def _park_servers(self, kslot: KernelSlot) -> None:
         """Let a slot's servers wait for their first messages."""
         self.park(kslot, page_request_server(kslot))
-        for servers in (flush_queue_servers, command_servers, ipi_servers):
+        for servers in (flush_queue_servers, command_servers, error_servers, ipi_servers):
             for server in servers(kslot):
                 self.park(kslot, server)
 

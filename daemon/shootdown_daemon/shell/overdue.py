@@ -92,7 +92,7 @@ class Invalidations:
             del self.sent_ns[device, itag]
             self._resting.append((now_ns, device, itag))
             return True
-        if resending.resend(store, device, itag) is None:
+        if not resending.expire(store, device, itag):
             return may_wait and resending.is_first(store, device, itag)
         del self.sent_ns[device, itag]
         self._resting.append((now_ns, device, itag))

@@ -59,6 +59,18 @@ class Fence(NamedTuple):
     status: int
 
 
+class ErrorRegisters(NamedTuple):
+    """What an IOMMU's registers say of an error of its queue.
+
+    ``status`` is where it is reported, ``acknowledged`` what software answered there (SMMUv3's
+    GERRORN; elsewhere it clears ``status``), ``detail`` says more.
+    """
+
+    status: int = 0
+    acknowledged: int = 0
+    detail: int = 0
+
+
 Command = IotlbInvalidate | DeviceTlbInvalidate | PageGroupResponse | Fence
 
 

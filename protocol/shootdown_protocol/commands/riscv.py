@@ -14,6 +14,7 @@ from shootdown_protocol.commands import (
     NO_PASID,
     Command,
     DeviceTlbInvalidate,
+    ErrorRegisters,
     Fence,
     IotlbInvalidate,
     PageGroupResponse,
@@ -32,6 +33,9 @@ C: Final = 0
 INVAL: Final = 0
 PRGR: Final = 1
 
+CQCSR_CMD_TO: Final = 1 << 9
+"""An IOFENCE.C has found an ATS.INVAL before it timed out; writing the bit clears it."""
+
 _IOTINVAL_AV: Final = 1 << 10
 _PSCV: Final = 1 << 32
 _FENCE_AV: Final = 1 << 10
@@ -42,6 +46,22 @@ _GLOBAL: Final = 1 << 0
 def iotlb_block(block: Block) -> Block | None:
     """What an IOTLB invalidation of a block can name; None for the whole PSCID."""
     return block if block.size == PAGE_SIZE else None
+
+
+def time_out(registers: ErrorRegisters, source: int) -> ErrorRegisters:
+    """Set cqcsr.cmd_to, which names no device; cqh stays at the IOFENCE.C."""
+    del source
+    return ErrorRegisters(registers.status | CQCSR_CMD_TO)
+
+
+def is_stopped(registers: ErrorRegisters) -> bool:
+    """Whether no command is processed before software has cleared cmd_to."""
+    return bool(registers.status & CQCSR_CMD_TO)
+
+
+def acknowledge(registers: ErrorRegisters) -> ErrorRegisters:
+    """Write one to cmd_to."""
+    return ErrorRegisters(registers.status & ~CQCSR_CMD_TO)
 
 
 def encode(command: Command) -> Words:

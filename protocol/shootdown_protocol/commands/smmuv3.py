@@ -13,6 +13,7 @@ from shootdown_protocol.commands import (
     NO_PASID,
     Command,
     DeviceTlbInvalidate,
+    ErrorRegisters,
     Fence,
     IotlbInvalidate,
     PageGroupResponse,
@@ -36,6 +37,11 @@ SCALE_MAX: Final = (1 << 5) - 1
 ATC_SIZE_MAX: Final = 52
 """Size of an ATC_INV of everything, log2 of its 4 KiB pages."""
 
+GERROR_CMDQ_ERR: Final = 1 << 0
+"""Active where GERROR and GERRORN differ; software toggles GERRORN to acknowledge."""
+CERROR_ATC_INV_SYNC: Final = 3
+"""CMDQ_CONS.ERR: a CMD_SYNC that failed since an ATC_INV before it has timed out."""
+
 _SSV: Final = 1 << 11
 _GLOBAL: Final = 1 << 9
 _LEAF: Final = 1 << 0
@@ -54,6 +60,23 @@ _CODES: Final = {response: code for code, response in _RESPONSES.items()}
 def iotlb_block(block: Block) -> Block | None:
     """What an IOTLB invalidation of a block can name; None for the whole ASID."""
     return block if block.size.bit_length() - 1 - PAGE_SHIFT <= SCALE_MAX else None
+
+
+def time_out(registers: ErrorRegisters, source: int) -> ErrorRegisters:
+    """Toggle GERROR.CMDQ_ERR and say why in CMDQ_CONS.ERR, which names no device."""
+    del source
+    status = registers.status ^ GERROR_CMDQ_ERR
+    return ErrorRegisters(status, registers.acknowledged, place(CERROR_ATC_INV_SYNC, 30, 24))
+
+
+def is_stopped(registers: ErrorRegisters) -> bool:
+    """Whether an error of the command queue is active: none of its commands is consumed."""
+    return bool((registers.status ^ registers.acknowledged) & GERROR_CMDQ_ERR)
+
+
+def acknowledge(registers: ErrorRegisters) -> ErrorRegisters:
+    """Make GERRORN what GERROR is."""
+    return ErrorRegisters(registers.status, registers.status)
 
 
 def encode(command: Command) -> Words:

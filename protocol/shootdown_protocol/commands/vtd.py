@@ -14,6 +14,7 @@ from shootdown_protocol.commands import (
     NO_PASID,
     Command,
     DeviceTlbInvalidate,
+    ErrorRegisters,
     Fence,
     IotlbInvalidate,
     PageGroupResponse,
@@ -38,6 +39,9 @@ MASK_MAX: Final = 0x3F
 QUEUE_DEPTH: Final = 0
 """Invalidate queue depth of the device: 0 means 32."""
 
+FSTS_ITE: Final = 1 << 6
+"""Fault status register: invalidation time-out error; writing it clears it."""
+
 _STATUS_WRITE: Final = 1 << 5
 _FENCE: Final = 1 << 6
 _IH: Final = 1 << 6
@@ -51,6 +55,21 @@ _PAGE_MASK: Final = ~0xFFF & (1 << 64) - 1
 def iotlb_block(block: Block) -> Block | None:
     """What an IOTLB invalidation of a block can name: any block of pages."""
     return block
+
+
+def time_out(registers: ErrorRegisters, source: int) -> ErrorRegisters:
+    """Report that a device has not completed: ITE, and its number in IQERCD.ITESID."""
+    return ErrorRegisters(registers.status | FSTS_ITE, 0, place(source, 47, 32))
+
+
+def is_stopped(registers: ErrorRegisters) -> bool:
+    """Whether no descriptor is fetched before software has cleared ITE."""
+    return bool(registers.status & FSTS_ITE)
+
+
+def acknowledge(registers: ErrorRegisters) -> ErrorRegisters:
+    """Write one to ITE."""
+    return ErrorRegisters(registers.status & ~FSTS_ITE)
 
 
 def encode(command: Command) -> Words:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from shootdown_daemon.machine.host_faults import quarantine_cell
 from shootdown_engine.store import Store
 from shootdown_protocol.history import Resident
 from shootdown_protocol.program import Op, Program
@@ -64,10 +65,13 @@ class Ending:
 
         A column that waits for something that the scenario hopes for (``when``, ``await``,
         ``sync``) and that never comes is no deadlock of the system: the run has ended without it.
+        Where a device was taken for lost nothing is judged any more.
         """
         system = self.system
         if system.is_quiet(state):
             return self.quiet(state)
+        if self._is_quarantined(state):
+            return ()
         busy = tuple(
             Finding(liveness.NAME, "deadlock", "never ends its round", task=spec.name)
             for task, spec in enumerate(system.specs)
@@ -78,6 +82,10 @@ class Ending:
             ended = {n for n, c in enumerate(self.program.columns) if c.name not in stuck}
             return liveness.waits_for_ever(ended, self.program) or busy
         return self.quiet(state)
+
+    def _is_quarantined(self, state: int) -> bool:
+        read = self.system.read(state)
+        return any(read(quarantine_cell(number)) for number in range(len(self.program.devices)))
 
     def _stuck_columns(self, state: int) -> frozenset[str]:
         """Unfinished tasks that wait for something other than what their scenario hopes for."""
