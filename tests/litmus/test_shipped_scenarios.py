@@ -58,6 +58,11 @@ CLAIMS: dict[str, tuple[set[str], set[str], Model | None]] = {
         RIGHT | {"after_set"},
         Model.REAL_TIME,
     ),
+    "mremap-page-table": (
+        EARLY | LEAF_ONLY | {"range_end", "before_free"},
+        RIGHT | {"after_set", "after_unlock"},
+        None,
+    ),
     "hugetlb-mremap": (EARLY | {"before_free"}, RIGHT | LATE - {"before_free"}, Model.REAL_TIME),
     "thp-split": (set(), EARLY | RIGHT | LATE, Model.REAL_TIME),
     "huge-zero-write": (EARLY | LATE, RIGHT, Model.REAL_TIME),

@@ -73,9 +73,9 @@ def places_of(operation: str, state: State) -> tuple[Location, ...]:
         return forked()
     if operation == "copy_hugetlb_page_range":
         return place, location("B", state=State.NONE, mm=1, parent=0)
-    if operation in {"move_ptes", "move_hugetlb_page_tables", "move_pages_ptes"}:
+    if operation in {"move_ptes", "move_normal_pmd", "move_hugetlb_page_tables", "move_pages_ptes"}:
         return place, location("B", state=State.NONE, alias=0)
-    if operation == "huge_pmd_unshare":
+    if operation in {"huge_pmd_unshare", "hugetlb_unshare_pmds", "huge_pmd_share"}:
         return place, location("B", state=state, mm=1, alias=0, va=place.va)
     return (place,)
 

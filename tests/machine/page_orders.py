@@ -135,8 +135,16 @@ folio_isolate_lru folio_alloc_swap invalidate_range_start <range_start> pte_offs
 <after_set> put_page pte_unmap_unlock <after_unlock> invalidate_range_end <range_end> <before_free>
 swap_writeout remove_mapping folio_unlock put_page <op_return> return end
 """
+AGING = """
+pte_offset_map_lock <before_clear> ptep_test_and_clear_young <clear_flush> pte_unmap_unlock
+<after_unlock> <op_return> return end
+"""
+DAMON_FOLIO_YOUNG_ONE = "pte_offset_map_lock pte_unmap_unlock <op_return> return end"
 
 PAGE_CASES = [
+    ("folio_referenced_one", State.RW, AGING),
+    ("page_idle_clear_pte_refs_one", State.RW, AGING),
+    ("damon_folio_young_one", State.RW, DAMON_FOLIO_YOUNG_ONE),
     ("try_to_unmap", State.RW, TRY_TO_UNMAP),
     ("try_to_migrate_one", State.RW, TRY_TO_MIGRATE_ONE),
     ("try_to_unmap_one", State.RW, RECLAIM_TO_SWAP),

@@ -39,6 +39,12 @@ pte_offset_map_lock <before_clear> ptep_clear_flush <clear_flush> set_pte_at <af
 pte_unmap_unlock pte_unmap_unlock <after_unlock> invalidate_range_end <range_end> vm_flags_reset
 <op_return> mmap_write_unlock return return end
 """
+MOVE_NORMAL_PMD = """
+mmap_write_lock vma_lookup vm_flags_reset invalidate_range_start <range_start> i_mmap_lock_write
+pmd_lock <before_clear> pmd_clear <clear_flush> pmd_populate <after_set> pmd_unlock <after_unlock>
+i_mmap_unlock_write invalidate_range_end <range_end> vm_flags_reset <op_return> mmap_write_unlock
+return return end
+"""
 SPLIT_HUGE_PMD = """
 pte_alloc_one invalidate_range_start <range_start> pmd_lock <before_clear> pmdp_invalidate
 <clear_flush> folio_ref_add set_ptes pmd_populate <after_set> pmd_unlock <after_unlock>
@@ -96,6 +102,14 @@ ptdesc_pmd_pts_count pmd_lock <before_clear> pud_clear <clear_flush> ptdesc_pmd_
 <after_unlock> i_mmap_unlock_write invalidate_range_end <range_end> <before_free> <op_return>
 mmap_write_unlock return end
 """
+HUGETLB_UNSHARE_PMDS = """
+mmap_write_lock invalidate_range_start <range_start> i_mmap_lock_write ptdesc_pmd_pts_count pmd_lock
+<before_clear> pud_clear <clear_flush> ptdesc_pmd_pts_dec pmd_unlock <after_unlock>
+i_mmap_unlock_write invalidate_range_end <range_end> <op_return> mmap_write_unlock return end
+"""
+HUGE_PMD_SHARE = """
+mmap_read_lock vma_lookup pudp_get <op_return> mmap_read_unlock return end
+"""
 COPY_HUGETLB_PAGE_RANGE = """
 mmap_write_lock invalidate_range_start <range_start> pmd_lock pmd_lock get_page <before_clear>
 pmdp_set_wrprotect <clear_flush> set_pmd_at <after_set> pmd_unlock pmd_unlock <after_unlock>
@@ -135,6 +149,7 @@ TABLE_CASES = [
     ("exit_mmap", State.RW, EXIT_MMAP),
     ("__oom_reap_task_mm", State.RW, OOM_REAP_TASK_MM),
     ("move_ptes", State.RW, MOVE_PTES),
+    ("move_normal_pmd", State.RW, MOVE_NORMAL_PMD),
     ("__split_huge_pmd", State.HUGE, SPLIT_HUGE_PMD),
     ("do_huge_zero_wp_pmd", State.HUGE_ZERO, DO_HUGE_ZERO_WP_PMD),
     ("do_huge_pmd_wp_page", State.HUGE_COW, DO_HUGE_PMD_WP_PAGE),
@@ -144,6 +159,8 @@ TABLE_CASES = [
     ("hugetlb_wp", State.HUGETLB_COW, HUGETLB_WP),
     ("__unmap_hugepage_range", State.HUGETLB, UNMAP_HUGEPAGE_RANGE),
     ("huge_pmd_unshare", State.HUGETLB, HUGE_PMD_UNSHARE),
+    ("hugetlb_unshare_pmds", State.HUGETLB, HUGETLB_UNSHARE_PMDS),
+    ("huge_pmd_share", State.HUGETLB, HUGE_PMD_SHARE),
     ("copy_hugetlb_page_range", State.HUGETLB, COPY_HUGETLB_PAGE_RANGE),
     ("hugetlb_change_protection", State.HUGETLB, HUGETLB_CHANGE_PROTECTION),
     ("move_hugetlb_page_tables", State.HUGETLB, MOVE_HUGETLB_PAGE_TABLES),

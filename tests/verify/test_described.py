@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from typing import Any
 
@@ -23,7 +24,7 @@ from shootdown_verify.describe import (
     render_bugs,
     render_operations,
 )
-from shootdown_verify.kernel_table import ROWS
+from shootdown_verify.kernel_table import NOTIFIERS, ROWS
 from shootdown_verify.matrix.cells import Job, fill_cell
 from shootdown_verify.matrix.clients import ROWS as MATRIX_ROWS
 
@@ -37,8 +38,6 @@ NO_ROW = {
     "pci_reset_function",
 }
 """Operations of IOMMU drivers and of subscribers, which the kernel's table is not about."""
-ABSENT = {42}
-"""Rows that nothing models."""
 
 
 @cache
@@ -59,11 +58,22 @@ def test_page_of_bugs_says_what_the_scenarios_say() -> None:
 
 
 def test_no_row_of_the_kernels_table_is_missing() -> None:
-    """43 rows, each with what models it or why nothing does."""
+    """43 rows, each with the operations that model it, and each of those is there."""
+    page = OPERATIONS_PAGE.read_text()
+
     assert [row.number for row in ROWS] == list(range(1, 44))
-    without = {row.number for row in ROWS if not set(row.operations) & set(OPERATIONS)}
-    assert without == ABSENT
-    assert all(row.state.startswith("not modelled: ") for row in ROWS if row.number in ABSENT)
+    assert all(row.operations and set(row.operations) <= set(OPERATIONS) for row in ROWS)
+    assert all(f"| {row.number} | {row.what} | {row.function} |" in page for row in ROWS)
+
+
+def test_every_part_of_the_notifiers_is_there() -> None:
+    """Both interfaces, the three kinds of subscriber and their lifetime, with what models each."""
+    page = OPERATIONS_PAGE.read_text()
+
+    assert {row.number for row in NOTIFIERS} == {f"2.{part}" for part in range(1, 7)}
+    assert all(f"| {row.number} | {row.what} | {row.modelled} |" in page for row in NOTIFIERS)
+    told = {word for row in NOTIFIERS for word in re.findall(r"`(\w+)`", row.modelled)}
+    assert told <= {*OPERATIONS}
 
 
 def test_every_operation_has_its_row() -> None:
@@ -97,8 +107,43 @@ def test_matrix_is_condensed_to_words() -> None:
     told = condense({"cells": [{**cell, "pass": "S1", "steps": 9}], "rule": ["f: never."]})
 
     assert told["cells"] == {"f, copier let in": {"none": "S1 in 9"}}
-    assert merged({"cells": {"g": {}}}, told)["cells"].keys() == {"g", "f, copier let in"}
+    assert merged({"cells": {"gone": {}, "move_ptes": {}}}, told)["cells"].keys() == {
+        "move_ptes",
+        "f, copier let in",
+    }
     assert told["rule"] == {"f": "f: never."}
+
+
+def test_the_page_has_every_row_of_the_matrix() -> None:
+    """A row that is new has been explored, and one that is gone is told no more."""
+    names = {row.name for row in MATRIX_ROWS}
+
+    assert len(names) == len(MATRIX_ROWS)
+    assert matrix()["cells"].keys() == names
+    assert matrix()["rule"].keys() == names
+
+
+def test_an_undecided_cell_says_why() -> None:
+    """Inconclusive is never said without its reason."""
+    cell = {"row": "f", "discipline": "none", "verdict": "inconclusive", "reason": "time"}
+
+    told = condense({"cells": [cell], "rule": []})
+
+    assert told["cells"] == {"f": {"none": "inconclusive: time"}}
+    assert all(
+        word != "inconclusive" for row in matrix()["cells"].values() for word in row.values()
+    )
+
+
+@pytest.mark.parametrize("operation", ["zap_pte_range", "wp_page_copy"])
+def test_it_does_not_matter_which_tlbs_are_flushed_first(operation: str) -> None:
+    """At one point, CPUs before devices or behind them: the same disciplines are safe."""
+    on, after = (matrix()["cells"][f"{operation}, cpu_tlb {word}"] for word in ("on", "after"))
+
+    assert {name for name, word in on.items() if word == "safe"} == {
+        name for name, word in after.items() if word == "safe"
+    }
+    assert "safe" in on.values()
 
 
 @pytest.mark.parametrize(

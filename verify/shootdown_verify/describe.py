@@ -27,8 +27,8 @@ from shootdown_engine.live_store import LiveStore
 from shootdown_protocol.layout import Layout
 from shootdown_verify.bugs_left_out import LEFT_OUT
 from shootdown_verify.catalogue import Bug, bug_of, flags, live_command
+from shootdown_verify.kernel_table import NOTIFIERS, KernelRow
 from shootdown_verify.kernel_table import ROWS as KERNEL_ROWS
-from shootdown_verify.kernel_table import KernelRow
 from shootdown_verify.litmus import Configuration, Scenario, load, parse
 from shootdown_verify.litmus.vocabulary import (
     BUG_CLASSES,
@@ -61,14 +61,18 @@ def condense(matrix: Mapping[str, Any]) -> dict[str, Any]:
         word = cell["verdict"]
         if word == "broken":
             word = f"{cell['pass']} in {cell['steps']}"
+        elif word == "inconclusive":
+            word = f"inconclusive: {cell['reason']}"
         cells.setdefault(row, {})[cell["discipline"]] = word
     rule = {sentence.partition(": ")[0]: sentence for sentence in matrix["rule"]}
     return {"cells": cells, "rule": rule}
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """A matrix with some rows explored anew."""
-    return {key: {**old.get(key, {}), **new[key]} for key in ("cells", "rule")}
+    """A matrix with some rows explored anew, and without those that are rows no more."""
+    known = {row.name for row in ROWS} | set(new["cells"])
+    both = {key: {**old.get(key, {}), **new[key]} for key in ("cells", "rule")}
+    return {key: {n: said for n, said in both[key].items() if n in known} for key in both}
 
 
 # Orders, as the machine makes them
@@ -138,7 +142,7 @@ def _order_text(steps: list[str]) -> str:
 
 def render_operations(matrix: Verdicts) -> str:
     """The whole page."""
-    parts = [_OPERATIONS_HEAD, _kernel_table(), _OPERATIONS_ORDERS]
+    parts = [_OPERATIONS_HEAD, _kernel_table(), _NOTIFIERS_HEAD, _notifiers(), _OPERATIONS_ORDERS]
     parts += [_section(name, matrix) for name in OPERATIONS]
     return "\n".join(parts)
 
@@ -151,6 +155,12 @@ def _kernel_table() -> str:
         state = row.state if row.state != "modelled" else ""
         said = "; ".join(part for part in (modelled, state) if part)
         lines.append(f"| {row.number} | {row.what} | {row.function} | {said} | {_left_out(row)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _notifiers() -> str:
+    lines = ["| part | how secondary MMUs are told | modelled by | left out |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(row)} |" for row in NOTIFIERS]
     return "\n".join(lines) + "\n"
 
 
@@ -186,7 +196,8 @@ def _verdicts(name: str, matrix: Verdicts) -> Iterator[str]:
             continue
         words: dict[str, list[str]] = {}
         for discipline, word in cells.items():
-            kind = word if word in ("safe", "inconclusive") else "broken"
+            open_, _, reason = word.partition(": ")
+            kind = f"{open_} ({reason})" if reason else "safe" if word == "safe" else "broken"
             shown = f"`{discipline}`" + (f" ({word})" if kind == "broken" else "")
             words.setdefault(kind, []).append(shown)
         about = row.partition(", ")[2]
@@ -210,6 +221,12 @@ _OPERATIONS_HEAD: Final = (
     "Every operation of Linux 6.18 that changes page tables under devices, with what "
     "models it here.\n"
 )
+_NOTIFIERS_HEAD: Final = (
+    "## The kernel's notifiers\n"
+    "\n"
+    "How secondary MMUs are told: 2.1 up to v6.5, 2.2 since v6.6, 2.3 to 2.5 those that "
+    "mirror page tables in software, 2.6 what may sleep and how long a subscriber lives.\n"
+)
 _OPERATIONS_ORDERS: Final = (
     "## Orders and verdicts\n"
     "\n"
@@ -221,7 +238,7 @@ _OPERATIONS_ORDERS: Final = (
     "Below stand the matrix's verdicts, with the check and the number of steps where "
     "a cell is broken, and the rule that follows from them.\n"
     "\n"
-    "Two notes on where the kernel is later than `mm/mmu_notifier.rst` says:\n"
+    "Notes on where the kernel differs from what `mm/mmu_notifier.rst` says:\n"
     "\n"
     "- Zap and munmap flush after range_end. That is safe because the pages wait in "
     "the gather: `range_end` and `before_free` are safe for `unmap_vmas`, and only a "
@@ -230,6 +247,22 @@ _OPERATIONS_ORDERS: Final = (
     "return an old permission is legal, and `mmap_lock` held for writing keeps "
     "everybody out who would copy. With faults let in it is not, and whoever copies "
     "then has to see the pending flush and flush first, as `uffd_wp_range` shows.\n"
+    "- mremap up to v6.5 told secondary TLBs at range_end, after the page table locks "
+    "(`move_ptes` under `linux-6.1`): `flush_tlb_range()` under the locks was the "
+    "CPUs' alone, and `mmu_notifier_invalidate_range_end()` followed when both locks "
+    "were dropped, and the rmap locks too. It is broken by this criterion: the "
+    "destination may be truncated or reclaimed in between, which tells devices of the "
+    "destination's address only, and the page freed while a device still reaches it "
+    "through the source. Since v6.6 the flush under the locks tells everybody.\n"
+    "- CPUs and secondary TLBs need not be flushed in one order. The rows with "
+    "`cpu_tlb` flush the CPUs where v6.18 does and move secondary TLBs alone: `on` "
+    "flushes the CPUs first at the same point (x86), `after` last (arm64), with one "
+    "verdict. Reclaim in batches (`try_to_unmap`) tells devices long before the CPUs, "
+    "and a zap whose devices are told at `before_free` long after them. Each must be "
+    "at a safe point of its own, and neither waits for the other.\n"
+    "- Per-VMA locks change nothing as long as who takes permissions write-locks the "
+    "mapping (`vma_lock on`): the verdicts are those of `mmap_lock` held for "
+    "writing.\n"
 )
 
 

@@ -1,6 +1,7 @@
 """The kernel's operations on page tables, Linux 6.18: 43 rows, each with its order and our name.
 
-Only this table may live here; `describe` makes a page of it, beside what the machine really does.
+Beside it, how the kernel tells secondary MMUs, before v6.6 and since. Only these two tables may
+live here; `describe` makes a page of them, beside what the machine really does.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ ROWS: Final[tuple[KernelRow, ...]] = (
         "mremap",
         "mm/mremap.c `move_ptes`",
         "start; both locks; clear source, set destination; flush+notify source; unlock both; end",
-        ("move_ptes",),
+        ("move_ptes", "move_normal_pmd"),
     ),
     KernelRow(
         22,
@@ -242,7 +243,7 @@ ROWS: Final[tuple[KernelRow, ...]] = (
         "hugetlb PMD unshare",
         "mm/hugetlb.c `huge_pmd_unshare`",
         "start; clear; wait for lockless walkers; count down; flush+notify; drop i_mmap; end",
-        ("huge_pmd_unshare",),
+        ("huge_pmd_unshare", "hugetlb_unshare_pmds", "huge_pmd_share"),
     ),
     KernelRow(
         32,
@@ -318,10 +319,9 @@ ROWS: Final[tuple[KernelRow, ...]] = (
     KernelRow(
         42,
         "aging",
-        "mm/rmap.c `folio_referenced_one`",
-        "lock; test and clear accessed; (flush); the young callbacks; unlock",
-        (),
-        "not modelled: it changes no translation, permission or page",
+        "mm/rmap.c `folio_referenced_one`, page_idle.c, damon",
+        "lock; test and clear accessed; (arm64: flush+notify); the young callbacks; unlock",
+        ("folio_referenced_one", "page_idle_clear_pte_refs_one", "damon_folio_young_one"),
     ),
     KernelRow(
         43,
@@ -332,3 +332,100 @@ ROWS: Final[tuple[KernelRow, ...]] = (
     ),
 )
 """Every row, by number."""
+
+
+class NotifierRow(NamedTuple):
+    """How secondary MMUs are told, one part of it: what models it, and what is left out."""
+
+    number: str
+    what: str
+    modelled: str
+    left_out: str = "nothing that matters here"
+
+
+NOTIFIERS: Final[tuple[NotifierRow, ...]] = (
+    NotifierRow(
+        "2.1",
+        "up to v6.5: `mmu_notifier_invalidate_range()` from the `_notify` flush helpers, from "
+        "rmap and the gather, and implied by range_end unless `_only_end`",
+        "profile `linux-6.1`",
+        "`set_pte_at_notify()` and `change_pte`, which ran inside start and end, where KVM had "
+        "unmapped already",
+    ),
+    NotifierRow(
+        "2.1",
+        "up to v4.13: `invalidate_page()`, after the page table lock",
+        "bug `invalidate-page-after-unlock`",
+    ),
+    NotifierRow(
+        "2.2",
+        "since v6.6: `arch_invalidate_secondary_tlbs()` from within the architecture's flush",
+        "profile `linux-6.18`",
+        "the events (UNMAP, CLEAR, ...) and owners, which a TLB is not told",
+    ),
+    NotifierRow(
+        "2.2",
+        "order in one flush: x86 and powerpc the CPUs, then secondary TLBs; arm64 the other way "
+        "round, for its last `dsb` waits for the CPUs",
+        "`cpu_tlb on`, `cpu_tlb after`",
+        "lazy TLB mode, `tlb_gen`, INVLPGB; riscv's return before anybody is told where no CPU "
+        "runs the address space",
+    ),
+    NotifierRow(
+        "2.2",
+        "batched unmap: secondary TLBs as the entry is cleared, the CPUs at "
+        "`try_to_unmap_flush()`; whoever comes between calls `flush_tlb_batched_pending()`",
+        "`try_to_unmap`, and zap, mprotect and mremap beside it",
+        "that x86 tells of the whole address space",
+    ),
+    NotifierRow(
+        "2.2",
+        "`flush_tlb_kernel_range()` tells nobody",
+        "`pagetable_free_kernel`",
+    ),
+    NotifierRow(
+        "2.3",
+        "interval notifiers: sequence, `mmu_interval_read_begin()`, `_read_retry()`, ranges that "
+        "may not sleep",
+        "mirror columns (`mirror hmm`)",
+        "one subscription over many pages, and the kernel's interval tree",
+    ),
+    NotifierRow(
+        "2.4",
+        "`hmm_range_fault()`: walk, lock, check the sequence, program under the lock",
+        "mirror columns (`mirror hmm`)",
+        "ranges of several pages",
+    ),
+    NotifierRow(
+        "2.5",
+        "KVM: `mmu_invalidate_in_progress` and `mmu_invalidate_seq` under `mmu_lock`",
+        "mirror columns (`mirror kvm`)",
+        "the union of concurrent ranges, several memslots and their changes, pfncache",
+    ),
+    NotifierRow(
+        "2.5",
+        "`clear_flush_young`, `clear_young`, `test_young`",
+        "`folio_referenced_one`, `page_idle_clear_pte_refs_one`, `damon_folio_young_one` with "
+        "`mirror kvm`",
+        "aging without `mmu_lock`",
+    ),
+    NotifierRow(
+        "2.6",
+        "what may sleep: start and end, unless the range may not; -EAGAIN",
+        "`__oom_reap_task_mm`, which a mirror with its lock held refuses",
+        "several subscribers, one of which refuses after another has agreed",
+    ),
+    NotifierRow(
+        "2.6",
+        "`release`, before any page is freed",
+        "`exit_mmap`, `iommu_sva_unbind_device`",
+        "SRCU: that a callback may run after `mmu_notifier_put()` has returned",
+    ),
+    NotifierRow(
+        "2.6",
+        "a subscriber that comes or goes beside a range",
+        "`mmu_notifier_register`, `mmu_interval_notifier_remove`",
+        "insertions into the interval tree that wait for a phase to end",
+    ),
+)
+"""How secondary MMUs are told, by number of the part."""

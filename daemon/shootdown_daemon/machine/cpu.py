@@ -12,6 +12,7 @@ from typing import TypeVar
 from shootdown_daemon.machine import flush_queue, locks, page_alloc, page_table, returning, vma_lock
 from shootdown_daemon.machine.cpu_folios import FolioCalls
 from shootdown_daemon.machine.kernel import KernelSlot
+from shootdown_daemon.machine.mirror import Young
 from shootdown_daemon.machine.phases import Binding, InvalidateRange, Phase
 from shootdown_engine.store import Store
 from shootdown_engine.trap import Blocked, trap
@@ -180,6 +181,14 @@ class Cpu(FolioCalls):
             await subscriber.range_end(self)
         await self.phase(Phase.RANGE_END)
 
+    async def mmu_notifier_young(self, call: Young) -> bool:
+        """``mmu_notifier_clear_flush_young()`` and its kin: whether a secondary MMU used the page.
+
+        Called under the page table lock, so that a subscriber may not sleep.
+        """
+        subscriber = self.kslot.kernel.mirror
+        return subscriber is not None and await subscriber.young(self, call)
+
     # Locks
 
     def mmap_read_lock(self) -> Awaitable[None]:
@@ -286,6 +295,21 @@ class Cpu(FolioCalls):
         return self._do(
             "pte_offset_map_lock", page_table.pte_offset_map_lock, self.entry, self.task
         )
+
+    async def pte_offset_map_lock_kept(self) -> tuple[Cpu, Pte]:
+        """`pte_offset_map_lock` by who goes on at the entry, wherever its table is moved meanwhile.
+
+        Gives the CPU that does. The lock goes along with a table that is moved.
+        """
+        if not self.kslot.kernel.moves_tables:
+            return self, await self.pte_offset_map_lock()
+        pte, word = await self._do(
+            "pte_offset_map_lock", page_table.pte_offset_map_lock_at, self.entry, self.task
+        )
+        kept = self.at(self.site.index)
+        if word is not None:
+            kept.entry = page_table.Entry(word, self.entry.lock)
+        return kept, pte
 
     async def pte_unmap_unlock(self) -> None:
         """``pte_unmap_unlock()``, announced as a phase."""

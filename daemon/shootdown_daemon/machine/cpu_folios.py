@@ -211,6 +211,20 @@ class FolioCalls:
             kslot.kernel.lifo,
         )
 
+    # Aging
+
+    async def ptep_test_and_clear_young(self) -> bool:
+        """``ptep_test_and_clear_young()``; its flush is the architecture's affair."""
+        await self.phase(Phase.BEFORE_CLEAR)
+        young = await self._do(
+            "ptep_test_and_clear_young",
+            page_table.ptep_test_and_clear_young,
+            self.entry,
+            self.task,
+        )
+        await self.phase(Phase.CLEAR_FLUSH)
+        return young
+
     # Pages that may be thrown away
 
     async def clear_young_dirty_ptes(self) -> Pte:

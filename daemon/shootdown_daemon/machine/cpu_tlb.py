@@ -3,8 +3,9 @@
 Only where a scenario says ``cpu_tlb on``; elsewhere a CPU walks at every access, as if its TLB
 were flushed in no time. A flush drops the flushing CPU's own entries and asks every other CPU that
 runs the program; each takes the IPI as a step of its own, between any two steps of its column. The
-CPUs are flushed where v6.18 flushes them, whatever the discipline, and before secondary TLBs are
-told at the same phase, as ``flush_tlb_mm_range()`` does on x86.
+CPUs are flushed where v6.18 flushes them, whatever the discipline. At the same phase they come
+before secondary TLBs, as in x86's ``flush_tlb_mm_range()``; with ``cpu_tlb after`` behind them, as
+on arm64, where the ``dsb`` that waits for the CPUs is the last step of a flush.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ BATCHED: Final[Mapping[str, tuple[Phase, ...]]] = {
 """Batched unmapping tells secondary TLBs at once and the CPUs later, before the copy or I/O."""
 
 
+AFTER: Final = "after"
+"""The option's value with which secondary TLBs are told first."""
+
+
 class Ipi(NamedTuple):
     """A request to one CPU: who waits for it, and which locations it is to forget."""
 
@@ -46,6 +51,7 @@ class CpuTlb:
 
     def __init__(self, program: Program) -> None:
         """Know the CPUs that run the program's address spaces (``mm_cpumask()``)."""
+        self.secondary_first = program.options.get("cpu_tlb") == AFTER
         self.cpus = tuple(
             sorted(
                 column.cpu
@@ -56,10 +62,11 @@ class CpuTlb:
         )
 
     def bind(self, binding: Binding, operation: str, phases: tuple[Phase, ...]) -> None:
-        """Flush at the phases at which the kernel flushes for an operation, before all else."""
+        """Flush at the phases at which the kernel flushes for an operation."""
         for phase in BATCHED.get(operation, times_of(VERSION, operation)):
             at = later_phase(phase, phases)
-            binding[at] = (self.flush, *binding.get(at, ()))
+            told = binding.get(at, ())
+            binding[at] = (*told, self.flush) if self.secondary_first else (self.flush, *told)
 
     async def flush(self, cpu: Cpu, span: InvalidateRange) -> None:
         """``flush_tlb_mm_range()``: flush here, send an IPI to all others, wait for each."""
@@ -91,7 +98,7 @@ class CpuTlb:
 
 def tlb_of(kind: type[CpuTlb], program: Program) -> CpuTlb | None:
     """The primary TLBs of a program; None where its CPUs walk at every access."""
-    return kind(program) if program.options.get("cpu_tlb") == ON else None
+    return kind(program) if program.options.get("cpu_tlb") in (ON, AFTER) else None
 
 
 def locations_in(kslot: KernelSlot, span: InvalidateRange) -> tuple[int, ...]:

@@ -71,6 +71,7 @@ class Kernel:
         self.vma_locks = program.options.get("vma_lock") == ON
         self.lock_per_mm = program.options.get("ptl", "split") == "mm"
         self.moves_by_uffd = "move_pages_ptes" in operations_of(program)
+        self.moves_tables = "move_normal_pmd" in operations_of(program)
         self.frees_lazily = "madvise_free_single_vma" in operations_of(program)
         self.ad_bits = program.options.get("ad_bits") == ON
         self.defers_flushes = "uffd_wp_range" in operations_of(program)
@@ -145,6 +146,9 @@ class KernelSlot:
             home = self.slot.sites[first]
             table, _ = builder.way(self.roots[home.mm], home.va, level)
         lock, pmd_lock = (root, -root) if self.kernel.lock_per_mm else (-top, table)
+        source = program.locations[site.index].alias
+        if self.kernel.moves_tables and source >= 0:  # A page-table page takes its lock along.
+            lock = -builder.way(root, self.slot.sites[source].va, level)[1]
         return region.RegionEntry(self.kernel.memory, site.va, top, level, lock, pmd_lock)
 
 
@@ -315,7 +319,7 @@ def _prepare_region(
     store: Store, kslot: KernelSlot, members: tuple[int, ...], free: Iterator[int]
 ) -> None:
     """Lay out one region: its table pages, or the 2 MiB page that a PMD entry maps."""
-    program = kslot.kernel.program
+    kernel, program = kslot.kernel, kslot.kernel.program
     first = program.locations[members[0]]
     entry = kslot.entries[members[0]]
     assert isinstance(entry, region.RegionEntry)
@@ -325,7 +329,7 @@ def _prepare_region(
     assert pmd is not None
     if first.state in HUGE_STATES:
         store.store(pmd, _initial_pmd(store, kslot, members, free))
-    elif any(
+    elif (kernel.moves_tables and first.alias >= 0) or any(
         home >= 0 and program.locations[home].state in HUGE_STATES
         for home in (first.alias, first.parent)
     ):

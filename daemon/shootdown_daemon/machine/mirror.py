@@ -9,7 +9,7 @@ A faulty one is a subclass that overrides what differs.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Final
 
 from shootdown_engine.access import Intent, Target, begin, take_effect
@@ -48,6 +48,20 @@ class Outcome(Enum):
     DENIED = 2
 
 
+class Young(StrEnum):
+    """The callbacks of aging, by what the subscriber does with its own accessed bit."""
+
+    CLEAR_FLUSH = "clear_flush_young"
+    CLEAR = "clear_young"
+    TEST = "test_young"
+
+
+AGING: Final = frozenset(
+    ("damon_folio_young_one", "folio_referenced_one", "page_idle_clear_pte_refs_one")
+)
+"""Operations that ask whether a page was used."""
+
+
 def mirrored(program: Program) -> frozenset[int]:
     """Locations that a mirror column accesses: each is a subscription of its own."""
     return frozenset(
@@ -83,8 +97,9 @@ class Mirror:
 
     Cells: ``("mn", slot, mm)`` the address space's sequence and how many ranges are invalid;
     ``("mi", slot, location)`` a subscription's sequence; ``("spt", slot, location)`` the mirror's
-    own entry; ``("mirror_lock", slot)`` the lock of its user. Where subscribers come and go,
-    ``("mi_unsubscribed", slot, location)`` is set of one that is not told, and
+    own entry; ``("mirror_lock", slot)`` the lock of its user; ``("spt_young", slot, location)``
+    whether the mirror used its entry, where an operation of the program asks. Where subscribers
+    come and go, ``("mi_unsubscribed", slot, location)`` is set of one that is not told, and
     ``("mi_unlisted", slot, location)`` of one whose user does not find it any more.
     """
 
@@ -92,6 +107,9 @@ class Mirror:
         """Subscribe for each location that mirror columns access."""
         self.locations = mirrored(program)
         self.comes_and_goes = comes_and_goes(program)
+        self.is_asked = any(
+            line.operation in AGING for column in program.columns for line in column.instructions
+        )
 
     def reset(self, store: Store, kslot: KernelSlot) -> None:
         """Begin with nothing mapped and no range invalid."""
@@ -107,6 +125,8 @@ class Mirror:
                 later = program.locations[location].mm in registered_later(program)
                 store.put(unsubscribed_cell(slot, location), later or None)
                 store.put(unlisted_cell(slot, location), None)
+            if self.is_asked:
+                store.put(young_cell(slot, location), None)
 
     # Accesses
 
@@ -172,6 +192,10 @@ class Mirror:
         """``invalidate_range_end()``."""
         await cpu.step("invalidate_range_end", self.step_end, cpu)
 
+    async def young(self, cpu: Cpu, call: Young) -> bool:  # noqa: ARG002 - KVM's scheme uses them
+        """An interval notifier has no callback for aging: it is not asked."""
+        return False
+
     def overlapping(self, cpu: Cpu) -> tuple[Site, ...]:
         """Subscriptions of the address space that the operation's range touches."""
         span = cpu.span
@@ -222,6 +246,8 @@ class Mirror:
         target = Target(pte_pfn(pte), pte_generation(pte), hit=True, stale=stale)
         begun = begin(store, cpu.site)
         take_effect(store, cpu.memory, cpu.kslot.slot, intent, begun, target)
+        if self.is_asked:
+            store.put(young_cell(cpu.kslot.index, cpu.site.index), True)
         return True
 
     def step_map(self, store: Store, cpu: Cpu, pte: Pte) -> None:
@@ -343,6 +369,27 @@ class KvmMirror(Mirror):
         await self.unlock(cpu)
         return True
 
+    async def young(self, cpu: Cpu, call: Young) -> bool:
+        """``kvm_mmu_notifier_clear_flush_young()`` and its kin, under ``mmu_lock``."""
+        slot, used = cpu.kslot.index, False
+        hit = self.overlapping(cpu)
+        if hit:
+            await self.lock(cpu)
+            for site in hit:
+                used |= await cpu.step(call.value, self.step_young, slot, site.index, call)
+            await self.unlock(cpu)
+        return used
+
+    def step_young(self, store: Store, slot: int, location: int, call: Young) -> bool:
+        """``kvm_age_gfn()``, ``kvm_test_age_gfn()``: whether a guest used the entry.
+
+        It stays mapped: a guest marks it again at the next access, its TLB having been flushed.
+        """
+        used = store.get(young_cell(slot, location)) is not None
+        if used and call is not Young.TEST:
+            store.put(young_cell(slot, location), None)
+        return used
+
     async def _told(self, cpu: Cpu) -> tuple[Site, ...]:
         """Who is on the list of subscribers as it is walked, at either end."""
         hit = self.overlapping(cpu)
@@ -445,6 +492,11 @@ def unsubscribed_cell(slot: int, location: int) -> tuple[Hashable, ...]:
 def unlisted_cell(slot: int, location: int) -> tuple[Hashable, ...]:
     """Cell that is set when a location's object is out of use."""
     return ("mi_unlisted", slot, location)
+
+
+def young_cell(slot: int, location: int) -> tuple[Hashable, ...]:
+    """Cell of the accessed bit of a mirror's own entry."""
+    return ("spt_young", slot, location)
 
 
 def lock_cell(slot: int) -> tuple[Hashable, ...]:

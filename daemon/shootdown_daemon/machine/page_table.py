@@ -87,6 +87,15 @@ def pte_offset_map_lock(store: Store, entry: Entry, owner: str) -> Pte | Blocked
     return entry.read_table(store)
 
 
+def pte_offset_map_lock_at(
+    store: Store, entry: Entry, owner: str
+) -> tuple[Pte, int | None] | Blocked:
+    """The same, and the word of the entry as it lies now; None if its page-table page is gone."""
+    if lock_ptl(store, entry.lock, owner) is BLOCKED:
+        return BLOCKED
+    return entry.read_table(store), dict(entry.words(store)).get(1)
+
+
 def ptep_get_lockless(store: Store, entry: Entry) -> Pte:
     """``ptep_get_lockless()``."""
     return entry.read(store)
@@ -126,6 +135,12 @@ def clear_young_dirty_ptes(store: Store, entry: Entry, owner: str) -> Pte:
     """``clear_young_dirty_ptes()``: a page counts as unused and clean; gives the old entry."""
     assert holds_ptl(store, entry.lock, owner)
     return _change_bits(store, entry.at(store), 0, ACCESSED | DIRTY)
+
+
+def ptep_test_and_clear_young(store: Store, entry: Entry, owner: str) -> bool:
+    """``ptep_test_and_clear_young()``: whether a walk has used the entry; a walk may again."""
+    assert holds_ptl(store, entry.lock, owner)
+    return bool(_change_bits(store, entry.at(store), 0, ACCESSED) & ACCESSED)
 
 
 def _change_bits(store: Store, word: int, more: int, fewer: int) -> Pte:

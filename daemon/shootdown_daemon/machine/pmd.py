@@ -145,8 +145,11 @@ async def pmdp_set_access_flags(cpu: Cpu) -> None:
     await cpu.phase(Phase.AFTER_SET)
 
 
-async def pmd_populate(cpu: Cpu, table: int) -> None:
-    """``pmd_populate()``: lead to a page-table page, whose entries are then present."""
+async def pmd_populate(cpu: Cpu, table: int, operating: Cpu | None = None) -> None:
+    """``pmd_populate()``: lead to a page-table page, whose entries are then present.
+
+    ``operating`` is where the operation is at work, if that is not this location.
+    """
     await cpu.step(
         "pmd_populate",
         populate,
@@ -157,7 +160,7 @@ async def pmd_populate(cpu: Cpu, table: int) -> None:
         cpu.task,
         table,
     )
-    await cpu.phase(Phase.AFTER_SET)
+    await (operating or cpu).phase(Phase.AFTER_SET)
 
 
 # Table pages

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from shootdown_daemon.machine.cpu import Cpu
-from shootdown_daemon.machine.locks import holds_ptl
+from shootdown_daemon.machine.locks import holds_ptl, lock_ptl, unlock_ptl
 from shootdown_daemon.machine.phases import Phase
 from shootdown_daemon.machine.pmd import region_entry
-from shootdown_daemon.machine.region import PUD_LEVEL, RegionEntry
+from shootdown_daemon.machine.region import PUD_LEVEL, RegionEntry, table_entry
+from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.store import Store
 from shootdown_protocol.memory import NONE, Pte, pte_pfn, pte_present
 
@@ -39,6 +40,29 @@ def put_shared_table(cpu: Cpu, table: int) -> Awaitable[None]:
     return cpu.step("ptdesc_pmd_pts_dec", drop_sharer, table)
 
 
+def get_shared_table(cpu: Cpu, other: Cpu) -> Awaitable[int | None]:
+    """``hugetlb_walk()`` of another address space and ``ptdesc_pmd_pts_inc()``: its table, if any.
+
+    ``i_mmap`` keeps the share count still.
+    """
+    return cpu.step("ptdesc_pmd_pts_inc", add_sharer, region_entry(other))
+
+
+def pud_populate(cpu: Cpu, table: int) -> Awaitable[bool]:
+    """``pud_populate()`` where the entry is none; False where another fault was first."""
+    return cpu.step("pud_populate", populate_pud, cpu.memory, region_entry(cpu), table, cpu.task)
+
+
+def pud_lock(cpu: Cpu) -> Awaitable[None]:
+    """``spin_lock(&mm->page_table_lock)``."""
+    return cpu.step("page_table_lock", lock_ptl, region_entry(cpu).pmd_lock, cpu.task)
+
+
+def pud_unlock(cpu: Cpu) -> Awaitable[None]:
+    """``spin_unlock(&mm->page_table_lock)``."""
+    return cpu.step("page_table_unlock", unlock_ptl, region_entry(cpu).pmd_lock, cpu.task)
+
+
 def read_pud(store: Store, entry: RegionEntry) -> Pte:
     """Read the entry without a lock."""
     assert entry.level == PUD_LEVEL
@@ -60,6 +84,29 @@ def count_sharers(store: Store, entry: RegionEntry) -> int:
     pud = store.load(entry.top)
     count = store.get(("pt_share", pte_pfn(pud))) if pte_present(pud) else None
     return count if isinstance(count, int) else 0
+
+
+def add_sharer(store: Store, entry: RegionEntry) -> int | None:
+    """Count one user more of the table that another address space has, if it has one."""
+    pud = store.load(entry.top)
+    if not pte_present(pud):
+        return None
+    table = pte_pfn(pud)
+    count = store.get(("pt_share", table)) or 0
+    assert isinstance(count, int)
+    store.put(("pt_share", table), count + 1)
+    return table
+
+
+def populate_pud(
+    store: Store, memory: PhysicalMemory, entry: RegionEntry, table: int, owner: str
+) -> bool:
+    """Lead to a table of level 2, unless something does already."""
+    assert holds_ptl(store, entry.pmd_lock, owner)
+    if store.load(entry.top):
+        return False
+    store.store(entry.top, table_entry(store, memory, table))
+    return True
 
 
 def drop_sharer(store: Store, table: int) -> None:

@@ -51,11 +51,12 @@ TABLE_OPERATIONS: Final = frozenset(
         "collapse_pte_mapped_thp",
         "free_pgtables",
         "gup_fast_pte_range",
+        "move_normal_pmd",
         "pagetable_free_kernel",
         "retract_page_tables",
     )
 )
-"""Operations that free or replace page-table pages, or walk them without a lock."""
+"""Operations that free, move or replace page-table pages, or walk them without a lock."""
 
 
 def has_regions(program: Program) -> bool:
@@ -124,6 +125,13 @@ class RegionEntry(Entry):
         word = self.pmd_at(store)
         return NONE if word is None else Pte(store.load(word))
 
+    def pmd_bad(self, pmd: Pte) -> bool:
+        """``pmd_bad()``: found in a table that has been freed, and leads to no frame."""
+        if not pte_present(pmd):
+            return False
+        page = page_of_large_leaf(pte_pfn(pmd), self._va, PMD_LEVEL) if pmd & PS else pte_pfn(pmd)
+        return not self._memory.exists(page)
+
     def at(self, store: Store) -> int:
         """Word of the leaf in the page-table page, which must be there."""
         pmd = self.pmd(store)
@@ -133,7 +141,7 @@ class RegionEntry(Entry):
     def read(self, store: Store) -> Pte:
         """The leaf as the location sees it: of a 2 MiB leaf, what an entry of its own would be."""
         pmd = self.pmd(store)
-        if not pte_present(pmd):
+        if not pte_present(pmd) or self.pmd_bad(pmd):
             return NONE
         if pmd & PS:
             return small_entry(pmd, self._va)

@@ -31,7 +31,7 @@ from shootdown_verify.litmus.vocabulary import (
     MOVE_OPERATIONS,
     OPTIONS,
     PAGE_OPERATIONS,
-    SHARE_OPERATION,
+    SHARE_OPERATIONS,
     STATES,
     STATES_NEEDED,
     SUBSCRIBER_OPERATIONS,
@@ -327,7 +327,7 @@ def _check_cell(scope: Scope, cell: Cell, locations: tuple[Location, ...], heade
     ):
         seen = f"a move of {quote(cell.name.text)}, which has nowhere to go"
         raise scope.fault(cell.name, seen, f"a location 'move of {cell.name.text}'")
-    if verb.text == SHARE_OPERATION and not _is_shared(locations, index):
+    if verb.text in SHARE_OPERATIONS and not _is_shared(locations, index):
         seen = f"{quote(cell.name.text)}, which nobody shares"
         raise scope.fault(cell.name, seen, f"a location 'share of {cell.name.text}'")
     if verb.text in FORK_OPERATIONS and all(other.parent != index for other in locations):

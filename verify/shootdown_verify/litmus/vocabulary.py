@@ -35,7 +35,12 @@ FORK_OPERATION: Final = "copy_pte_range"
 """The operation that fills the children of its location."""
 FORK_OPERATIONS: Final = (FORK_OPERATION, "copy_hugetlb_page_range")
 """All that do."""
-MOVE_OPERATIONS: Final = ("move_ptes", "move_hugetlb_page_tables", "move_pages_ptes")
+MOVE_OPERATIONS: Final = (
+    "move_ptes",
+    "move_normal_pmd",
+    "move_hugetlb_page_tables",
+    "move_pages_ptes",
+)
 """Operations that need a place to move their location to."""
 BIND_OPERATION: Final = "iommu_sva_bind_device"
 """The operation that gives an address space its PASID."""
@@ -44,8 +49,8 @@ SUBSCRIBER_OPERATIONS: Final = {
     "mmu_interval_notifier_remove": "hmm",
 }
 """Operations on a subscriber, and the scheme of mirror that it must have."""
-SHARE_OPERATION: Final = "huge_pmd_unshare"
-"""The operation that needs another address space that maps the same page."""
+SHARE_OPERATIONS: Final = ("huge_pmd_unshare", "hugetlb_unshare_pmds", "huge_pmd_share")
+"""Operations that need another address space that maps the same page."""
 HUGE_OPERATIONS: Final[dict[str, tuple[str, ...]]] = {
     "__split_huge_pmd": ("huge", "huge_cow", "huge_zero"),
     "do_huge_zero_wp_pmd": ("huge_zero",),
@@ -53,6 +58,8 @@ HUGE_OPERATIONS: Final[dict[str, tuple[str, ...]]] = {
     "hugetlb_wp": ("hugetlb", "hugetlb_cow"),
     "__unmap_hugepage_range": ("hugetlb", "hugetlb_cow"),
     "huge_pmd_unshare": ("hugetlb",),
+    "hugetlb_unshare_pmds": ("hugetlb",),
+    "huge_pmd_share": ("hugetlb",),
     "copy_hugetlb_page_range": ("hugetlb",),
     "hugetlb_change_protection": ("hugetlb",),
     "move_hugetlb_page_tables": ("hugetlb",),
@@ -148,7 +155,7 @@ OPTIONS: Final = {
     "reuse": ("lifo", "fifo"),
     "ptl": ("split", "mm"),
     "mmap_lock": ("write", "read"),
-    "cpu_tlb": ("off", "on"),
+    "cpu_tlb": ("off", "on", "after"),
     "vma_lock": ("off", "on"),
     "pasid": ("own", "reused"),
 }

@@ -8,6 +8,7 @@ replayed from its file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -18,11 +19,15 @@ from shootdown_verify.litmus.vocabulary import (
     FORK_OPERATIONS,
     MOVE_OPERATIONS,
     PAGE_OPERATIONS,
-    SHARE_OPERATION,
+    SHARE_OPERATIONS,
+    SPECULATION_TIMES,
     STATES,
     UNMAPPED,
     WRITABLE,
 )
+
+NAMED_OPTIONS: Final = ("cpu_tlb", "vma_lock")
+"""Options that a row is about, and has in its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,10 @@ class Row:
 
     ``options`` are statements of the initial state; ``device`` is a faulty device of the zoo that
     observes in the place of the right one. ``without`` names clients that are left out: where each
-    fault moves the page, they take most of the states and show what the others show.
+    fault moves the page, they take most of the states and show what the others show. ``times`` is
+    how often a device refills unasked. ``waits``: a CPU's store waits until the entry lets it
+    through, for else its own fault is the row's operation once more. ``about`` tells rows of one
+    operation apart.
     """
 
     operation: str
@@ -40,15 +48,42 @@ class Row:
     options: tuple[str, ...] = ()
     device: str = ""
     without: tuple[str, ...] = ()
+    times: int = SPECULATION_TIMES
+    waits: bool = False
+    about: str = ""
 
     @property
     def name(self) -> str:
         """What the row is called."""
         said = [self.operation]
+        said += [self.about] if self.about else []
         said += ["copier let in"] if self.copier else []
+        said += self.named_options
         said += [f"device {self.device}"] if self.device else []
         return ", ".join(said)
 
+    @property
+    def named_options(self) -> list[str]:
+        """Options that its name says."""
+        return [option for option in self.options if option.startswith(NAMED_OPTIONS)]
+
+    @property
+    def has_cpu_tlbs(self) -> bool:
+        """Whether the CPUs have TLBs of their own."""
+        return any(option.startswith("cpu_tlb") for option in self.options)
+
+
+SEEN_WITHOUT: Final = (
+    "stale-load",
+    "message-passing",
+    "taker-store",
+    "lost-store",
+    "refault",
+    "store-after-return",
+    "snapshot",
+    "walker",
+)
+"""Clients that say nothing of CPUs' TLBs, left out where the same row without TLBs has them."""
 
 ROWS: Final = (
     Row("wp_page_copy", ("cow", "cow_sole", "zero")),
@@ -101,6 +136,55 @@ ROWS: Final = (
     Row("move_hugetlb_page_tables", ("hugetlb",)),
     Row("free_pgtables", ("rw",)),
     Row("pagetable_free_kernel", ("rw",)),
+    Row("move_normal_pmd", ("rw",)),
+    Row("hugetlb_unshare_pmds", ("hugetlb",)),
+    Row(
+        "folio_referenced_one",
+        ("rw",),
+        options=("ad_bits on",),
+        without=("message-passing", "reclaimer"),
+    ),
+    Row("zap_pte_range", ("rw",), options=("cpu_tlb on",), without=SEEN_WITHOUT),
+    Row("zap_pte_range", ("rw",), options=("cpu_tlb after",), without=SEEN_WITHOUT),
+    Row(
+        "wp_page_copy",
+        ("cow",),
+        options=("cpu_tlb on",),
+        without=(*SEEN_WITHOUT, "copier"),
+    ),
+    Row(
+        "wp_page_copy",
+        ("cow",),
+        options=("cpu_tlb after",),
+        without=(*SEEN_WITHOUT, "copier"),
+    ),
+    Row("try_to_unmap", ("rw",), options=("cpu_tlb on",), without=SEEN_WITHOUT),
+    Row("change_pte_range", ("pinned",), options=("cpu_tlb on",), without=SEEN_WITHOUT),
+    Row("move_ptes", ("rw",), options=("cpu_tlb on",), without=SEEN_WITHOUT),
+    Row("copy_pte_range", ("rw",), options=("vma_lock on",)),
+    Row("change_pte_range", ("pinned",), options=("vma_lock on",)),
+    Row(
+        "do_huge_pmd_wp_page",
+        ("huge_cow",),
+        times=1,
+        waits=True,
+        without=("taker-store", "lost-store", "store-after-return"),
+    ),
+    Row("copy_pte_range", ("pinned",), about="copy_present_page"),
+    Row(
+        "write_protect_page",
+        ("ksm_twin",),
+        copier=True,
+        without=(
+            "stale-load",
+            "message-passing",
+            "taker-store",
+            "lost-store",
+            "refault",
+            "store-after-return",
+            "copier",
+        ),
+    ),
 )
 """Every row, operations by the kernel functions that they mirror."""
 
@@ -111,7 +195,7 @@ SHARE: Final = "B@other = share of A"
 BESIDE: Final[dict[str, str]] = {
     **dict.fromkeys(FORK_OPERATIONS, CHILD),
     **dict.fromkeys(MOVE_OPERATIONS, MOVE),
-    SHARE_OPERATION: SHARE,
+    **dict.fromkeys(SHARE_OPERATIONS, SHARE),
 }
 """The location that an operation needs beside A."""
 LARGE_STATES: Final = frozenset(
@@ -133,7 +217,8 @@ class Client:
     (`BESIDE`); ``cold``: the device begins with nothing and fetches nothing unasked; ``reclaims``:
     a CPU column reclaims the page. ``speculates``: the device refills its caches unasked; not
     where a second operation makes for many orders, and its own accesses are enough to refill them.
-    ``only`` names the operations that the client is for, where it is not for all.
+    ``only`` names the operations that the client is for, where it is not for all; ``cpus``: it is
+    about CPUs' own TLBs, which the row must have.
     """
 
     name: str
@@ -149,6 +234,7 @@ class Client:
     options: tuple[str, ...] = ()
     reclaims: bool = False
     only: tuple[str, ...] = ()
+    cpus: bool = False
 
     def suits(self, row: Row, state: str) -> bool:
         """Whether what the client does means something beside a row's operation on such a page.
@@ -158,6 +244,8 @@ class Client:
         if self.name in row.without or self.beside not in ("", BESIDE.get(row.operation, "")):
             return False
         if self.only and row.operation not in self.only:
+            return False
+        if self.cpus and not row.has_cpu_tlbs:
             return False
         large = state in LARGE_STATES or row.operation in TABLE_OPERATIONS
         if large and any(line.startswith(SMALL_OPERATIONS) for line in self.cpu):
@@ -246,6 +334,15 @@ CLIENTS: Final = (
         speculates=False,
     ),
     Client(
+        "one-copy",
+        "A CPU's write fault may copy the page, but stores nothing; a device stores.",
+        ("wp_page_copy A",),
+        ("store A 2",),
+        writes=True,
+        speculates=False,
+        only=("write_protect_page",),
+    ),
+    Client(
         "child",
         "A fork's child loads once fork has returned; a device stores before and after.",
         ("sync CPU0", "load K r0"),
@@ -273,6 +370,22 @@ CLIENTS: Final = (
         beside=MOVE,
     ),
     Client(
+        "cpu-reader",
+        "A CPU with the translation in its TLB goes on loading, and so does a device.",
+        ("load A r0", "load A r1"),
+        ("load A r0",),
+        speculates=False,
+        cpus=True,
+    ),
+    Client(
+        "cpu-writer",
+        "A CPU with the translation in its TLB goes on storing; a device loads.",
+        ("store A 1", "store A 2"),
+        ("load A r0",),
+        speculates=False,
+        cpus=True,
+    ),
+    Client(
         "zap-between",
         "A CPU zaps the page; a device loads before and after that has returned.",
         ("zap_pte_range A",),
@@ -288,6 +401,15 @@ CLIENTS: Final = (
         ("F = 0 rw", *TAKER),
         cold=True,
         options=("walk_by_level on", "walk_cache on"),
+    ),
+    Client(
+        "walks-again",
+        "A device that remembers tables walks again once the operation has returned.",
+        (),
+        ("prefetch A", "load A r0 when returned"),
+        cold=True,
+        options=("walk_by_level on", "walk_cache on"),
+        only=("move_normal_pmd",),
     ),
     Client(
         "other-sharer",
@@ -323,6 +445,7 @@ def clients_of(row: Row) -> Iterator[ClientText]:
             name = f"{row.operation}-{state}-{client.name}"
             if row.copier:
                 name += "-let-in"
+            name += "".join(f"-{option}".replace(" ", "-") for option in row.named_options)
             if row.device:
                 name += "-faulty"
             yield ClientText(
@@ -333,13 +456,18 @@ def clients_of(row: Row) -> Iterator[ClientText]:
 def _text(row: Row, state: str, client: Client, name: str) -> str:
     columns = [["CPU0", f"{row.operation} A"]]
     if client.cpu:
-        columns.append(["CPU1", *client.cpu])
+        columns.append(["CPU1", *(_waiting(line) if row.waits else line for line in client.cpu)])
     columns.append(["DEV0", *client.device])
     lines = [f"SHOOTDOWN {name}", f'"{client.sentence}"', "", "{"]
     lines += [f"  {statement};" for statement in _init(row, state, client)]
     lines += ["}", "", *_table(columns), "", "weakest none"]
     lines += ["caught none : S1 S2 S3 S4 S5"]
     return "\n".join(lines) + "\n"
+
+
+def _waiting(line: str) -> str:
+    """A store that takes no fault of its own."""
+    return f"{line} when writable" if re.fullmatch(r"store A \d+", line) else line
 
 
 def _init(row: Row, state: str, client: Client) -> Iterator[str]:
@@ -360,7 +488,8 @@ def _init(row: Row, state: str, client: Client) -> Iterator[str]:
         intent = " write" if client.writes else ""
         yield f"atc DEV0 A{intent if STATES[state] in WRITABLE else ''}"
         if client.speculates:
-            yield f"speculate DEV0 A{intent}"
+            times = "" if row.times == SPECULATION_TIMES else f" times {row.times}"
+            yield f"speculate DEV0 A{intent}{times}"
     if row.copier:
         yield "mmap_lock read"
     yield from (*row.options, *client.options)

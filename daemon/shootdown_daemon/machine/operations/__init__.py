@@ -9,6 +9,14 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from shootdown_daemon.machine.cpu import Cpu
+from shootdown_daemon.machine.operations.aging import (
+    DAMON_FOLIO_YOUNG_ONE,
+    FOLIO_REFERENCED_ONE,
+    PAGE_IDLE_CLEAR_PTE_REFS_ONE,
+    run_damon_folio_young_one,
+    run_folio_referenced_one,
+    run_page_idle_clear_pte_refs_one,
+)
 from shootdown_daemon.machine.operations.anonymous import DO_ANONYMOUS_PAGE, run_do_anonymous_page
 from shootdown_daemon.machine.operations.attach import (
     IOMMU_ATTACH_DEVICE,
@@ -54,6 +62,12 @@ from shootdown_daemon.machine.operations.hugetlb import (
     UNMAP_HUGEPAGE_RANGE,
     run_hugetlb_wp,
     run_unmap_hugepage_range,
+)
+from shootdown_daemon.machine.operations.hugetlb_share import (
+    HUGE_PMD_SHARE,
+    HUGETLB_UNSHARE_PMDS,
+    run_huge_pmd_share,
+    run_hugetlb_unshare_pmds,
 )
 from shootdown_daemon.machine.operations.hugetlb_vma import (
     COPY_HUGETLB_PAGE_RANGE,
@@ -103,7 +117,12 @@ from shootdown_daemon.machine.operations.mmu_notifier import (
     run_mmu_notifier_register,
 )
 from shootdown_daemon.machine.operations.mprotect import CHANGE_PTE_RANGE, run_change_pte_range
-from shootdown_daemon.machine.operations.mremap import MOVE_PTES, run_move_ptes
+from shootdown_daemon.machine.operations.mremap import (
+    MOVE_NORMAL_PMD,
+    MOVE_PTES,
+    run_move_normal_pmd,
+    run_move_ptes,
+)
 from shootdown_daemon.machine.operations.numa import CHANGE_PROT_NUMA, run_change_prot_numa
 from shootdown_daemon.machine.operations.oom_kill import OOM_REAP_TASK_MM, run_oom_reap_task_mm
 from shootdown_daemon.machine.operations.page_writeback import (
@@ -214,6 +233,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation(*EXIT_MMAP, run_exit_mmap),
         Operation(*OOM_REAP_TASK_MM, run_oom_reap_task_mm),
         Operation(*MOVE_PTES, run_move_ptes),
+        Operation(*MOVE_NORMAL_PMD, run_move_normal_pmd),
         Operation(*SPLIT_HUGE_PMD, run_split_huge_pmd),
         Operation(*DO_HUGE_ZERO_WP_PMD, run_do_huge_zero_wp_pmd),
         Operation(*DO_HUGE_PMD_WP_PAGE, run_do_huge_pmd_wp_page),
@@ -223,12 +243,17 @@ OPERATIONS: dict[str, Operation] = {
         Operation(*HUGETLB_WP, run_hugetlb_wp),
         Operation(*UNMAP_HUGEPAGE_RANGE, run_unmap_hugepage_range),
         Operation(*HUGE_PMD_UNSHARE, run_unmap_hugepage_range),
+        Operation(*HUGETLB_UNSHARE_PMDS, run_hugetlb_unshare_pmds),
+        Operation(*HUGE_PMD_SHARE, run_huge_pmd_share),
         Operation(*COPY_HUGETLB_PAGE_RANGE, run_copy_hugetlb_page_range),
         Operation(*HUGETLB_CHANGE_PROTECTION, run_hugetlb_change_protection),
         Operation(*MOVE_HUGETLB_PAGE_TABLES, run_move_hugetlb_page_tables),
         Operation(*FREE_PGTABLES, run_free_pgtables),
         Operation(*PAGETABLE_FREE_KERNEL, run_pagetable_free_kernel),
         Operation(*GUP_FAST_PTE_RANGE, run_gup_fast_pte_range),
+        Operation(*FOLIO_REFERENCED_ONE, run_folio_referenced_one),
+        Operation(*PAGE_IDLE_CLEAR_PTE_REFS_ONE, run_page_idle_clear_pte_refs_one),
+        Operation(*DAMON_FOLIO_YOUNG_ONE, run_damon_folio_young_one),
     )
 }
 """Every operation by its kernel function's name."""

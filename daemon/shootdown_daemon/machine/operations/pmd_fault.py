@@ -18,6 +18,7 @@ from shootdown_daemon.machine.operations.hugetlb import (
     hugetlb_no_page,
     hugetlb_wp,
 )
+from shootdown_daemon.machine.operations.hugetlb_share import huge_pte_alloc
 from shootdown_daemon.machine.operations.pgtable import pte_alloc
 from shootdown_daemon.machine.phases import Phase
 from shootdown_daemon.machine.pmd import (
@@ -28,6 +29,7 @@ from shootdown_daemon.machine.pmd import (
     pmd_lock,
     pmd_unlock,
     pmdp_get_lockless,
+    region_entry,
     set_pmd_at,
     whole_region,
 )
@@ -43,8 +45,13 @@ _HUGETLB = (State.HUGETLB, State.HUGETLB_COW)
 
 
 async def handle_pmd_fault(cpu: Cpu, *, write: bool) -> bool:
-    """Whether the fault is over at the PMD entry; otherwise its page-table page is there."""
+    """Whether the fault is over at the PMD entry; otherwise its page-table page is there.
+
+    Nothing can be done in a table that has been freed: the access goes there again.
+    """
     pmd = await pmdp_get_lockless(cpu)
+    if region_entry(cpu).pmd_bad(pmd):
+        return True
     if pmd_none(pmd):
         return await _fill(cpu)
     if not pmd_leaf(pmd):
@@ -60,6 +67,8 @@ async def handle_pmd_fault(cpu: Cpu, *, write: bool) -> bool:
 async def _fill(cpu: Cpu) -> bool:
     state = home_state(cpu)
     if state in _HUGETLB:
+        if await huge_pte_alloc(cpu):
+            return True
         await hugetlb_no_page(cpu.within(*HUGETLB_NO_PAGE))
         return True
     if state is State.FILE_THP:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.phases import Phase
+from shootdown_daemon.machine.region import NO_TABLE
 from shootdown_daemon.machine.tlb_batch import flush_tlb_batched_pending
 from shootdown_protocol.memory import Pte, pte_pfn
 from shootdown_protocol.swapops import SwapType, is_swap_pte, pte_none, swp_offset, swp_type
@@ -70,11 +71,11 @@ async def run_unmap_vmas(cpu: Cpu) -> None:
 
 async def clear_entry(cpu: Cpu) -> int | None:
     """Clear the entry under the lock; gives the page number taken into the gather, if any."""
-    pte = await cpu.pte_offset_map_lock()
+    cpu, pte = await cpu.pte_offset_map_lock_kept()
     await flush_tlb_batched_pending(cpu)
     if is_swap_pte(pte):
         return await _zap_nonpresent(cpu, pte)
-    if pte_none(pte):
+    if pte_none(pte) or pte == NO_TABLE:
         await cpu.spin_unlock()
         return None
     await cpu.ptep_get_and_clear()
