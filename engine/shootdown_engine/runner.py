@@ -152,7 +152,10 @@ class Runner:
             self._report(task, request, begin)
         if store.changed:
             self.wake()
-        task.advance(result)
+        try:
+            task.request = task.coroutine.send(result)
+        except StopIteration as stop:
+            task.begin_next(stop.value)
         return True
 
     def serve(self, server: Task, count: int) -> int:
@@ -172,7 +175,10 @@ class Runner:
             if result is BLOCKED:
                 break
             made += 1
-            server.advance(result)
+            try:
+                server.request = server.coroutine.send(result)
+            except StopIteration as stop:
+                server.begin_next(stop.value)
             if self._waiting:
                 self.wake()
                 if self.woken:

@@ -48,24 +48,31 @@ class Task:
 
     def advance(self, result: object) -> None:
         """Hand the result of the last step to the stage and keep the task's next request."""
+        try:
+            self.request = self.coroutine.send(result)
+        except StopIteration as stop:
+            self.begin_next(stop.value)
+
+    def begin_next(self, value: object) -> None:
+        """A stage has returned a value: run what comes then up to its first trap, if anything."""
         while True:
+            if value is not None:
+                self.coroutine = self.stages[self.stage](value)
+            else:
+                self.stage += 1
+                if self.stage == len(self.stages):
+                    if not self.server:
+                        self.request = None
+                        self.ended = True
+                        return
+                    self.stage = 0
+                self.coroutine = self.stages[self.stage]()
             try:
-                self.request = self.coroutine.send(result)
+                self.request = self.coroutine.send(None)
             except StopIteration as stop:
-                result = None
-                if stop.value is not None:
-                    self.coroutine = self.stages[self.stage](stop.value)
-                    continue
+                value = stop.value
             else:
                 return
-            self.stage += 1
-            if self.stage == len(self.stages):
-                if not self.server:
-                    self.request = None
-                    self.ended = True
-                    return
-                self.stage = 0
-            self.coroutine = self.stages[self.stage]()
 
     def step(self, store: Store) -> bool:
         """Make the pending step; False when its guard is false and nothing changed."""

@@ -12,6 +12,8 @@ import types
 from collections.abc import Callable, Generator
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from shootdown_engine.store import Store
 
 R = TypeVar("R")
@@ -30,7 +32,7 @@ class Blocked:
 BLOCKED: Final = Blocked()
 
 
-class Request:
+class Request(msgspec.Struct, eq=False):
     """One step that a task asks for.
 
     ``name`` is the kernel's or the device's name of the step, ``operation`` the operation that it
@@ -39,24 +41,12 @@ class Request:
     ``arguments``; its guard, footprint and effect are what it does there.
     """
 
-    __slots__ = ("apply", "arguments", "detail", "location", "name", "operation")
-
-    def __init__(
-        self,
-        name: str,
-        apply: Callable[..., object],
-        arguments: tuple[object, ...] = (),
-        operation: str = "",
-        location: int = -1,
-        detail: str = "",
-    ) -> None:
-        """Name the step and say how it is made."""
-        self.name = name
-        self.apply = apply
-        self.arguments = arguments
-        self.operation = operation
-        self.location = location
-        self.detail = detail
+    name: str
+    apply: Callable[..., object]
+    arguments: tuple[object, ...] = ()
+    operation: str = ""
+    location: int = -1
+    detail: str = ""
 
     @property
     def full_name(self) -> str:

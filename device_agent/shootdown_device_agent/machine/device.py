@@ -34,6 +34,7 @@ from shootdown_protocol.history import Fault, Invalidation, Kind, Step
 from shootdown_protocol.messages import InvalidateFlag
 
 R = TypeVar("R")
+Cell = tuple[Hashable, ...]
 
 FAULTS_MAX = 16
 """Attempts at one access before the device gives it up (S5)."""
@@ -88,6 +89,8 @@ class Device:
         self.number = config.device
         self.threads: dict[int, tuple[Thread, ...]] = {}
         self.pages: dict[int, tuple[int, ...]] = {}
+        self._cells: dict[int, tuple[tuple[Thread, Cell, Cell], ...]] = {}
+        """Each thread with the cells of its translation and its access, by PASID."""
         self.atc = TranslationCache(
             "atc", self.number, entries=config.atc_entries, replacement=config.replacement
         )
@@ -98,9 +101,14 @@ class Device:
         """Take a slot's PASIDs: their pages may be cached, by these threads."""
         self.atc.shifts = self.iotlb.shifts = leaf_shifts(slot.program)
         keys = tuple(thread.key for thread in threads)
+        number = self.number
+        cells = tuple(
+            (key, atc.walking_cell(number, key), atc.issued_cell(number, key)) for key in keys
+        )
         for pasid, vpns in slot.vpns.items():
             self.threads[pasid] = keys
             self.pages[pasid] = vpns
+            self._cells[pasid] = cells
 
     def reset(self, store: Store, slot: Slot) -> None:
         """Drop all that is cached for a slot, as between two batches; nothing may be under way."""
@@ -479,10 +487,16 @@ class Device:
 
         A walk under way, made in several steps, is not to fill the IOTLB any more.
         """
+        config = self.config
+        if not (config.walk_cache or config.walk_by_level):
+            first, last = pages_of(request)
+            for pasid in self.pasids(request):
+                self.iotlb.drop(store, pasid, self.pages.get(pasid, ()), first, last)
+            return
         near = {pasid: self.around(request, pasid) for pasid in self.pasids(request)}
         pages = {pasid: self.pages.get(pasid, ()) for pasid in near}
         self.iommu.drop(store, request, pages, near)
-        if self.config.walk_by_level:
+        if config.walk_by_level:
             for pasid, vpns in near.items():
                 for thread in self.threads.get(pasid, ()):
                     self._cancel(store, thread, pasid, vpns)
@@ -499,10 +513,10 @@ class Device:
         """
         by_level = self.config.walk_by_level
         for pasid in self.pasids(request):
-            for thread in self.threads.get(pasid, ()):
+            for thread, _, cell in self._cells.get(pasid, ()):
                 if by_level and self._is_cancelled(store, thread):
                     return BLOCKED
-                issued = store.get(atc.issued_cell(self.number, thread))
+                issued = store.get(cell)
                 if isinstance(issued, Issued) and request.itag in issued.drains:
                     return BLOCKED
         self._report(store, "drained", request)
@@ -521,9 +535,11 @@ class Device:
         for pasid in self.pasids(request):
             self.atc.drop(store, pasid, self.pages.get(pasid, ()), first, last)
             pages = self.around(request, pasid)
-            for thread in self.threads.get(pasid, ()):
-                self._cancel(store, thread, pasid, pages)
-                self._mark(store, thread, pasid, pages, request)
+            for thread, walking, issued in self._cells.get(pasid, ()):
+                if store.get(walking) is not None:
+                    self._cancel(store, thread, pasid, pages)
+                if store.get(issued) is not None:
+                    self._mark(store, thread, pasid, pages, request)
 
     def send_completion(self, store: Store, itags: int, count: int | None = None) -> None:
         """Send a completion; ``count`` is what it says that each ITag gets in all."""

@@ -50,6 +50,7 @@ from shootdown_protocol.program import Program
 from shootdown_protocol.restart_messages import Legacy
 from shootdown_protocol.segment import Segment
 
+Threads = tuple[tuple[DeviceThread, ...], tuple[DeviceThread, ...], tuple[DeviceThread, ...]]
 DeviceMaker = Callable[[DeviceConfig, PhysicalMemory], Device]
 REMOTE_CHANNELS = frozenset(("completion", "page_request"))
 CROWD = 192
@@ -113,6 +114,7 @@ class AgentRun:
         self._first_word = segment.layout.board + load.slot_base
         self._slot_words = slot_layout.words
         self.slots: dict[int, Slot] = {}
+        self._threads: dict[tuple[int, int], Threads] = {}
         self._slot_of_pasid: dict[int, Slot] = {}
         self.ready: list[Task] = [invalidation_server(device) for device in self.devices.values()]
         self.again: list[Task] = []
@@ -201,10 +203,22 @@ class AgentRun:
     def _bind_threads(self, slot: Slot, number: int) -> Device:
         """Give a device a slot's PASIDs, with its caches empty."""
         device = self.devices[number]
-        columns, prefetchers = device_threads(self.program, slot, number)
-        device.bind(slot, columns + prefetchers + self._own_threads(slot, number))
+        if (slot.index, number) not in self._threads:
+            device.bind(slot, sum(self._threads_of(slot, number), ()))
         device.reset(self.store, slot)
         return device
+
+    def _threads_of(self, slot: Slot, number: int) -> Threads:
+        """A device's threads in a slot: columns, prefetchers, and those that its class declares.
+
+        They are the same in every batch.
+        """
+        threads = self._threads.get((slot.index, number))
+        if threads is None:
+            columns, prefetchers = device_threads(self.program, slot, number)
+            threads = columns, prefetchers, self._own_threads(slot, number)
+            self._threads[slot.index, number] = threads
+        return threads
 
     def _own_threads(self, slot: Slot, number: int) -> tuple[DeviceThread, ...]:
         return own_threads(self.devices[number], slot)
@@ -222,8 +236,7 @@ class AgentRun:
                 for number in devices:
                     self.registers.watch(self.devices[number], slot)
             batch.unfinished = len(batch.tasks) + sum(
-                sum(map(len, device_threads(self.program, slot, device)))
-                + len(self._own_threads(slot, device))
+                sum(map(len, self._threads_of(slot, device)))
                 for slot, devices in batch.slots[batch.next_slot :]
                 for device in devices
             )
@@ -402,13 +415,13 @@ class AgentRun:
     def tasks_of(self, slot: Slot, number: int) -> list[Task]:
         """Columns, prefetchers and own threads of a device in a slot, none of them begun."""
         device = self.devices[number]
-        columns, prefetchers = device_threads(self.program, slot, number)
+        columns, prefetchers, own = self._threads_of(slot, number)
         tasks = [self._column(thread, number) for thread in columns]
         for thread in prefetchers:
             what = self.program.speculation[thread.number - len(self.program.columns)]
             body = partial(run_prefetches, device, thread, what)
             tasks.append(Task(thread.name, body, owner=slot))
-        tasks += [own_task(device, thread) for thread in self._own_threads(slot, number)]
+        tasks += [own_task(device, thread) for thread in own]
         return tasks
 
     def _column(self, thread: DeviceThread, number: int) -> Task:
