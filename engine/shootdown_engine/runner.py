@@ -168,17 +168,17 @@ class Runner:
         store = self.store
         begin = self._now()
         made = 0
-        while made < count:
-            request = server.request
-            assert request is not None
+        request = server.request
+        while made < count and request is not None:
             result = request.apply(store, *request.arguments)
             if result is BLOCKED:
                 break
             made += 1
             try:
-                server.request = server.coroutine.send(result)
+                request = server.request = server.coroutine.send(result)
             except StopIteration as stop:
                 server.begin_next(stop.value)
+                request = server.request
             if self._waiting:
                 self.wake()
                 if self.woken:
@@ -192,6 +192,34 @@ class Runner:
                 self.log(begin, end, self._instance_of(record), name, record)
             store.records.clear()
         return made
+
+    def serve_parked(self, server: Task, count: int) -> bool:
+        """Make the steps of a parked server whose one cell has been filled; as `serve`.
+
+        True when it waits for the same again, and so is parked as it was. False when it is not:
+        it is then the caller's, as if it had been woken, and so are those that it has woken.
+        """
+        known = self._empty.get(server)
+        if known is None or self._waiting.get(known[2]) != [server]:
+            self.wake()
+            return False
+        apply, arguments, cell = known
+        del self._waiting[cell]
+        self._parked.discard(server)
+        self.serve(server, count)
+        request = server.request
+        assert request is not None
+        if (
+            request.apply == apply
+            and request.arguments == arguments
+            and self.store.get(cell) is None
+            and not self.woken
+        ):
+            self._parked.add(server)
+            self._waiting[cell] = [server]
+            return True
+        self.woken.append(server)
+        return False
 
     def can_step(self, task: Task) -> bool:
         """Whether a task's guard is true now: finding out makes the step on a copy that is lost."""

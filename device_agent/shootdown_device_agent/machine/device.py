@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import ClassVar, Final, NamedTuple, TypeVar
 
 from shootdown_device_agent.machine import atc, function
 from shootdown_device_agent.machine.atc import CANCELLED, VALID, Cached, Issued, Thread, Walking
@@ -87,6 +87,8 @@ class Device:
         self.config = config
         self.memory = memory
         self.number = config.device
+        self._arrived: Final = ("channel", "invalidate", self.number)
+        """The receiving end of the channel that invalidation requests come by."""
         self.threads: dict[int, tuple[Thread, ...]] = {}
         self.pages: dict[int, tuple[int, ...]] = {}
         self._cells: dict[int, tuple[tuple[Thread, Cell, Cell], ...]] = {}
@@ -468,11 +470,12 @@ class Device:
 
     def step_take_invalidate(self, store: Store) -> tuple[InvalidateRequest, ...] | Blocked:
         """Guard: an invalidation request has arrived."""
-        message = receive(store, ("invalidate", self.number))
-        if message is None:
+        queue = store.get(self._arrived)
+        if not queue:
             return BLOCKED
-        assert isinstance(message, InvalidateRequest)
-        return (message,)
+        assert isinstance(queue, tuple)
+        store.put(self._arrived, queue[1:] or None)
+        return queue[:1]
 
     def step_take_all(self, store: Store) -> tuple[InvalidateRequest, ...] | Blocked:
         """Guard: an invalidation request has arrived; take all that have."""

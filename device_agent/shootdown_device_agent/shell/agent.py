@@ -458,19 +458,14 @@ class Agent:
         self.send(messages.Granted(0, grant.slot, grant.task, step, made))
 
     def _invalidate(self, run: AgentRun, message: messages.Invalidate) -> None:
-        for request in message.requests:
-            block = ats_range.decode(request.address)
-            run.invalidate(
-                request.device,
-                InvalidateRequest(
-                    request.itag,
-                    request.pasid,
-                    block.address,
-                    block.size,
-                    request.instance,
-                    request.flags,
-                ),
+        requests = []
+        for asked in message.requests:
+            address, size = ats_range.decode(asked.address)
+            request = InvalidateRequest(
+                asked.itag, asked.pasid, address, size, asked.instance, asked.flags
             )
+            requests.append((asked.device, request))
+        run.invalidate(requests)
 
     def _send_outbox(self, run: AgentRun) -> None:
         completions: list[messages.ItagCompletion] = []

@@ -7,7 +7,7 @@ names it. A column begins some ticks of the batch clock after its instance, draw
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from random import Random
 
@@ -116,7 +116,8 @@ class AgentRun:
         self.slots: dict[int, Slot] = {}
         self._threads: dict[tuple[int, int], Threads] = {}
         self._slot_of_pasid: dict[int, Slot] = {}
-        self.ready: list[Task] = [invalidation_server(device) for device in self.devices.values()]
+        self._servers = {number: invalidation_server(each) for number, each in self.devices.items()}
+        self.ready: list[Task] = list(self._servers.values())
         self.again: list[Task] = []
         self.registers = Registers(segment.words, self.store)
         self._due: list[tuple[int, int, Task]] = []
@@ -251,6 +252,8 @@ class AgentRun:
 
     def make_steps(self, count: int) -> int:
         """Make up to so many steps; fewer when nothing can go now. Gives how many."""
+        if self.is_at_rest and not self.announced:
+            return 0
         if self.running is None and self.announced:
             self._go()
         if self.gated:
@@ -463,10 +466,23 @@ class AgentRun:
 
     # What comes from the daemon
 
-    def invalidate(self, number: int, request: InvalidateRequest) -> None:
-        """Hand an invalidation to a device's server."""
-        deliver(self.store, ("invalidate", number), request)
-        self._wake()
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing can go but servers of invalidations, when some come."""
+        return self.running is None and not (self.ready or self.again or self._due or self.faults)
+
+    def invalidate(self, requests: Iterable[tuple[int, InvalidateRequest]]) -> None:
+        """Hand invalidations to their devices' servers; at rest these obey at once."""
+        numbers = {}
+        for number, request in requests:
+            deliver(self.store, ("invalidate", number), request)
+            numbers[number] = True
+        if self.gated or self.is_hosted or not self.is_at_rest:
+            self._wake()
+            return
+        for number in numbers:
+            if not self.runner.serve_parked(self._servers[number], CROWD):
+                self._wake()
 
     def respond(self, number: int, slot: int, prgi: int, answer: str) -> None:
         """Hand a page response to the thread that waits for it."""
