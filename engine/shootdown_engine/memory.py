@@ -33,7 +33,17 @@ class PhysicalMemory:
     nobody's business here: walks and accesses are asked of it.
     """
 
-    __slots__ = ("_frame_table", "_inverse", "_mask", "_memory", "host", "layout", "zero_pfn")
+    __slots__ = (
+        "_first",
+        "_frame_table",
+        "_generation",
+        "_inverse",
+        "_mask",
+        "_memory",
+        "host",
+        "layout",
+        "zero_pfn",
+    )
 
     def __init__(self, layout: Layout, zero_pfn: Pfn, host: Host | None = None) -> None:
         """Work out the constants of a layout."""
@@ -44,6 +54,8 @@ class PhysicalMemory:
         self._mask = layout.frames - 1
         self._frame_table = layout.frame_table
         self._memory = layout.memory
+        self._first: dict[int, int] = {}
+        self._generation: dict[int, int] = {}
 
     def exists(self, pfn: int) -> bool:
         """Whether a page number names a frame of this memory."""
@@ -56,15 +68,22 @@ class PhysicalMemory:
 
     def first_word(self, pfn: int) -> int:
         """Index of the frame's first word in the segment."""
-        return self._memory + self.index(pfn) * WORDS_PER_FRAME
+        word = self._first.get(pfn)
+        if word is None:
+            word = self._first[pfn] = self._memory + self.index(pfn) * WORDS_PER_FRAME
+        return word
 
     def generation_word(self, pfn: int) -> int:
         """Index of the word that counts how often the frame was freed."""
-        return self._frame_table + self.index(pfn) * FRAME_TABLE_STRIDE
+        word = self._generation.get(pfn)
+        if word is None:
+            word = self._frame_table + self.index(pfn) * FRAME_TABLE_STRIDE
+            self._generation[pfn] = word
+        return word
 
     def owner_word(self, pfn: int) -> int:
         """Index of the word that says whose the frame is (``layout.OWNER_...``)."""
-        return self._frame_table + self.index(pfn) * FRAME_TABLE_STRIDE + 1
+        return self.generation_word(pfn) + 1
 
     def generation(self, store: Store, pfn: int) -> int:
         """How often the frame was freed, modulo 2048: what an entry carries in ignored bits."""

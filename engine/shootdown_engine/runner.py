@@ -148,8 +148,14 @@ class Runner:
         name = request.name
         if name == "atc_lookup":
             self._began[task] = begin
-        if store.records or (name and is_told(task, request)):
-            self._report(task, request, begin)
+        told = task.is_told and name and (request.operation != "device" or name == "walk")
+        if store.records:
+            self._report(task, request, begin, told=bool(told))
+        elif told:
+            owner = task.owner
+            instance = -1 if owner is None else owner.instance
+            step = Step(request.operation, name, request.location, request.detail)
+            self.log(begin, self._now(), instance, task.name, step)
         if store.changed:
             self.wake()
         try:
@@ -272,7 +278,7 @@ class Runner:
         """
         waiting = self._waiting
         changed = self.store.changed
-        if not waiting:
+        if waiting.keys().isdisjoint(changed):
             changed.clear()
             return
         for cell in changed:
@@ -321,7 +327,7 @@ class Runner:
         self._began.pop(task, None)
         self._parked.discard(task)
 
-    def _report(self, task: Task, request: Request, begin: int) -> None:
+    def _report(self, task: Task, request: Request, begin: int, *, told: bool) -> None:
         records = self.store.records
         owner = task.owner
         instance = owner.instance if owner is not None else -1
@@ -329,25 +335,14 @@ class Runner:
             if type(record) is Access and record.kind is Kind.STORE:
                 self._fence()
         end = self._now()
-        if request.name and is_told(task, request):
+        if told:
             step = Step(request.operation, request.name, request.location, request.detail)
             self.log(begin, end, instance, task.name, step)
-        if records:
-            for record in records:
-                began = begin
-                if type(record) is Access:
-                    began = self._began.get(task, begin)
-                elif instance < 0:
-                    instance = self._instance_of(record)
-                self.log(began, end, instance, task.name, record)
-            records.clear()
-
-
-def is_told(task: Task, request: Request) -> bool:
-    """Whether a named step is recorded as one, whatever it reports besides.
-
-    One of a server without an owner is not: it serves every instance, and whose would it be?
-    """
-    if task.owner is None and task.server:
-        return False
-    return request.operation != "device" or request.name == "walk"
+        for record in records:
+            began = begin
+            if type(record) is Access:
+                began = self._began.get(task, begin)
+            elif instance < 0:
+                instance = self._instance_of(record)
+            self.log(began, end, instance, task.name, record)
+        records.clear()

@@ -25,7 +25,17 @@ class Task:
     ``owner`` is the slot it works in, if any.
     """
 
-    __slots__ = ("coroutine", "ended", "name", "owner", "request", "server", "stage", "stages")
+    __slots__ = (
+        "coroutine",
+        "ended",
+        "is_told",
+        "name",
+        "owner",
+        "request",
+        "server",
+        "stage",
+        "stages",
+    )
 
     def __init__(
         self,
@@ -40,6 +50,8 @@ class Task:
         self.stages = stages
         self.server = server
         self.owner = owner
+        self.is_told = owner is not None or not server
+        """Whether its steps are recorded; who serves every instance makes nobody's steps."""
         self.ended = False
         self.stage = stage
         self.coroutine = stages[stage]()

@@ -20,9 +20,9 @@ import errno
 import heapq
 import mmap
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from operator import attrgetter
 from pathlib import Path
 from time import monotonic_ns
@@ -75,6 +75,10 @@ _decode_frame = msgspec.msgpack.Decoder(
 ).decode
 
 
+Keep = Callable[[int, int, int, str, AnyRecord], None]
+"""Takes begin, end (ns), instance, task and record."""
+
+
 class HistoryWriter:
     """Appends records to a new file.
 
@@ -91,8 +95,6 @@ class HistoryWriter:
         assert 0 < len(name) <= _NAME_BYTES_MAX, f"a name of {NAME_CHARACTERS_MAX} characters"
         self.path = path
         self.records = 0
-        self.kept = 0
-        """Records that `keep` has numbered; ``records`` are those in the file."""
         self._buffer: list[Stamped] = []
         self._buffer_records = buffer_records
         self._frame = bytearray()
@@ -113,6 +115,13 @@ class HistoryWriter:
             raise
         self._words = memoryview(self._head).cast("Q")
         self._write_header(name)
+        self.keep: Keep = self._keeper()
+        """Takes a record as a process reports it and numbers it; errors as in `append`."""
+
+    @property
+    def kept(self) -> int:
+        """How many records were taken; ``records`` are those in the file."""
+        return self.records + len(self._buffer)
 
     def append(self, stamped: Stamped) -> None:
         """Take a record; `HistoryError` when the buffer is full and cannot be flushed."""
@@ -121,13 +130,17 @@ class HistoryWriter:
             self.flush()
         buffer.append(stamped)
 
-    def keep(self, begin: int, end: int, instance: int, task: str, record: AnyRecord) -> None:
-        """Take a record as a process reports it, and number it; errors as in `append`."""
-        buffer = self._buffer
-        if len(buffer) >= self._buffer_records:
-            self.flush()
-        self.kept += 1
-        buffer.append(Stamped(begin, end, self.kept, instance, task, record))
+    def _keeper(self) -> Keep:
+        """What is called for every record holds all that it needs."""
+        buffer, limit, flush = self._buffer, self._buffer_records, self.flush
+        append, number = buffer.append, count(1).__next__
+
+        def keep(begin: int, end: int, instance: int, task: str, record: AnyRecord) -> None:
+            if len(buffer) >= limit:
+                flush()
+            append(Stamped(begin, end, number(), instance, task, record))
+
+        return keep
 
     def flush(self) -> None:
         """Write what was appended: after this it survives a kill.

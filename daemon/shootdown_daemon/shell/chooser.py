@@ -43,9 +43,11 @@ class Chooser:
 
     def choose(self, tasks: list[Task]) -> Task:
         """The task of highest priority; a new one draws its priority at random."""
+        priorities = self._priorities
+        if len(tasks) == 1 and tasks[0] in priorities:
+            return tasks[0]
         best: Task | None = None
         best_priority = float("-inf")
-        priorities = self._priorities
         for task in tasks:
             priority = priorities.get(task)
             if priority is None:

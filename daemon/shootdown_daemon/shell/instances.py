@@ -112,30 +112,43 @@ class InFlight:
 
     def _burst(self) -> int:
         """A few steps of one instance's chosen task; instances do not depend on each other."""
-        draw = self._random.random()
-        position = int(draw * len(self._listed))
+        position = int(self._random.random() * len(self._listed))
         run = self._listed[position]
-        task = run.chooser.choose(run.ready)
+        runner, faults, chooser = self.runner, self.faults, run.chooser
+        task = chooser.choose(run.ready)
         made = 0
-        for _ in range(run.chooser.burst):
-            if self.faults is not None and self._is_met(run, task):
+        for _ in range(chooser.burst):
+            if faults is not None and self._is_met(run, task):
                 break
-            if not self.runner.step(task):
+            if not runner.step(task):
                 run.ready.remove(task)
-                if not self.runner.park(task):
+                if not runner.park(task):
                     if not run.again:
                         self._trying[run] = None
                     run.again.append(task)
                 break
             made += 1
-            if self.faults is not None:
-                self.faults.after(task)
+            if faults is not None:
+                faults.after(task)
             self.clock += 1
-            if not self._stays_ready(run, task):
+            if run.again:
+                run.ready += run.again
+                run.again.clear()
+            if task.ended:
+                self._end(run, task)
+                break
+            hold = chooser.stepped(task)
+            if hold > 0 and not task.server:
+                self._hold(run, task, hold)
+                break
+            if self._held and self._held[0][0] <= self.clock:
+                self._release()
+            if hold or runner.woken:
                 break
         if not run.ready:
             self._unlist(position, run)
-        self.wake()
+        if runner.woken:
+            self.wake()
         return made
 
     def _release_held(self, faults: CpuFaults) -> None:
@@ -185,27 +198,19 @@ class InFlight:
             run.listed = bool(run.ready)
         self._listed = [run for run in self._listed if run.listed]
 
-    def _stays_ready(self, run: InstanceRun, task: Task) -> bool:
-        """Note a step; whether its task may go on at once."""
-        if run.again:
-            run.ready += run.again
-            run.again.clear()
-        if task.ended:
-            run.ready.remove(task)
-            self.runner.forget(task)
-            run.unfinished -= 1
-            if not run.unfinished:
-                self._finished(run)
-            return False
-        hold = run.chooser.stepped(task)
-        if hold > 0 and not task.server:
-            run.ready.remove(task)
-            self._holds += 1
-            heapq.heappush(self._held, (self.clock + hold, self._holds, task))
-            return False
-        if self._held and self._held[0][0] <= self.clock:
-            self._release()
-        return not hold and not self.runner.woken
+    def _end(self, run: InstanceRun, task: Task) -> None:
+        """A task has made its last step."""
+        run.ready.remove(task)
+        self.runner.forget(task)
+        run.unfinished -= 1
+        if not run.unfinished:
+            self._finished(run)
+
+    def _hold(self, run: InstanceRun, task: Task, ticks: int) -> None:
+        """Keep a task from going on for some ticks."""
+        run.ready.remove(task)
+        self._holds += 1
+        heapq.heappush(self._held, (self.clock + ticks, self._holds, task))
 
     def _finished(self, run: InstanceRun) -> None:
         """Every CPU column has ended: learn how many steps and ticks an instance takes."""

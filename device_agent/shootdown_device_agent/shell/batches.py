@@ -271,9 +271,11 @@ class AgentRun:
         made = 0
         ready = self.ready
         alone = self.faults is None and not self.is_hosted
-        while ready and made < count:
+        for _ in range(count):
+            if not ready:
+                break
             if len(ready) == 1 and alone and ready[0].server and ready[0].owner is None:
-                made += self._serve(ready[0], count - made)
+                made += self._serve(ready[0], count)
             else:
                 made += self._one_step()
         if self.running is not None:
