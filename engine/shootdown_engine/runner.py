@@ -30,11 +30,12 @@ class _Probe:
     """A store that forwards reads and notes which; a false guard writes nothing."""
 
     def __init__(self, store: LiveStore) -> None:
-        self.cells: list[Cell | int] = []
+        self.cells: list[Cell] = []
+        self.words: list[int] = []
         self._store = store
 
     def load(self, word: int) -> int:
-        self.cells.append(word)
+        self.words.append(word)
         return self._store.load(word)
 
     def get(self, cell: Cell) -> object:
@@ -125,12 +126,6 @@ class Runner:
         self._began: dict[Task, int] = {}
         self._parked: set[Task] = set()
         self._probe = _Probe(store)
-        self._empty: dict[Task, tuple[Callable[..., object], tuple[object, ...], Cell]] = {}
-        """Guards of servers that read one cell and were false because nothing was in it.
-
-        What a guard reads first is the same each time, and so is what it makes of the same value:
-        of such a one it is known what it waits for, without another probe.
-        """
         self.woken: list[Task] = []
         self.taken: frozenset[str] = frozenset()
         """Kinds of cells that one of many waiters takes when they become free."""
@@ -156,8 +151,12 @@ class Runner:
             instance = -1 if owner is None else owner.instance
             step = Step(request.operation, name, request.location, request.detail)
             self.log(begin, self._now(), instance, task.name, step)
-        if store.changed:
-            self.wake()
+        changed = store.changed
+        if changed:
+            if self._waiting.keys().isdisjoint(changed):
+                changed.clear()
+            else:
+                self.wake()
         try:
             task.request = task.coroutine.send(result)
         except StopIteration as stop:
@@ -205,7 +204,7 @@ class Runner:
         True when it waits for the same again, and so is parked as it was. False when it is not:
         it is then the caller's, as if it had been woken, and so are those that it has woken.
         """
-        known = self._empty.get(server)
+        known = server.found_empty
         if known is None or self._waiting.get(known[2]) != [server]:
             self.wake()
             return False
@@ -238,7 +237,7 @@ class Runner:
         """Park a task whose guard was false; False when it must be tried again by turn."""
         request = task.request
         assert request is not None
-        known = self._empty.get(task)
+        known = task.found_empty
         if known is not None and known[0] == request.apply and known[1] == request.arguments:
             only = known[2]
             if self.store.get(only) is None:
@@ -246,28 +245,35 @@ class Runner:
                 self._waiting.setdefault(only, []).append(task)
                 return True
         probe = self._probe
-        probe.cells.clear()
+        cells, words = probe.cells, probe.words
+        cells.clear()
+        words.clear()
         try:
             blocked = request.apply(probe, *request.arguments) is BLOCKED
         except _Changed:
             blocked = False
-        words = [cell for cell in probe.cells if type(cell) is int]
         if not blocked:
             # Another process may change a word at any time; nothing else changes between the two.
             assert words, f"{task.name}: {request.full_name} reads state past the store"
             return False
         foreign = self.store.foreign
-        if any(word in foreign for word in words) or not probe.cells:
+        for word in words:
+            if word in foreign:
+                return False
+        if not (cells or words):
             return False
         self._parked.add(task)
-        self.store.watched.update(words)
-        for cell in probe.cells:
-            self._waiting.setdefault(cell, []).append(task)
-        if task.server and len(probe.cells) == 1 and not words:
-            first = probe.cells[0]
-            assert isinstance(first, tuple)
-            if self.store.get(first) is None:
-                self._empty[task] = request.apply, request.arguments, first
+        waiting = self._waiting
+        for cell in cells:
+            waiting.setdefault(cell, []).append(task)
+        if words:
+            self.store.watched.update(words)
+            for word in words:
+                waiting.setdefault(word, []).append(task)
+        elif task.server and len(cells) == 1 and self.store.get(cells[0]) is None:
+            # What a guard reads first is the same each time, and so is what it makes of the same
+            # value: the next time no probe is needed.
+            task.found_empty = request.apply, request.arguments, cells[0]
         return True
 
     def wake(self) -> None:

@@ -8,6 +8,8 @@ from shootdown_engine.slot import Slot
 from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Request, attempt
 
+FoundEmpty = tuple[Callable[..., object], tuple[object, ...], tuple[Hashable, ...]]
+"""A step's function, its arguments, and the cell."""
 Stage = Callable[..., Coroutine[Request, object, Hashable]]
 """Makes a fresh coroutine of one stage of a task.
 
@@ -28,6 +30,7 @@ class Task:
     __slots__ = (
         "coroutine",
         "ended",
+        "found_empty",
         "is_told",
         "name",
         "owner",
@@ -52,6 +55,8 @@ class Task:
         self.owner = owner
         self.is_told = owner is not None or not server
         """Whether its steps are recorded; who serves every instance makes nobody's steps."""
+        self.found_empty: FoundEmpty | None = None
+        """The guard of a server that last read one cell, in which nothing was; a runner's note."""
         self.ended = False
         self.stage = stage
         self.coroutine = stages[stage]()

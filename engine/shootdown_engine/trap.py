@@ -72,6 +72,13 @@ def trap(
     return result
 
 
+@types.coroutine
+def ask(request: Request) -> Generator[Request, Any, Any]:
+    """Ask for a step that was named already, as `trap` does."""
+    result = yield request
+    return result
+
+
 def attempt(store: Store, request: Request) -> object:
     """Apply a request's step to a store; `BLOCKED` when its guard is false."""
     return request.apply(store, *request.arguments)

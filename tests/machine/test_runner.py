@@ -169,6 +169,69 @@ def test_a_guard_that_looks_past_the_store_is_an_assertion() -> None:
         live.runner.park(task)
 
 
+def server_of(cell: tuple[str, ...]) -> Task:
+    """A server that takes what is in a cell, says so, and counts what it took."""
+
+    def take(store: Store) -> object:
+        found = store.get(cell)
+        if found is None:
+            return BLOCKED
+        store.put(cell, None)
+        return found
+
+    def tell(store: Store, found: object) -> None:
+        store.emit(Ended(3))
+        store.put(OTHER, found)
+
+    async def body() -> None:
+        await trap("tell", tell, await trap("take", take))
+
+    return Task("server", body, server=True)
+
+
+def test_a_server_that_is_alone_makes_its_round_at_once() -> None:
+    """Its records are stamped with when the round began and ended; then its guard is false."""
+    live = Live()
+    live.store.put(CELL, 7)
+
+    made = live.runner.serve(server_of(CELL), 64)
+
+    assert (made, live.runner.steps, live.store.get(OTHER)) == (2, 2, 7)
+    assert [(s.begin, s.end, s.instance, s.record) for s in live.log] == [(1, 2, 9, Ended(3))]
+
+
+def test_a_parked_server_serves_and_is_parked_as_it_was() -> None:
+    """It is woken by the next change again, and whoever waits for what it did is woken at once."""
+    live = Live()
+    server, waiter = server_of(CELL), waits_for(OTHER)
+    assert live.parked(server)
+    live.store.put(CELL, 7)
+    assert live.runner.serve_parked(server, 64)
+    live.store.put(OTHER, None)
+    assert live.parked(waiter)
+
+    live.store.put(CELL, 8)
+    stays = live.runner.serve_parked(server, 64)
+
+    assert not stays
+    assert live.runner.woken == [waiter, server]
+
+
+def test_a_guard_that_found_nothing_is_not_asked_twice() -> None:
+    """A server that waits for the same empty cell again is parked, and woken, as at first."""
+    live = Live()
+    server = server_of(CELL)
+    for value in (7, 8):
+        assert live.parked(server)
+        live.store.put(CELL, value)
+        live.runner.wake()
+        assert live.runner.woken.pop() is server
+        assert live.runner.serve(server, 64) == 2
+
+    assert server.found_empty is not None
+    assert server.found_empty[2] == CELL
+
+
 def test_a_step_is_stamped_around_its_work() -> None:
     """Begin is taken before the step and end after it; records outside an instance ask whose."""
     live = Live()

@@ -15,7 +15,7 @@ from shootdown_daemon.machine.kernel import KernelSlot
 from shootdown_daemon.machine.mirror import Young
 from shootdown_daemon.machine.phases import Binding, InvalidateRange, Phase
 from shootdown_engine.store import Store
-from shootdown_engine.trap import Blocked, trap
+from shootdown_engine.trap import Blocked, Request, ask, trap
 from shootdown_protocol.layout import owner_of
 from shootdown_protocol.memory import PAGE_SIZE, Pte, make_pte, pte_pfn
 from shootdown_protocol.program import MIRROR_OPERATION
@@ -103,14 +103,7 @@ class Cpu(FolioCalls):
     def _do(
         self, name: str, step: Callable[..., R | Blocked], *arguments: object, detail: str = ""
     ) -> Awaitable[R]:
-        return trap(
-            name,
-            step,
-            *arguments,
-            operation=self.operation,
-            location=self.site.index,
-            detail=detail,
-        )
+        return ask(Request(name, step, arguments, self.operation, self.site.index, detail))
 
     def step(self, name: str, step: Callable[..., R | Blocked], *arguments: object) -> Awaitable[R]:
         """One step that is no primitive of an operation, such as a driver's."""

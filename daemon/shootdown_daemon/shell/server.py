@@ -6,6 +6,7 @@ and taken by this loop, so an agent that answers is one whose daemon works too.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -46,6 +47,8 @@ IDLE_MS = 50
 """Longest wait of a round when nothing runs."""
 BUSY_MS = 1
 """Longest wait of a round while a run waits for agents."""
+GARBAGE_OBJECTS = 20_000
+"""New objects after which the collector looks for cycles: a run makes many objects and none."""
 JUMP_S = 0.5
 """A round that takes longer means that this process did not live meanwhile, or its clock jumped."""
 
@@ -96,6 +99,7 @@ class Daemon:
 
     def serve(self) -> int:
         """Go round until stopped; gives the process's exit status."""
+        gc.set_threshold(GARBAGE_OBJECTS, *gc.get_threshold()[1:])
         with _Signals(self._on_signal):
             try:
                 while not self.stopping or self.run is not None:

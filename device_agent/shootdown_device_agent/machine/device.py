@@ -27,7 +27,7 @@ from shootdown_engine.translation_agent import (
     pages_of,
 )
 from shootdown_engine.translation_cache import TranslationCache, pfn_of
-from shootdown_engine.trap import BLOCKED, Blocked, trap
+from shootdown_engine.trap import BLOCKED, Blocked, Request, ask, trap
 from shootdown_engine.walker import TableAt, WalkFault
 from shootdown_protocol.board import ATS_ENABLE
 from shootdown_protocol.history import Fault, Invalidation, Kind, Step
@@ -527,10 +527,7 @@ class Device:
 
     def step_complete(self, store: Store, requests: tuple[InvalidateRequest, ...]) -> None:
         """Send one completion message, a bit of its vector for each request."""
-        itags = 0
-        for request in requests:
-            itags |= 1 << request.itag
-        self.send_completion(store, itags)
+        self.send_completion(store, sum([1 << request.itag for request in requests]))
 
     def obey(self, store: Store, request: InvalidateRequest) -> None:
         """Drop matching entries, cancel translations under way, mark what must drain."""
@@ -590,18 +587,11 @@ class Device:
             store.put(cell, issued._replace(drains=(*issued.drains, request.itag)))
 
     def _report(self, store: Store, state: str, request: InvalidateRequest) -> None:
-        store.emit(
-            Invalidation(
-                f"iotlb_{state}" if request.flags & _IOTLB_ONLY else state,
-                self.config.name,
-                request.itag,
-                request.pasid,
-                request.address,
-                request.size,
-            )
-        )
+        said = f"iotlb_{state}" if request.flags & _IOTLB_ONLY else state
+        itag, pasid, address, size, _, _ = request
+        store.emit(Invalidation(said, self.config.name, itag, pasid, address, size))
 
     def _at(
         self, intent: Intent, name: str, step: Callable[..., R | Blocked], *arguments: object
     ) -> Awaitable[R]:
-        return trap(name, step, *arguments, operation="device", location=intent.location)
+        return ask(Request(name, step, arguments, "device", intent.location))
