@@ -145,9 +145,12 @@ def _list(known: list[Bug], *, as_json: bool) -> int:
 
 
 def _line(bug: Bug, side: Side, ids: int, width: int) -> str:
-    shown = f"{side.check} in {side.steps}" if side.check else side.verdict
+    shown = f"{side.check} in {side.steps} steps" if side.check else side.verdict
+    configuration = bug.wrong[0].configuration
+    named = configuration.device or configuration.mutant
+    words = bug.wrong[0].words if named else f"discipline {configuration.discipline}"
     head = f"  {bug.id:<{ids}}  "
-    text = f"{bug.scenario.summary} {bug.wrong[0].words}: {shown}"
+    text = f"{bug.scenario.summary} [{words}: {shown}]"
     return textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head))
 
 
