@@ -31,7 +31,7 @@ from shootdown_protocol.memory import (
 )
 from shootdown_protocol.program import HUGE_STATES, Op, Program, State, When
 from shootdown_protocol.swapops import SwapType, make_swap_pte
-from shootdown_protocol.words import data_word
+from shootdown_protocol.words import data_word, is_poison
 
 WRITABLE_STATES = (State.RW, State.PINNED, State.FILE, State.KSM_TWIN, State.FILE_THP)
 KSM_STATES = (State.KSM_PAIR, State.KSM_TWIN)
@@ -423,6 +423,8 @@ def settle(store: Store, kslot: KernelSlot) -> None:
     copied = kslot.kernel.backs_pages
     for site, entry in zip(kslot.slot.sites, kslot.entries, strict=True):
         pte = entry.read(store)
+        if is_poison(pte):  # Its page-table page is free, and was walked through all the same.
+            continue
         if copied:
             for frame in folio.copies(store, kslot.index, site.index, pte):
                 store.emit(

@@ -26,7 +26,7 @@ from shootdown_daemon.machine.pmd import (
     sites_of,
     whole_region,
 )
-from shootdown_daemon.machine.region import is_table
+from shootdown_daemon.machine.region import NO_TABLE, is_table
 from shootdown_protocol.memory import Pte, pte_pfn, pte_present, pte_write
 
 COLLAPSE_HUGE_PAGE = (
@@ -150,16 +150,25 @@ async def run_retract_page_tables(cpu: Cpu) -> None:
 
 
 async def _try_to_unmap(cpu: Cpu) -> None:
-    """``try_to_unmap()`` of the folio's pages, notified rightly: no part of the retraction."""
+    """``try_to_unmap()`` of the folio's pages, notified rightly: no part of the retraction.
+
+    Where page-table pages are moved, ``i_mmap`` keeps that out, as it does in ``rmap_walk_file()``.
+    """
+    moves = cpu.kslot.kernel.moves_tables
+    if moves:
+        await i_mmap_lock(cpu)
     unmap = cpu.within("try_to_unmap_one", (Phase.CLEAR_FLUSH, Phase.OP_RETURN))
     for site in sites_of(cpu):
         one = unmap.at(site.index)
         pte = await one.pte_offset_map_lock()
-        if pte_present(pte):
+        mapped = pte_present(pte) and pte != NO_TABLE
+        if mapped:
             await one.ptep_clear_flush()
         await one.spin_unlock()
-        if pte_present(pte):
+        if mapped:
             await one.put_page(pte_pfn(pte))
+    if moves:
+        await i_mmap_unlock(cpu)
 
 
 async def _retract(whole: Cpu, pmd: Pte, *, unmap: bool) -> int | None:
