@@ -281,10 +281,12 @@ def explore(
     preemptions: Annotated[int, Option("Bound of the strategy preemptions.", least=0)] = 3,
     budget_runs: Annotated[int, Option("Most schedules to make.", least=1)] = 10_000,
     budget_seconds: Annotated[int, Option("Longest search.", least=1)] = 60,
-    faults: Annotated[int, Option("Most faults that may happen besides.", least=0)] = 0,
+    faults: Annotated[
+        int | None, Option("Most faults that may happen besides; as the scenario says.", least=0)
+    ] = None,
     fault_kinds: Annotated[
         str,
-        Option("Kinds that may, with commas; those that a right kernel survives if not said."),
+        Option("Kinds, with commas; the scenario's, or those that a right kernel survives."),
     ] = "",
     seed: Annotated[int, Option("Repeats what random strategies choose.", least=0)] = 0,
     device: DeviceOption = "",
@@ -302,7 +304,7 @@ def explore(
     from shootdown_verify.fault_tasks import environment
 
     budget = Budget(seconds=budget_seconds, runs=budget_runs)
-    wrongs = environment(fault_kinds, faults)
+    environment(fault_kinds, 1)  # Refuses a kind that there is not, before anything is read.
     options = ExploreOptions(
         discipline,
         strategy,
@@ -314,7 +316,8 @@ def explore(
         out,
         as_json,
         shrink,
-        wrongs,
+        most_faults=faults,
+        fault_kinds=fault_kinds,
     )
     return explore_all(scenarios, options, tuple(settings or ()))
 

@@ -29,7 +29,7 @@ from shootdown_verify.explore import (
     Verdict,
     explore,
 )
-from shootdown_verify.fault_tasks import NO_FAULTS, Environment
+from shootdown_verify.fault_tasks import NO_FAULTS, Environment, environment
 from shootdown_verify.judge.instance import judge_instance
 from shootdown_verify.litmus import Scenario
 from shootdown_verify.replay_file import Replay, count_occurrences, render_replay
@@ -49,7 +49,10 @@ VACUOUS = "no translation could have been stale, so nothing was put to the test"
 
 @dataclass(frozen=True, slots=True)
 class ExploreOptions:
-    """What the command line said."""
+    """What the command line said.
+
+    ``most_faults`` None leaves it to the scenario; ``faults`` is what follows for the one at hand.
+    """
 
     discipline: str
     strategy: str
@@ -62,6 +65,8 @@ class ExploreOptions:
     as_json: bool
     shrink: bool = False
     faults: Environment = NO_FAULTS
+    most_faults: int | None = None
+    fault_kinds: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,7 @@ def explore_all(
 
 
 def _explore(scenario: Scenario, options: ExploreOptions) -> Explored:
+    options = replace(options, faults=_faults_of(scenario, options))
     strategy = Strategy(options.strategy)
     share = EXHAUSTIVE_SHARE if strategy is Strategy.EXHAUSTIVE else 1.0
     result = _with_fewest_faults(scenario, options, strategy, share)
@@ -151,6 +157,20 @@ def _explore(scenario: Scenario, options: ExploreOptions) -> Explored:
             if further[-1].stopped_by == INTERRUPTED:
                 break
     return _kept(scenario, options, result, tuple(further))
+
+
+def _faults_of(scenario: Scenario, options: ExploreOptions) -> Environment:
+    """What may go wrong: as the command line says, else as the scenario does."""
+    most = scenario.faults if options.most_faults is None else options.most_faults
+    kinds = options.fault_kinds or ",".join(scenario.fault_kinds)
+    if options.fault_kinds and not most:
+        raise UsageError(
+            ErrorCode.USAGE,
+            seen=f"--fault-kinds {options.fault_kinds}, and no fault",
+            expected="--faults with how many may happen",
+            where=scenario.name,
+        )
+    return environment(kinds, most)
 
 
 def _with_fewest_faults(

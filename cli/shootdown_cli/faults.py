@@ -22,6 +22,7 @@ from shootdown_protocol.messages import PROTOCOL_VERSION
 if TYPE_CHECKING:
     from shootdown_protocol.program import Program
     from shootdown_verify.fault_plan import Names
+    from shootdown_verify.litmus import Scenario
 
 Request = Callable[[int], messages.ControlToDaemon]
 """Makes a request of its number."""
@@ -127,6 +128,11 @@ def shipped_programs() -> list[Program]:
     from shootdown_cli.scenarios import load_scenario
 
     return [load_scenario(str(path)).program for path in shipped_scenarios()]
+
+
+def allowed_by(scenario: Scenario) -> tuple[Fault, ...]:
+    """The faults that a scenario says: each of them happens in a run, so often at most."""
+    return tuple(Fault(kind, count=scenario.faults) for kind in scenario.fault_kinds)
 
 
 def load_faults(plan: str | None, programs: Sequence[Program]) -> tuple[Fault, ...]:

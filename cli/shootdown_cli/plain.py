@@ -81,7 +81,7 @@ def _defaults(command: Callable[..., int]) -> dict[str, object]:
 def _value(kind: object, item: Argument | Option, word: str) -> object:
     if not word or word.startswith("-"):
         raise _Refused
-    if kind is int:
+    if kind in (int, int | None):
         least = item.least if isinstance(item, Option) else None
         if not (word.isascii() and word.isdigit()) or (least is not None and int(word) < least):
             raise _Refused

@@ -16,7 +16,7 @@ from shootdown_cli import places
 from shootdown_cli.classes import absolute, device_classes
 from shootdown_cli.client import ControlClient
 from shootdown_cli.exits import EXIT_FAILED, EXIT_OF
-from shootdown_cli.faults import fault_object, load_faults, say_idle
+from shootdown_cli.faults import allowed_by, fault_object, load_faults, say_idle
 from shootdown_cli.judging import Watch, attached_agents, judge
 from shootdown_cli.places import TestbedRecord
 from shootdown_cli.racing import Interrupts, ProgressLine, Race, Raced
@@ -74,7 +74,7 @@ def run(options: RunOptions) -> int:
     load_discipline(options.discipline)
     load_mutant(options.mutant)
     options = replace(options, classes=device_classes(options.devices, scenario.program))
-    plan = load_faults(options.fault, [scenario.program])
+    plan = (*load_faults(options.fault, [scenario.program]), *allowed_by(scenario))
     own = None if options.on is not None else _own_testbed(options)
     record = None if options.on is None else places.find_testbed(options.on)
     for removed in places.sweep():

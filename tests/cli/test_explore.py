@@ -133,3 +133,14 @@ def test_a_page_that_cannot_be_written_is_refused_first(shootdown: Shootdown) ->
 
     assert ended.status == 2
     assert "--html" in ended.errors
+
+
+def test_a_scenario_says_what_may_go_wrong(shootdown: Shootdown) -> None:
+    """Its statement is as good as the options, and those have the last word."""
+    said = []
+    for words in ((), ("--faults", "0"), ("--faults", "1", "--fault-kinds", "inv.reorder")):
+        ended = shootdown("explore", "lost-invalidation", *words, "--json")
+        told = json.loads(ended.output)
+        said.append((ended.status, told["faults"], told["fault_kinds"]))
+
+    assert said == [(0, 1, ["inv.drop", "completion.drop"]), (0, 0, []), (0, 1, ["inv.reorder"])]

@@ -32,6 +32,7 @@ from shootdown_verify.explore.breadth_first import BreadthFirst
 from shootdown_verify.explore.reduction import ReducedSearch
 from shootdown_verify.explore.trace import follow
 from shootdown_verify.explore.walks import Uniform, walk
+from shootdown_verify.fault_tasks import Environment
 from shootdown_verify.judge import judge_instance
 
 BOTH_SIDES = {
@@ -57,6 +58,7 @@ def result_of(
         every=every,
         outcomes=True,
         budget=Budget(seconds=300),
+        faults=Environment(ALL[name].fault_kinds, ALL[name].faults),
     )
 
 

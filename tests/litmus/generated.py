@@ -12,6 +12,7 @@ from shootdown_engine.slot import REUSED
 from shootdown_protocol.program import HUGE_STATES
 from shootdown_verify.litmus import CHECKS
 from shootdown_verify.litmus.vocabulary import (
+    FAULT_KINDS,
     FILE_OPERATIONS,
     MODELS,
     OPTIONS,
@@ -182,6 +183,8 @@ def claims(draw: st.DrawFn, draft: Draft, *, conditional: bool) -> list[str]:
         lines = [f"caught device {draw(st.sampled_from(sorted(FAULTY_DEVICES)))} : {' '.join(by)}"]
     may_break = bool({"S2", "S3", "condition"} & set(by))
     model = draw(st.sampled_from(sorted(MODELS))) if may_break else "none"
+    kinds = some(draw, FAULT_KINDS)
+    lines += [f"faults {' '.join(kinds)} {draw(st.integers(1, 64))}"] if kinds else []
     return [*lines, f"weakest {model}"]
 
 

@@ -103,6 +103,11 @@ TABLE = [
      "no operation to return", "an operation on 'A' in another column", ""),
 ]  # fmt: skip
 END = [
+    ("safe clear_flush", "faults ^inv.dorp 1 safe none", "'inv.dorp'", "a kind of", "inv.drop"),
+    ("safe clear_flush", "faults ^inv.delay 1 safe none", "'inv.delay'", "needs no step", ""),
+    ("safe clear_flush", "faults inv.drop ^0 safe none", "'0'", "from 1 to 64", ""),
+    ("safe clear_flush", "faults inv.drop ^inv.drop 1", "a second time", "each kind once", ""),
+    ("safe clear_flush", "faults inv.drop 1 ^faults inv.drop 1", "a second", "one 'faults'", ""),
     (f"{CONDITION}\n", "DEV0:r0=0 /\\\n^", "'weakest'", "COLUMN:register=VALUE", ""),
     (f"{CONDITION}\n", "(DEV0:r0=0\n^", "'weakest'", "')'", ""),
     (CONDITION, "DEV0:^r1=0", "'r1'", "(r0)", "r0"),

@@ -23,6 +23,7 @@ CLAIMS: dict[str, tuple[set[str], set[str], Model | None]] = {
     "cow-two-pages-causal": ({"none"} | LATE, RIGHT, Model.CAUSAL),
     "cow-message-passing": (EARLY | LATE, RIGHT, Model.CAUSAL),
     "zero-page-write": (EARLY | LATE, RIGHT, Model.REAL_TIME),
+    "lost-invalidation": ({"range_end"}, RIGHT, None),
     "zap-use-after-free": (EARLY | {"range_end"}, RIGHT | LATE - {"range_end"}, None),
     "munmap-deferred": (EARLY, RIGHT | LATE, None),
     "mprotect-deferred": (EARLY, RIGHT | LATE, None),

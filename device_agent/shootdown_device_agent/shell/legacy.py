@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from shootdown_device_agent.machine.columns import column_task, device_threads
 from shootdown_engine.translation_cache import Cached
 from shootdown_engine.walker import TableAt
+from shootdown_protocol.board import F_STATUS
 from shootdown_protocol.limits import KEPT_CELLS_MAX
 from shootdown_protocol.restart_messages import KeptCell, Legacy, OpenRequest, Resumed
 
@@ -96,7 +97,10 @@ def _kept(run: AgentRun, cell: Cell, pasids: set[int]) -> Iterator[KeptCell]:
         yield KeptCell(kind, tuple(numbers), value)
     elif kind in REGISTERS:
         assert isinstance(value, int)
-        yield KeptCell(kind, tuple(numbers), (value,))
+        device, slot = numbers
+        status = run.slots[slot].functions[device] + F_STATUS
+        if run.store.load(status) == value:  # Else the device has not come to the end of it.
+            yield KeptCell(kind, tuple(numbers), (value,))
     elif kind in ORDERS:
         assert isinstance(value, tuple)
         held = tuple(number for key in value if key[0] in pasids for number in key)

@@ -27,8 +27,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from shootdown_protocol.device_options import DEVICE_OPTIONS
+from shootdown_protocol.faults import KINDS
 from shootdown_protocol.limits import (
     COLUMNS_MAX,
+    FAULTS_MAX,
     INSTRUCTIONS_PER_COLUMN_MAX,
     NAME_CHARACTERS_MAX,
     TEXT_CHARACTERS_MAX,
@@ -38,6 +40,7 @@ from shootdown_protocol.words import VALUE_MAX
 from shootdown_verify.litmus.condition_parser import parse_condition
 from shootdown_verify.litmus.reader import Reader
 from shootdown_verify.litmus.syntax import (
+    AllowedFaults,
     Cell,
     Claim,
     Declaration,
@@ -57,6 +60,7 @@ from shootdown_verify.litmus.vocabulary import (
     DEVICE,
     END_WORDS,
     FACTS,
+    FAULT_KINDS,
     INIT_WORDS,
     INSTRUCTIONS,
     LOAD_WHENS,
@@ -94,6 +98,7 @@ class _End:
     weakest: Token | None = None
     claims: list[Claim] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
+    faults: AllowedFaults | None = None
 
 
 def parse_tree(source: Source, names: Names) -> Tree:
@@ -129,6 +134,7 @@ def parse_tree(source: Source, names: Names) -> Tree:
         weakest=end.weakest,
         claims=tuple(end.claims),
         facts=tuple(end.facts),
+        faults=end.faults,
         end=reader.peek(),
     )
 
@@ -374,6 +380,10 @@ def _end(reader: Reader, names: Names) -> _End:
                 end.weakest = reader.word(MODELS, "a model")
             case "caught":
                 end.claims.append(_claim(reader, keyword, names))
+            case "faults":
+                if end.faults is not None:
+                    raise reader.fault(keyword, "a second 'faults'", "one 'faults'")
+                end.faults = _faults(reader, keyword)
             case "bug":
                 end.facts.append(_fact(reader))
             case _:
@@ -411,6 +421,25 @@ def _known(kind: str, names: Names) -> tuple[frozenset[str] | None, str]:
     if kind == DEVICE:
         return names.faulty_devices, "a faulty device"
     return (names.mutants, "a mutant") if kind else (names.disciplines, "a discipline")
+
+
+def _faults(reader: Reader, keyword: Token) -> AllowedFaults:
+    """Kinds of faults, and how many of them may happen in all."""
+    kinds: list[Token] = []
+    while not kinds or reader.peek().shape is not Shape.NUMBER:
+        token = reader.peek()
+        kind = KINDS.get(token.text)
+        if kind is not None and token.text not in FAULT_KINDS:
+            why = kind.explored if kind.is_live else kind.live
+            raise reader.fault(token, token.seen, f"a kind that has a step ({why})")
+        if token.shape is not Shape.WORD or token.text not in FAULT_KINDS:
+            expected = "a kind of fault" + " or how many of them may happen" * bool(kinds)
+            raise reader.error(token, f"{expected} ({one_of(FAULT_KINDS)})", FAULT_KINDS)
+        if token.text in [other.text for other in kinds]:
+            raise reader.fault(token, f"{token.seen} a second time", "each kind once")
+        kinds.append(reader.take())
+    most = reader.number(1, FAULTS_MAX, "how many of them may happen,")
+    return AllowedFaults(keyword, tuple(kinds), most)
 
 
 def _fact(reader: Reader) -> Fact:

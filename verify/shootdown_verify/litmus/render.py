@@ -35,6 +35,8 @@ def render(scenario: Scenario) -> str:
     lines += ["}", "", *_table(program), ""]
     lines += [f"forbidden {condition}" for condition in scenario.conditions]
     lines += [f"weakest {_weakest(scenario)}", *_claims(scenario.expectations)]
+    if scenario.faults:
+        lines.append(f"faults {' '.join(scenario.fault_kinds)} {scenario.faults}")
     lines += [f'bug {key} "{text}"' for key, text in _facts(scenario.facts)]
     return "\n".join(lines) + "\n"
 

@@ -105,7 +105,7 @@ class Scenario:
 
     ``digest`` is the SHA-256 of the text, in hexadecimal. Not all disciplines need be claimed;
     of those that are not, the scenario says nothing. ``weakest`` None: no model is broken;
-    ``facts`` None: it shows no real bug.
+    ``facts`` None: it shows no real bug. ``fault_kinds`` may happen besides, ``faults`` in all.
     """
 
     name: str
@@ -118,6 +118,8 @@ class Scenario:
     path: str
     digest: str
     facts: Facts | None = None
+    fault_kinds: tuple[str, ...] = ()
+    faults: int = 0
 
     def forbids(self, registers: Mapping[str, int], finals: Mapping[str, int]) -> bool:
         """Whether an outcome is forbidden; registers are keyed ``COLUMN:register``."""
@@ -155,7 +157,8 @@ class Scenario:
             for column in self.program.columns
         )
         program = msgspec.structs.replace(self.program, columns=columns)
-        return (program, self.conditions, self.expectations, self.weakest, self.facts)
+        faults = (self.fault_kinds, self.faults)
+        return (program, self.conditions, self.expectations, self.weakest, self.facts, faults)
 
     def __eq__(self, other: object) -> bool:
         return self._said() == other._said() if isinstance(other, Scenario) else NotImplemented
@@ -198,6 +201,8 @@ def parse(
         path=str(path),
         digest=hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest(),
         facts=_facts(tree),
+        fault_kinds=tuple(kind.text for kind in tree.faults.kinds) if tree.faults else (),
+        faults=int(tree.faults.most.text) if tree.faults else 0,
     )
 
 

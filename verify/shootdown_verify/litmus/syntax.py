@@ -113,6 +113,15 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class AllowedFaults:
+    """``faults KIND... N``: the statement's word, its kinds, and how many may happen in all."""
+
+    keyword: Token
+    kinds: tuple[Token, ...]
+    most: Token
+
+
+@dataclass(frozen=True, slots=True)
 class Tree:
     """A whole file. ``cells`` has one tuple a column; ``options`` only those that were written."""
 
@@ -131,4 +140,5 @@ class Tree:
     weakest: Token
     claims: tuple[Claim, ...]
     facts: tuple[Fact, ...]
+    faults: AllowedFaults | None
     end: Token

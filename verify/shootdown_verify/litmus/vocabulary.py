@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shootdown_protocol.device_options import DEVICE_OPTIONS
+from shootdown_protocol.faults import KINDS
 from shootdown_protocol.program import State, When
 from shootdown_verify.check.finding import CONDITION, Model
 from shootdown_verify.check.protocol import NAME as PROTOCOL
@@ -164,7 +165,7 @@ INIT_WORDS: Final = ("same_table", "racy", "atc", "speculate", "bind", *OPTIONS,
 """Words that begin a statement of the initial state, besides a location."""
 INSTRUCTIONS: Final = ("load", "store", "prefetch", "await", "sync", "delay")
 """Words that begin a cell, besides an operation."""
-END_WORDS: Final = ("forbidden", "weakest", "caught", "safe", "bug")
+END_WORDS: Final = ("forbidden", "weakest", "caught", "safe", "faults", "bug")
 """Words that begin a statement after the table."""
 
 RESERVED: Final = frozenset(
@@ -173,6 +174,9 @@ RESERVED: Final = frozenset(
     | {"when", "with", "write", CONDITION}
 )
 """Words that cannot name a location."""
+
+FAULT_KINDS: Final = tuple(k.name for k in KINDS.values() if k.is_explored and k.is_live)
+"""Kinds of faults that a scenario may allow: those that a run applies and the explorer, too."""
 
 DEVICE: Final = "device"
 MUTANT: Final = "mutant"
