@@ -22,6 +22,7 @@ from shootdown_engine.trap import Request, trap
 from shootdown_protocol.history import Kind
 
 _MARK: Final = "_is_device_thread"
+_known: Final[dict[type, tuple[str, ...]]] = {}
 D = TypeVar("D", bound=Device)
 Body = Callable[[D, "Io"], Coroutine[Request, Any, None]]
 
@@ -36,11 +37,20 @@ def own_threads(device: Device, slot: Slot) -> tuple[DeviceThread, ...]:
     """The threads that a device's class declares, in a slot."""
     program = slot.program
     first = len(program.columns) + len(program.speculation)
-    names = [name for name in dir(type(device)) if hasattr(getattr(type(device), name), _MARK)]
+    names = _marked(type(device))
     return tuple(
         DeviceThread(slot, f"{device.config.name}.{name}", first + position, own=True)
         for position, name in enumerate(names)
     )
+
+
+def _marked(kind: type[Device]) -> tuple[str, ...]:
+    """Names of the methods that a class declares as threads; looked for once a class."""
+    names = _known.get(kind)
+    if names is None:
+        marked = (name for name in dir(kind) if hasattr(getattr(kind, name), _MARK))
+        names = _known[kind] = tuple(marked)
+    return names
 
 
 def own_task(device: Device, thread: DeviceThread) -> Task:
