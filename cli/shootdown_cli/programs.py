@@ -9,7 +9,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Mapping
-from typing import Any
+from typing import IO
 
 from shootdown_protocol.errors import ErrorCode, UsageError
 
@@ -46,13 +46,12 @@ def fill(words: list[str], told: Mapping[str, str]) -> list[str]:
 
 
 def start_program(
-    words: list[str],
-    told: Mapping[str, str],
-    **options: Any,  # noqa: ANN401 - Popen's own
+    words: list[str], told: Mapping[str, str], said: IO[bytes] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a program; `UsageError` when that cannot be done."""
+    """Start a program, which writes to ``said`` if that is given; `UsageError` if it cannot be."""
+    stdin = None if said is None else subprocess.DEVNULL
     try:
-        return subprocess.Popen(words, env=environment(told), **options)
+        return subprocess.Popen(words, env=environment(told), stdin=stdin, stdout=said, stderr=said)
     except OSError as error:
         raise _wrong(f"{words[0]}: {error.strerror}", "a program that can be started") from error
 

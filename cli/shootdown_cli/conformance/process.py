@@ -74,9 +74,7 @@ class Connection:
         self._said = Path(self._folder.name) / "said"
         try:
             with self._said.open("wb") as said:
-                self.process = start_program(
-                    command(told), told, stdin=subprocess.DEVNULL, stdout=said, stderr=said
-                )
+                self.process = start_program(command(told), told, said)
         except UsageError:
             self._close()
             raise
