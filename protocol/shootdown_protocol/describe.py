@@ -218,6 +218,8 @@ def device_messages() -> str:
         remote_messages.ColumnWait,
         remote_messages.ColumnEnd,
         remote_messages.ThreadAccessRequest,
+        remote_messages.RegisterWrite,
+        remote_messages.RegisterStatus,
     )
     enums = (m.InvalidateFlag, m.PageResponseCode)
     return message_fields(Plane.DEVICE, elements) + "".join(map(_enum, enums))

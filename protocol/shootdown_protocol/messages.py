@@ -81,11 +81,14 @@ from shootdown_protocol.remote_messages import (
     ColumnsEnded,
     ColumnWaits,
     Proceed,
+    RegisterStatuses,
+    RegisterWrites,
     SlotsStarted,
     ThreadAccessGivenUp,
     ThreadAccessRequests,
     TranslationCompletions,
     TranslationRequests,
+    Unsupported,
 )
 from shootdown_protocol.restart_messages import HandOver, Legacy
 
@@ -97,6 +100,8 @@ OWN_PROCESS: Final = "own_process"
 """Capability of an agent whose process is nothing else: it may be killed once the agent is lost."""
 DEVICE_CLASSES: Final = "device_classes"
 """Capability of an agent that loads the device classes which a program names."""
+REGISTERS: Final = "registers"
+"""Capability of an agent without shared memory whose devices obey control registers."""
 GATES: Final = "gates"
 """Capability of an agent that makes a step only when it is granted one, if it is told to."""
 
@@ -535,6 +540,7 @@ DeviceToDaemon = (
     | AccessGivenUp
     | ThreadAccessRequests
     | ThreadAccessGivenUp
+    | RegisterStatuses
     | Granted
     | InvalidateCompletion
     | PageRequests
@@ -558,6 +564,8 @@ DeviceFromDaemon = (
     | TranslationCompletions
     | AccessAnswers
     | Proceed
+    | Unsupported
+    | RegisterWrites
     | Grant
     | GrantRest
     | Invalidate

@@ -225,3 +225,47 @@ class ThreadAccessGivenUp(DeviceMessage, frozen=True, tag=45):
     location: LocationNumber
     write: bool
     retried: bool
+
+
+class Unsupported(DeviceMessage, frozen=True, tag=46):
+    """These translation requests were answered Unsupported Request: the device has no domain.
+
+    In place of a `TranslationCompletion`; only in programs that attach, detach or reset devices.
+    """
+
+    tags: Annotated[
+        tuple[RemoteTag, ...],
+        Meta(min_length=1, max_length=limits.REMOTE_PER_MESSAGE_MAX, title="tags"),
+    ]
+
+
+class RegisterWrite(DeviceElement, frozen=True):
+    """What the kernel has written to a device's control register (``F_CONTROL``) in a slot."""
+
+    slot: SlotNumber
+    device: DeviceNumber
+    control: Number
+
+
+class RegisterWrites(DeviceMessage, frozen=True, tag=47):
+    """Control registers of devices of an agent without shared memory, in the order written."""
+
+    writes: Annotated[
+        tuple[RegisterWrite, ...], Meta(min_length=1, max_length=limits.REMOTE_PER_MESSAGE_MAX)
+    ]
+
+
+class RegisterStatus(DeviceElement, frozen=True):
+    """What a device has obeyed in a slot (``F_STATUS``): what was written to its register."""
+
+    slot: SlotNumber
+    device: DeviceNumber
+    status: Number
+
+
+class RegisterStatuses(DeviceMessage, frozen=True, tag=48):
+    """What devices of one agent have obeyed of their control registers."""
+
+    statuses: Annotated[
+        tuple[RegisterStatus, ...], Meta(min_length=1, max_length=limits.REMOTE_PER_MESSAGE_MAX)
+    ]

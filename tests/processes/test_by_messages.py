@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.processes.ground import Ground
 
 THREADS = """
@@ -23,32 +24,39 @@ class Writes(Device):
     def obey(self, store, request):
         pass
 """
-VERDICTS = {
+Verdicts = dict[tuple[str, ...], int]
+"""Exit status of a run of a scenario, as the scenario's own claims say it."""
+DEVICES: Verdicts = {
     ("cow-two-pages", "--discipline", "range_end"): 1,
     # A device's own threads, whose accesses no column's instruction says.
     ("cow-two-pages", "--device", "threads.py:Reads"): 0,
     ("zap-use-after-free", "--device", "threads.py:Writes"): 1,
+    # Control registers that devices obey.
+    ("device-detach",): 0,
+    ("device-detach", "--device", "ignores_ats_disable"): 1,
+    # What is not the device's, it does not get: the verdict says that it tried.
+    ("pasid-tags", "--device", "ignores_pasid"): 1,
+    ("stop-marker", "--device", "stops_early"): 1,
+}
+IOMMU: Verdicts = {
     # The IOTLB, accessed and dirty bits, and walks table by table, all in the daemon.
     ("cve-2026-53057",): 0,
     ("smmuv3-atc-before-tlbi", "--mutant", "atc_before_iotlb"): 1,
     ("madv-free", "--discipline", "none"): 1,
     ("munmap-page-tables", "--discipline", "range_end"): 1,
-    # What is not the device's, it does not get: the verdict says that it tried.
-    ("pasid-tags", "--device", "ignores_pasid"): 1,
-    ("stop-marker", "--device", "stops_early"): 1,
 }
-"""Exit status of a run of a scenario, as the scenario's own claims say it."""
 INSTANCES = 200
 
 
-def test_the_verdicts_are_those_of_agents_with_memory(ground: Ground) -> None:
+@pytest.mark.parametrize("verdicts", [DEVICES, IOMMU], ids=["devices", "iommu"])
+def test_the_verdicts_are_those_of_agents_with_memory(ground: Ground, verdicts: Verdicts) -> None:
     """Scenarios with right and wrong sides, disciplines, mutants and devices, on one testbed."""
     (ground.root / "threads.py").write_text(THREADS)
     ground.up("lab", agents=2, shared_memory=False)
 
-    seen = {row: ground.run(*row, "--on", "lab", instances=INSTANCES).status for row in VERDICTS}
+    seen = {row: ground.run(*row, "--on", "lab", instances=INSTANCES).status for row in verdicts}
 
-    assert seen == VERDICTS
+    assert seen == verdicts
     assert ground.do("down", "--on", "lab").status == 0
 
 

@@ -103,6 +103,9 @@ def lies(slot: int, pasid: int, va: int, page: int) -> dict[str, DeviceMessage]:
         "a thread that another gave up": remote.ThreadAccessGivenUp(
             0, slot, 1, "own", A, write=False, retried=False
         ),
+        "a register that is not there": remote.RegisterStatuses(
+            0, (remote.RegisterStatus(slot, 0, 1),)
+        ),
         "a batch that has not ended": remote.BatchDone(0, 1),
     }
 

@@ -157,6 +157,9 @@ GOLDEN: tuple[tuple[Struct, str], ...] = (
         r.ThreadAccessGivenUp(11, 256, 0, "patrol", 1, write=False, retried=False),
         "982d0bcd010000a6706174726f6c01c2c2",
     ),
+    (r.Unsupported(11, (7,)), "932e0b9107"),
+    (r.RegisterWrites(12, (r.RegisterWrite(256, 0, 3),)), "932f0c9193cd01000003"),
+    (r.RegisterStatuses(12, (r.RegisterStatus(256, 0, 3),)), "93300c9193cd01000003"),
     (
         m.Grant(4, 0, "DEV0", "device.atc_lookup"),
         "950c0400a444455630b16465766963652e6174635f6c6f6f6b7570",

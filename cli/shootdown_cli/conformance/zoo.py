@@ -36,7 +36,7 @@ EXPECTED: Final[dict[str, frozenset[str]]] = {
         "detach",
     },
     "honours_first_page": frozenset(("invalidate_range", "invalidate_global")),
-    # Registers of devices are for agents with shared memory.
+    # The tests write no registers.
     "ignores_ats_disable": frozenset(),
     "ignores_detach": frozenset(("invalidate_global",)),
     "ignores_global": frozenset(("invalidate_global",)),

@@ -16,6 +16,7 @@ from shootdown_daemon.shell.config import DaemonConfig
 from shootdown_daemon.shell.hosted_translations import GOING, HostedTranslations
 from shootdown_daemon.shell.links import AgentLink
 from shootdown_daemon.shell.live_run import Bank, BankState, LiveRun
+from shootdown_daemon.shell.remote_registers import RemoteRegisters
 from shootdown_engine.access import Intent, Target, begin, kept_from, take_effect
 from shootdown_engine.channels import InvalidateRequest, PageRequest
 from shootdown_engine.column import await_column, deny, end_column, sync_column, wait_until
@@ -31,6 +32,8 @@ from shootdown_protocol.history import AnyRecord, Fault, Kind
 from shootdown_protocol.limits import INVALIDATIONS_PER_MESSAGE_MAX, REMOTE_PER_MESSAGE_MAX
 from shootdown_protocol.program import Instruction, Op, Program, When
 
+UNSUPPORTED = "unsupported-request"
+"""In place of an answer to a fault: the device asked where it has no domain."""
 OWN_THREAD = -1
 """In place of a column's number, for a thread that a device has of its own."""
 
@@ -74,16 +77,18 @@ def is_confined(link: AgentLink) -> bool:
 
 
 def check_memory(program: Program, links: Iterable[AgentLink]) -> None:
-    """Refuse agents without shared memory where devices have registers in it (`UsageError`)."""
-    confined = [link.name for link in links if is_confined(link)]
-    if program.has_functions and confined:
-        raise UsageError(
-            ErrorCode.USAGE,
-            seen=f"{confined[0]}, an agent without shared memory",
-            expected="agents with shared memory: in it are the registers of devices that are "
-            "attached, detached or reset",
-            where=f"the scenario {program.name}",
-        )
+    """Refuse agents that can reach no registers where devices have some (`UsageError`)."""
+    if not program.has_functions:
+        return
+    for link in links:
+        if is_confined(link) and messages.REGISTERS not in link.capabilities:
+            raise UsageError(
+                ErrorCode.USAGE,
+                seen=f"{link.name}, an agent without shared memory",
+                expected="shared memory, or the capability 'registers': the scenario attaches, "
+                "detaches or resets devices",
+                where=f"the scenario {program.name}",
+            )
 
 
 class ConfinedAgents:
@@ -100,6 +105,7 @@ class ConfinedAgents:
         self.live = live
         self.links = {number: link for number, link in links.items() if is_confined(link)}
         self.translations = HostedTranslations(live, config, self._report, complete)
+        self.registers = RemoteRegisters(live)
         if self.links:
             self.translations.park_servers(frozenset(self.links))
         self._waiting: dict[tuple[int, int, int], Waiting] = {}
@@ -128,6 +134,8 @@ class ConfinedAgents:
             yield from self._give_up(place, retried=message.retried)
         elif isinstance(message, remote.ThreadAccessGivenUp):
             yield from self._give_up(self._thread(link, message), retried=message.retried)
+        elif isinstance(message, remote.RegisterStatuses):
+            yield from self._obeyed(link, message)
         elif isinstance(message, remote.BatchWarm):
             self._say(link, board.A_WARM, message.batch)
         elif isinstance(message, remote.BatchDone):
@@ -235,9 +243,22 @@ class ConfinedAgents:
         if retried:
             write = place.line.op is Op.STORE
             store.emit(Fault(place.line.location, write, "retried", exhausted=True))
+        elif self.translations.was_unsupported(place.device, place.site):
+            write = place.line.op is Op.STORE
+            store.emit(Fault(place.line.location, write, UNSUPPORTED, exhausted=False))
+            deny(store, place.kslot.slot, place.intent, UNSUPPORTED)
         else:
             deny(store, place.kslot.slot, place.intent, "invalid request")
         self._report(place.kslot, place.task, began)
+
+    def _obeyed(
+        self, link: AgentLink, message: remote.RegisterStatuses
+    ) -> Iterator[messages.ErrorReport]:
+        for said in message.statuses:
+            kslot = self.live.slots[said.slot] if said.slot < len(self.live.slots) else None
+            serves = kslot is not None and self._serves(link, said.device, kslot)
+            if kslot is None or not serves or not self.registers.obeyed(kslot, said):
+                yield _not_granted(f"status {said.status} of device {said.device}")
 
     def _done(self, link: AgentLink, batch: int) -> Iterator[messages.ErrorReport]:
         """A batch is done when its columns have ended, whatever the agent says."""
@@ -281,6 +302,7 @@ class ConfinedAgents:
         """A bank's slots get new instances: nothing that was answered before holds."""
         if self.links:
             self.translations.forget(bank)
+            self.registers.begin(bank)
 
     def to_send(self) -> list[tuple[AgentLink, DeviceMessage]]:
         """Invalidations, answers, waits that are over, instances that have begun: all that is new.
@@ -288,7 +310,12 @@ class ConfinedAgents:
         Invalidations are first: one that walks have held up comes before their answers, and voids
         them.
         """
-        told = [*self._invalidations(), *self._translated(), *self._answers]
+        told = [
+            *self._register_writes(),
+            *self._invalidations(),
+            *self._translated(),
+            *self._answers,
+        ]
         self._answers = []
         started, self.live.just_started = self.live.just_started, []
         if started:
@@ -313,6 +340,12 @@ class ConfinedAgents:
                 for portion in _portions(some, INVALIDATIONS_PER_MESSAGE_MAX):
                     yield self.links[agent], messages.Invalidate(0, portion)
 
+    def _register_writes(self) -> Iterator[tuple[AgentLink, DeviceMessage]]:
+        going = [bank for bank in self.live.banks if bank.state in GOING]
+        for agent, write in self.registers.written(going):
+            if agent in self.links:
+                yield self.links[agent], remote.RegisterWrites(0, (write,))
+
     def _translated(self) -> Iterator[tuple[AgentLink, DeviceMessage]]:
         completions: dict[int, list[remote.TranslationCompletion]] = {}
         for agent, completion in self.translations.take_answers():
@@ -321,6 +354,10 @@ class ConfinedAgents:
             if agent in self.links:
                 for portion in _portions(some, REMOTE_PER_MESSAGE_MAX):
                     yield self.links[agent], remote.TranslationCompletions(0, portion)
+
+        for agent, tag in self.translations.take_unsupported():
+            if agent in self.links:
+                yield self.links[agent], remote.Unsupported(0, (tag,))
 
     def lost(self, number: int) -> None:
         """An agent is gone: nobody waits for its answers."""

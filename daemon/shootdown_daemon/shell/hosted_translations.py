@@ -20,8 +20,9 @@ from shootdown_engine.iommu_config import IommuConfig
 from shootdown_engine.slot import Site
 from shootdown_engine.store import deliver
 from shootdown_engine.translation_cache import Cached, first_page, pfn_of
+from shootdown_engine.walker import WalkFault
 from shootdown_protocol.history import AnyRecord, Invalidation, Step
-from shootdown_protocol.memory import PAGE_SHIFT
+from shootdown_protocol.memory import LEVELS, PAGE_SHIFT
 from shootdown_protocol.messages import InvalidateFlag
 from shootdown_protocol.remote_messages import TranslationCompletion, TranslationRequest
 
@@ -65,7 +66,10 @@ class HostedTranslations:
         self._complete = complete
         self._granted: dict[int, dict[tuple[int, int], list[tuple[int, Cached]]]] = {}
         self._answers: list[tuple[int, TranslationCompletion]] = []
+        self._unsupported: list[tuple[int, int]] = []
+        self._without_domain: set[tuple[int, int, int]] = set()
         self._held: dict[int, deque[Held]] = {}
+        self._has_functions = live.program.has_functions
 
     def park_servers(self, agents: frozenset[int]) -> None:
         """Let servers wait for the requests of these agents' devices."""
@@ -105,6 +109,13 @@ class HostedTranslations:
 
     def found(self, wanted: Wanted, found: Found) -> None:
         """Answer a request; a translation found is one that the device may use from now on."""
+        agent, _ = self.live.agent_and_device(wanted.device)
+        where = wanted.device, wanted.pasid, wanted.location
+        self._without_domain.discard(where)
+        if isinstance(found, WalkFault) and found.level > LEVELS and self._has_functions:
+            self._without_domain.add(where)
+            self._unsupported.append((agent, wanted.tag))
+            return
         kslot = self.live.slot_with(wanted.pasid)
         vpn = wanted.va >> PAGE_SHIFT
         page, shift, write = NO_PAGE, PAGE_SHIFT, False
@@ -114,7 +125,6 @@ class HostedTranslations:
             held = granted.setdefault((wanted.device, wanted.pasid), [])
             if (first_page(vpn, shift), found) not in held:
                 held.append((first_page(vpn, shift), found))
-        agent, _ = self.live.agent_and_device(wanted.device)
         read = isinstance(found, Cached)
         self._answers.append((agent, TranslationCompletion(wanted.tag, page, shift, read, write)))
 
@@ -127,6 +137,15 @@ class HostedTranslations:
         """Answers since the last call, each with its agent."""
         answers, self._answers = self._answers, []
         return answers
+
+    def take_unsupported(self) -> list[tuple[int, int]]:
+        """Agent and tag of requests without a domain, since the last call."""
+        told, self._unsupported = self._unsupported, []
+        return told
+
+    def was_unsupported(self, device: int, site: Site) -> bool:
+        """Whether a device's last request for a location found no domain."""
+        return (device, site.pasid, site.index) in self._without_domain
 
     def through(self, device: int, slot: int, site: Site, page: int) -> Cached | None:
         """The translation by which a device knows a page as a location's, the newest first."""

@@ -237,7 +237,8 @@ class Agent:
         classes = (messages.DEVICE_CLASSES,) * (config.make_device is None)
         shared_memory = (messages.SHARED_MEMORY,) * config.shared_memory
         restarts = (RESTARTS,) * bool(shared_memory and own_process and classes)
-        return (*shared_memory, *own_process, *classes, FAULTS, RESENDS, messages.GATES, *restarts)
+        can = (FAULTS, RESENDS, messages.GATES, messages.REGISTERS)
+        return (*shared_memory, *own_process, *classes, *can, *restarts)
 
     def _wait(self) -> bool:
         """Sleep until a message comes, for `IDLE_MS` at most; others are the next round's."""

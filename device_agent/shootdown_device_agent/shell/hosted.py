@@ -31,18 +31,22 @@ from shootdown_engine.trap import trap
 from shootdown_engine.walker import Translation, Walked, WalkFault
 from shootdown_protocol import board, messages
 from shootdown_protocol import remote_messages as remote
-from shootdown_protocol.board import SlotLayout
+from shootdown_protocol.board import ATS_ENABLE, F_CONTROL, F_STATUS, SlotLayout
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.history import AnyRecord, Denied, Ended, Fault, Kind
 from shootdown_protocol.layout import Layout
 from shootdown_protocol.limits import REMOTE_PER_MESSAGE_MAX, REMOTE_TAG_MAX
-from shootdown_protocol.memory import PAGE_SHIFT, PRESENT, RW, USER, Pfn
+from shootdown_protocol.memory import LEVELS, PAGE_SHIFT, PRESENT, RW, USER, Pfn
 from shootdown_protocol.plain_segment import PlainSegment
 from shootdown_protocol.program import Op, Program, Warm, When
 
 NO_WORD = -1
 """Where the entry of a translation lies, for those who cannot look at it."""
 R = TypeVar("R")
+TICKS_A_NS = 1e-5
+"""How fast the batch clock is taken to go before that is known."""
+LEARNING = 0.2
+"""Weight of one observation of that."""
 WARMER = "warm"
 """Beginning of the names of tasks that warm a device's caches; its number follows."""
 
@@ -81,6 +85,8 @@ class Asked:
                 remote.TranslationRequest(tag, self._device(), pasid, address, write)
             ),
         )
+        if answer is None:
+            return WalkFault("unsupported", LEVELS + 1)
         assert isinstance(answer, remote.TranslationCompletion)
         if not answer.read:
             return WalkFault("not-present", 1)
@@ -192,6 +198,9 @@ class HostedStore(LiveStore):
         self._cells_before: list[tuple[tuple[Hashable, ...], object]] = []
         self._words_before: list[tuple[int, int]] = []
         self._lengths = (0, 0, 0)
+        self.statuses: dict[int, tuple[int, int]] = {}
+        """Slot and device of each word that says what a device has obeyed."""
+        self.told: list[int] = []
 
     def begin(self) -> None:
         """Begin a step."""
@@ -223,6 +232,8 @@ class HostedStore(LiveStore):
         """Note what was there and write."""
         self._words_before.append((word, self.words[word]))
         super().store(word, value)
+        if word in self.statuses:
+            self.told.append(word)
 
 
 class HostedRunner(Runner):
@@ -282,8 +293,10 @@ class HostedRun(AgentRun):
         self._ends: list[remote.ColumnEnd] = []
         self._unwarmed: dict[int, int] = {}
         self._log = log
+        self._now = now
+        self._told = 0, now()
+        self._ticks_a_ns = TICKS_A_NS
         segment = PlainSegment(Layout(1, load.slot_base + load.slots * words, 1))
-        segment.words[segment.layout.board + board.IDLE] = 1
         super().__init__(segment, load, welcome, makers, now=now, fence=fence, log=self._take)
         self.is_hosted = True
 
@@ -319,15 +332,34 @@ class HostedRun(AgentRun):
         elif isinstance(message, remote.AccessAnswers):
             for answer in message.answers:
                 self.runner.answer(answer.tag, answer)
-        elif isinstance(message, remote.Proceed):
+        elif isinstance(message, remote.Proceed | remote.Unsupported):
             for tag in message.tags:
                 self.runner.answer(tag, None)
+        elif isinstance(message, remote.RegisterWrites):
+            for write in message.writes:
+                if write.slot in self.slots:
+                    first = self.slots[write.slot].functions[write.device]
+                    self.segment.words[first + F_CONTROL] = write.control
         elif isinstance(message, remote.SlotsStarted):
-            self._set(board.CLOCK, message.clock)
+            self._learn_clock(message.clock)
             for index in message.slots:
                 if index in self.slots:
                     self.segment.words[self.slots[index].started] = message.clock + 1
         self._wake()
+
+    def _learn_clock(self, clock: int) -> None:
+        """Note what the batch clock says, and how fast it goes."""
+        before, then = self._told
+        now = self._now()
+        if before and clock > before:
+            rate = (clock - before) / max(1, now - then)
+            self._ticks_a_ns += LEARNING * (rate - self._ticks_a_ns)
+        self._told = clock, now
+
+    def _clock(self) -> int:
+        """The batch clock as it should be by now: it is told with each start, and goes on."""
+        clock, since = self._told
+        return clock + int((self._now() - since) * self._ticks_a_ns)
 
     def go(self, batch: int) -> None:
         """A batch may run."""
@@ -346,6 +378,7 @@ class HostedRun(AgentRun):
             *(remote.AccessRequests(0, some) for some in _portions(asked.accesses)),
             *(remote.ThreadAccessRequests(0, some) for some in _portions(asked.thread_accesses)),
             *(remote.ColumnWaits(0, some) for some in _portions(asked.waits)),
+            *self._statuses(),
             *self._denied,
             *(remote.ColumnsEnded(0, some) for some in _portions(self._ends)),
             *self.to_send,
@@ -368,6 +401,18 @@ class HostedRun(AgentRun):
             else:
                 self._denied.append(self._given_up(slot, record))
         self._log(begin, end, instance, task, record)
+
+    def _statuses(self) -> Iterator[DeviceMessage]:
+        """What devices have obeyed of their registers since the last round."""
+        store = self.store
+        assert isinstance(store, HostedStore)
+        written, store.told = store.told, []
+        said = [
+            remote.RegisterStatus(*store.statuses[word], self.segment.words[word])
+            for word in dict.fromkeys(written)
+        ]
+        for some in _portions(said):
+            yield remote.RegisterStatuses(0, some)
 
     def _given_up(self, slot: Slot, record: Denied | Fault) -> DeviceMessage:
         retried = isinstance(record, Fault)
@@ -398,6 +443,7 @@ class HostedRun(AgentRun):
 
     def _bind(self, slot: Slot, number: int) -> None:
         """Bind, and warm by tasks, for translations take a while."""
+        self._begin_registers(slot)
         device = self._bind_threads(slot, number)
         self.segment.words[slot.started] = 0
         wanted = [warm for warm in self.program.warm if warm.device == number]
@@ -410,6 +456,15 @@ class HostedRun(AgentRun):
                 await trap("warm", to_write, device, slot, warm.location)
 
             self.ready.append(Task(f"{WARMER}{number}", body, owner=slot))
+
+    def _begin_registers(self, slot: Slot) -> None:
+        """Registers say what they do as an instance begins."""
+        assert isinstance(self.store, HostedStore)
+        control = ATS_ENABLE if self.program.begins_attached else 0
+        for device, first in enumerate(slot.functions):
+            self.segment.words[first + F_CONTROL] = control
+            self.segment.words[first + F_STATUS] = control
+            self.store.statuses[first + F_STATUS] = slot.index, device
 
     def _ended(self, task: Task) -> None:
         if _is_warmer(task):
