@@ -46,8 +46,13 @@ LATER = {
             "huge_pmd_unshare",
             "free_pgtables",
             "pagetable_free_kernel",
+            "hugetlb_unshare_pmds",
+            "folio_referenced_one",
+            "page_idle_clear_pte_refs_one",
         )
     },
+    ("folio_referenced_one", Phase.RANGE_START): Phase.BEFORE_CLEAR,
+    ("page_idle_clear_pte_refs_one", Phase.RANGE_START): Phase.BEFORE_CLEAR,
     ("pagetable_free_kernel", Phase.RANGE_START): Phase.BEFORE_CLEAR,
     ("pagetable_free_kernel", Phase.RANGE_END): Phase.BEFORE_FREE,
 }

@@ -38,6 +38,9 @@ def test_every_client_is_a_scenario(row: Row) -> None:
         ("change_pte_range, copier let in", "range_end", "S3"),
         ("copy_pte_range, copier let in", "range_end", "S3"),
         ("move_ptes", "range_end", "S1"),
+        ("move_normal_pmd", "leaf_only", "S4"),
+        ("hugetlb_unshare_pmds", "range_end", "S1"),
+        ("write_protect_page, copier let in", "range_end", "S3"),
         ("collapse_huge_page", "before_free", "S2"),
         ("huge_pmd_unshare", "range_end", "S1"),
         ("free_pgtables", "leaf_only", "S1"),
@@ -67,6 +70,9 @@ def test_a_wrong_point_is_found_with_a_schedule(row: str, discipline: str, check
         ("free_pgtables", "before_free"),
         ("__split_huge_pmd", "none"),
         ("exit_mmap", "clear_flush"),
+        ("move_normal_pmd", "after_unlock"),
+        ("folio_referenced_one", "none"),
+        ("zap_pte_range, cpu_tlb after", "clear_flush"),
     ],
 )
 def test_a_right_point_is_proved(row: str, discipline: str) -> None:
