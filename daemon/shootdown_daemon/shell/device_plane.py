@@ -106,7 +106,9 @@ class DevicePlane:
 
     def _take(self, received: Received, run: Running | None) -> None:
         peer, link, message, process = received
-        if isinstance(message, RemoteProtocolError):
+        if link is not None and isinstance(message, messages.InvalidateCompletion):
+            self._from_member(link, message, run)
+        elif isinstance(message, RemoteProtocolError):
             self._refuse(peer, message)
         elif isinstance(message, messages.Hello):
             self._hello(peer, message, process)

@@ -243,15 +243,18 @@ class DeviceRouter:
             self._send(link, each)
 
     def _send(self, link: AgentLink, message: DeviceMessage) -> None:
-        numbered = msgspec.structs.replace(message, sequence=link.sent)
-        link.kept.keep(link.sent, message)
-        link.sent += 1
-        data = codec.encode_device(numbered)
+        sequence = link.sent
+        data = codec.encode_device(msgspec.structs.replace(message, sequence=sequence))
+        link.kept.keep(sequence, message)
+        link.sent = sequence + 1
         if self.faults is not None:
             passed = self.faults.on_wire(link, message, data)
             if passed is None:
                 return
             data = passed
+        elif not link.queue:
+            self._pass_on(link, data)
+            return
         link.queue.append(data)
         self.flush(link)
 
@@ -291,19 +294,25 @@ class DeviceRouter:
             if len(link.queue) > QUEUE_MESSAGES_MAX:
                 self.lose(link, f"{len(link.queue)} messages wait for it")
             return
-        socket, identity, _ = link.peer
-        while link.queue:
-            try:
-                socket.send(identity, _SEND_MORE)
-                socket.send(link.queue[0], _NOBLOCK)
-            except zmq.Again:
-                if len(link.queue) > QUEUE_MESSAGES_MAX:
-                    self.lose(link, f"{len(link.queue)} messages wait for it")
-                return
-            except zmq.ZMQError as error:
-                self.lose(link, f"its connection is gone ({error.strerror})")
-                return
+        while link.queue and self._pass_on(link, link.queue[0], queued=True):
             link.queue.popleft()
+
+    def _pass_on(self, link: AgentLink, data: bytes, *, queued: bool = False) -> bool:
+        """Hand bytes to the socket; what it does not take now is queued, unless it is already."""
+        socket, identity, _ = link.peer
+        try:
+            socket.send(identity, _SEND_MORE)
+            socket.send(data, _NOBLOCK)
+        except zmq.Again:
+            if not queued:
+                link.queue.append(data)
+            if len(link.queue) > QUEUE_MESSAGES_MAX:
+                self.lose(link, f"{len(link.queue)} messages wait for it")
+            return False
+        except zmq.ZMQError as error:
+            self.lose(link, f"its connection is gone ({error.strerror})")
+            return False
+        return True
 
     def let_go(self, link: AgentLink) -> None:
         """Take an agent out that holds nothing and has been told that it may leave."""

@@ -349,9 +349,11 @@ class LiveRun:
     def completion(self, device: int, itag: int, count: int = 1) -> bool:
         """Take a completion in; False when it was not expected."""
         expected = iommu.complete(self.store, device, itag, count)
-        self.runner.report_outside("iommu")
-        self.runner.wake()
-        self.flight.wake()
+        runner = self.runner
+        runner.report_outside("iommu")
+        runner.wake()
+        if runner.woken:
+            self.flight.wake()
         return expected
 
     def page_request(self, slot: int, request: PageRequest) -> None:

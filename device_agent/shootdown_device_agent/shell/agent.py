@@ -472,14 +472,14 @@ class Agent:
         completions: list[messages.ItagCompletion] = []
         requests: list[messages.PageRequest] = []
         for channel, message in run.store.outbox:
-            if isinstance(message, PageRequest):
-                request = self.groups.ask(run, message)
-                requests += () if request is None else (request,)
-            else:
-                assert isinstance(message, Completion)
+            if isinstance(message, Completion):
                 device = channel[1]
                 assert isinstance(device, int)
                 _add_completion(completions, device, message)
+            else:
+                assert isinstance(message, PageRequest)
+                request = self.groups.ask(run, message)
+                requests += () if request is None else (request,)
         run.store.outbox.clear()
         if completions:
             self.send(messages.InvalidateCompletion(0, tuple(completions)))
@@ -514,15 +514,15 @@ def _add_completion(
     completions: list[messages.ItagCompletion], device: int, message: Completion
 ) -> None:
     """Add a completion to those to be sent: to the device's last one, if that may say it too."""
+    itags, due = message
     for index in range(len(completions) - 1, -1, -1):
         other = completions[index]
         if other.device == device:
-            if other.count == message.due and not other.itags & message.itags:
-                itags = other.itags | message.itags
-                completions[index] = messages.ItagCompletion(device, itags, message.due)
+            if other.count == due and not other.itags & itags:
+                completions[index] = messages.ItagCompletion(device, other.itags | itags, due)
                 return
             break
-    completions.append(messages.ItagCompletion(device, message.itags, message.due))
+    completions.append(messages.ItagCompletion(device, itags, due))
 
 
 def _sender(frame: zmq.Frame) -> int:

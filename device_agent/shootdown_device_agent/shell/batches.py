@@ -252,10 +252,12 @@ class AgentRun:
 
     def make_steps(self, count: int) -> int:
         """Make up to so many steps; fewer when nothing can go now. Gives how many."""
-        if self.is_at_rest and not self.announced:
-            return 0
-        if self.running is None and self.announced:
-            self._go()
+        if self.running is None:
+            if self.announced:
+                self._go()
+            if self.is_at_rest:
+                self.idle_rounds += 1
+                return 0
         if self.gated:
             return 0
         if self.running is not None and self.running.next_slot < len(self.running.slots):
@@ -471,7 +473,9 @@ class AgentRun:
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing can go but servers of invalidations, when some come."""
-        return self.running is None and not (self.ready or self.again or self._due or self.faults)
+        return self.running is None and not (
+            self.ready or self.again or self._due or self.faults or self.registers.watched
+        )
 
     def invalidate(self, requests: Iterable[tuple[int, InvalidateRequest]]) -> None:
         """Hand invalidations to their devices' servers; at rest these obey at once."""
@@ -482,6 +486,7 @@ class AgentRun:
         if self.gated or self.is_hosted or not self.is_at_rest:
             self._wake()
             return
+        self.idle_rounds = 0
         for number in numbers:
             if not self.runner.serve_parked(self._servers[number], CROWD):
                 self._wake()

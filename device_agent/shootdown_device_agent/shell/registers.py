@@ -38,6 +38,11 @@ class Registers:
         self._waiting[task] = word, obeyed(self._store, device.number, slot)
         return True
 
+    @property
+    def watched(self) -> bool:
+        """Whether anybody waits for a change."""
+        return bool(self._waiting)
+
     def changed(self) -> list[Task]:
         """Tasks whose register says something new."""
         words = self._words
