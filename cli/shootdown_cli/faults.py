@@ -69,8 +69,9 @@ def at(spec: str, action: str, on: str | None, *, as_json: bool) -> int:
 
 
 def show(on: str | None, *, as_json: bool) -> int:
-    """Show every fault with how often it was applied."""
+    """Show every fault with how often it was applied; say which has ended without ever being."""
     told = _ask(on, lambda request: fault_messages.ListFaults(request, PROTOCOL_VERSION))
+    say_idle([each for each in told if each.healed])
     return _show("fault list", told, as_json=as_json)
 
 

@@ -150,11 +150,21 @@ def new_folder(name: str) -> Path:
     except FileExistsError:
         raise UsageError(
             ErrorCode.USAGE,
-            seen=f"a testbed named {name} that is live",
+            seen=_what_is_there(folder),
             expected="another name, or `shootdown down` first",
             where=str(folder),
         ) from None
     return folder
+
+
+def _what_is_there(folder: Path) -> str:
+    """What has the name that a new testbed was to have; a link is left alone wherever it points."""
+    if folder.is_symlink():
+        return "a symbolic link of that name"
+    if not folder.is_dir():
+        return "something of that name that is no folder"
+    live = is_live(folder)
+    return f"a testbed named {folder.name} that " + ("is live" if live else "is starting or ending")
 
 
 def hold_lock(folder: Path) -> int:

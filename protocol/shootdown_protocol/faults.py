@@ -541,12 +541,29 @@ def misfits(fault: Fault) -> Iterator[Misfit]:
             yield Misfit(
                 name, f"--{name} with {kind.name}", f"only what it takes: {_listed(takes)}"
             )
+    yield from _out_of_range(fault)
     if not kind.is_live:
         yield Misfit("kind", kind.name, f"a kind that can be applied live ({kind.live})")
     if kind.name in STEP_NEEDED and not fault.at:
         yield Misfit("at", f"{kind.name} without --at", "a step's name: `shootdown steps` has them")
     if fault.jitter_ms and fault.jitter_ms > (fault.ms or MS_DEFAULT):
         yield Misfit("jitter", f"{fault.jitter_ms} ms", f"at most ms, {fault.ms or MS_DEFAULT}")
+
+
+def _out_of_range(fault: Fault) -> Iterator[Misfit]:
+    """Numbers that no message can carry, or that mean nothing."""
+    if not 0.0 < fault.prob <= 1.0:
+        yield Misfit("prob", str(fault.prob), "a probability above 0, at most 1")
+    spans = {"ms": fault.ms, "jitter": fault.jitter_ms, "for": fault.for_ms}
+    for name, span in spans.items():
+        if not 0 <= span <= limits.HEARTBEAT_MS_MAX:
+            yield Misfit(name, f"{span} ms", f"at most {limits.HEARTBEAT_MS_MAX} ms")
+    if not 0 <= fault.count <= limits.FAULT_COUNT_MAX:
+        yield Misfit("count", str(fault.count), f"at most {limits.FAULT_COUNT_MAX}")
+    for name, said in {"agent": fault.agent, "thread": fault.thread}.items():
+        if len(said) > limits.NAME_CHARACTERS_MAX:
+            expected = f"at most {limits.NAME_CHARACTERS_MAX} characters"
+            yield Misfit(name, f"{len(said)} characters", expected)
 
 
 STEP_NEEDED: Final = ("daemon.crash_before", "daemon.crash_after")

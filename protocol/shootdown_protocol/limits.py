@@ -16,6 +16,8 @@ EVENT_BYTES_MAX: Final = 64 << 10
 """One event of the observer plane."""
 MESSAGES_A_ROUND_MAX: Final = 1024
 """Messages that a daemon takes from one socket before it does something else."""
+QUEUE_MESSAGES_MAX: Final = 4096
+"""Messages that wait for a peer whose pipe is full; past that the peer is lost."""
 LOG_BYTES_MAX: Final = 64 << 20
 """Bytes of one process's log; what comes after is counted and not written."""
 

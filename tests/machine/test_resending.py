@@ -131,3 +131,18 @@ def test_a_dead_waiters_requests_are_posted(store: LiveStore) -> None:
 
     iommu.complete(store, 0, 0)
     assert iommu.outstanding(store, 0, 0) is None
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_waiter_that_dies_leaves_both_requests_in_order(
+    store: LiveStore, order: tuple[int, int]
+) -> None:
+    """Sent again and waited for no more: both completions are taken, and both ITags free again."""
+    tickets = sent(store)
+    store.put(("tickets", 0, "CPU0"), tickets)
+    resending.resend(store, 0, 0)
+
+    resending.abandon(store, (0, "CPU0"))
+
+    assert all(iommu.complete(store, 0, itag) for itag in order)
+    assert [iommu.outstanding(store, 0, itag) for itag in order] == [None, None]

@@ -28,6 +28,11 @@ def test_an_unknown_kind_is_given_right_words() -> None:
         (Fault("cpu.preempt", agent="0"), "agent"),
         (Fault("clock.jump", prob=0.5), "prob"),
         (Fault("daemon.crash_before"), "at"),
+        (Fault("inv.drop", prob=2.0), "prob"),
+        (Fault("inv.drop", prob=0.0), "prob"),
+        (Fault("inv.delay", ms=1 << 40), "ms"),
+        (Fault("inv.drop", count=1 << 40), "count"),
+        (Fault("inv.drop", agent="a" * 65), "agent"),
         (Fault("inv.delay", ms=5, jitter_ms=6), "jitter"),
     ],
 )

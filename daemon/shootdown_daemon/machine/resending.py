@@ -5,6 +5,8 @@ Nothing here runs while all goes well; `iommu` has what does.
 
 from __future__ import annotations
 
+from typing import Final
+
 from shootdown_daemon.machine.iommu import (
     COMPLETED,
     FIRST,
@@ -97,6 +99,14 @@ def release(store: Store, device: int, pasids: tuple[int, ...]) -> None:
             report(store, device, "released", held.request)
 
 
+_UNAWAITED: Final = {
+    State.WAITED: State.POSTED,
+    State.RESENT: State.RESENT_POSTED,
+    State.OVERTAKEN: State.RETIRED,
+}
+"""What becomes of a request that somebody waited for when nobody does any more."""
+
+
 def abandon(store: Store, waiter: tuple[int, str]) -> None:
     """Wait for nothing any more: what the waiter has sent is posted from now on."""
     cell = ("tickets", *waiter)
@@ -107,7 +117,7 @@ def abandon(store: Store, waiter: tuple[int, str]) -> None:
     for device, itag in tickets:
         held = outstanding(store, device, itag)
         if held is not None:
-            waits = held.state is State.WAITED
-            posted = held._replace(state=State.POSTED) if waits else None
-            store.put(("itag", device, itag), posted)
+            state = _UNAWAITED.get(held.state, held.state)
+            unused = held.state is State.DONE
+            store.put(("itag", device, itag), None if unused else held._replace(state=state))
     store.put(cell, None)

@@ -20,7 +20,11 @@ from shootdown_protocol import codec
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import RemoteProtocolError
 from shootdown_protocol.history import Injected
-from shootdown_protocol.limits import DEVICE_MESSAGE_BYTES_MAX, MESSAGES_A_ROUND_MAX
+from shootdown_protocol.limits import (
+    DEVICE_MESSAGE_BYTES_MAX,
+    MESSAGES_A_ROUND_MAX,
+    QUEUE_MESSAGES_MAX,
+)
 from shootdown_protocol.messages import DeviceToDaemon, Heartbeat
 from shootdown_protocol.peer import peer_process
 from shootdown_protocol.restart_messages import Legacy
@@ -42,8 +46,6 @@ AWAIT_MS = 20
 Longer than the system's tick, for a timer that must be set for an earlier time costs more than all
 else that a wait costs.
 """
-QUEUE_MESSAGES_MAX = 4096
-"""Messages that wait for a peer whose pipe is full; past that the peer is lost."""
 
 
 class Peer(NamedTuple):
