@@ -43,6 +43,18 @@ def test_a_flush_waits_for_every_cpu() -> None:
     assert bench.store.get(("tlb", 0, 1, 0)) is None
 
 
+@pytest.mark.parametrize(("option", "first"), [("on", "flush_tlb_multi"), ("after", "secondary")])
+def test_the_option_says_which_tlbs_are_flushed_first(option: str, first: str) -> None:
+    """At one point x86 flushes the CPUs and then tells devices, arm64 the other way round."""
+    bench = zapped(option)
+    bench.step("CPU1")
+
+    bench.go("CPU0", before="wait_ipi")
+
+    told = "arch_invalidate_secondary_tlbs" in bench.made
+    assert told is (first == "secondary")
+
+
 def test_a_batched_unmap_asks_the_cpus_before_the_page_is_written() -> None:
     """Devices are told as the entry is cleared, the CPUs after range_end and before the I/O."""
     columns = column("CPU0", run("try_to_unmap", 0)), column("CPU1", load(0))
