@@ -84,12 +84,13 @@ def load_bugs(folder: Path) -> dict[str, Bug]:
 
 def _live(bug: Bug, folder: str) -> str | None:
     """How to see a bug live, if there is a fault plan for it; of one's own, beside the scenario."""
+    wrong = as_options(bug.scenario, bug.wrong[0].configuration)
     if folder:
         scenario = str(Path(folder) / f"{bug.id}.litmus")
         plan = Path(folder) / f"{bug.id}.toml"
-        return live_command(bug, scenario, str(plan)) if plan.is_file() else None
+        return live_command(wrong, scenario, str(plan)) if plan.is_file() else None
     shipped = places.configs() / "faults" / SHIPPED / f"{bug.id}.toml"
-    return live_command(bug, bug.id, bug.id) if shipped.is_file() else None
+    return live_command(wrong, bug.id, bug.id) if shipped.is_file() else None
 
 
 def _find(name: str, known: dict[str, Bug]) -> Bug:

@@ -102,6 +102,20 @@ def test_a_folder_of_ones_own_is_verified(shootdown: Shootdown, tmp_path: Path) 
     assert json.loads(ended.output)["bugs"][0]["caught"]
 
 
+def test_a_plan_beside_a_bug_of_ones_own_is_told(shootdown: Shootdown, tmp_path: Path) -> None:
+    """With a fault plan of its name, the command that races it live is there; else it is not."""
+    folder = own(tmp_path / "bugs")
+    without = json.loads(shootdown("bugs", "mine", "--from", folder, "--json").output)
+    plan = Path(folder, "mine.toml")
+    plan.write_text('[[fault]]\nkind = "cpu.preempt"\nat = "zap_pte_range.put_page"\n')
+
+    told = json.loads(shootdown("bugs", "mine", "--from", folder, "--json").output)
+
+    assert without["live"] is None
+    wrong = f"{folder}/mine.litmus --mutant {folder}/silent.py:MUTANT --fault {plan}"
+    assert told["live"].startswith(f"shootdown run {wrong} ")
+
+
 def test_a_bug_that_is_not_caught_is_a_violation(shootdown: Shootdown, tmp_path: Path) -> None:
     """Status 1, and why: what was expected and what came out."""
     right = SILENT.replace("pass", "await super().invalidate(cpu, span)")

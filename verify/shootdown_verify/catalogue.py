@@ -152,10 +152,9 @@ def flags(configuration: Configuration) -> str:
     )
 
 
-def live_command(bug: Bug, scenario: str, plan: str) -> str:
-    """The command that races a bug on real processes, with a fault that widens its window."""
-    wrong = flags(bug.wrong[0].configuration)
-    return f"shootdown run {scenario}{wrong} --fault {plan} --instances {LIVE_INSTANCES}"
+def live_command(wrong: Configuration, scenario: str, plan: str) -> str:
+    """The command that races a wrong side live, with a fault that widens its window."""
+    return f"shootdown run {scenario}{flags(wrong)} --fault {plan} --instances {LIVE_INSTANCES}"
 
 
 def explore_side(bug: Bug, claim: Expectation, find: Finder, seconds: float) -> Explored:

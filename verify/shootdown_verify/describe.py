@@ -317,7 +317,7 @@ def _bug(bug: Bug) -> Iterator[str]:
         yield f"- caught: {claim.words}, by {' or '.join(claim.by)}: `{command}`"
     yield f"- proved: {'; '.join(claim.words for claim in bug.right)}"
     if (PLANS / f"{bug.id}.toml").is_file():
-        yield f"- live: `{live_command(bug, bug.id, bug.id)}`"
+        yield f"- live: `{live_command(bug.wrong[0].configuration, bug.id, bug.id)}`"
     mutant = bug.wrong[0].configuration.mutant
     if mutant:
         yield f"- the mutant: {MUTANTS[mutant].sentence}"
