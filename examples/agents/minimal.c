@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -68,6 +69,7 @@ static int thread_top; /* no thread in use lies at or above */
 static Batch batches[BATCHES];
 static Pending pendings[PENDING];
 static bool detaching;
+static int64_t limit_ms = 10000; /* how long the daemon may be silent: the welcome says it */
 static volatile sig_atomic_t asked_to_leave;
 
 /* Messages that go out */
@@ -555,7 +557,10 @@ static void obey(int tag, msgpack_object *fields)
         msgpack_pack_map(&packer, 0), end();
         break;
     case DETACH: detaching = true; break;
-    case REFUSED: fprintf(stderr, "refused\n"); exit(2);
+    case WELCOME: limit_ms = (int64_t)fields[5].via.u64; break;
+    case REFUSED:
+        fprintf(stderr, "refused: %.*s\n", (int)fields[1].via.str.size, fields[1].via.str.ptr);
+        exit(2);
     case GOODBYE: case DETACH_DONE: exit(0);
     }
     for (uint32_t i = 0; i < many.size; i++) {
@@ -635,6 +640,13 @@ static void encrypt(const char *server_key)
 
 static void on_sigterm(int signal) { (void)signal, asked_to_leave = asked_to_leave ? 2 : 1; }
 
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -655,18 +667,24 @@ int main(int argc, char **argv)
     }
     begin(HELLO, 6), number(VERSION), text(told("SHOOTDOWN_TOKEN")), text(told("SHOOTDOWN_NAME"));
     number((uint64_t)getpid()), array(0), array(1), text(told("SHOOTDOWN_DEVICE")), end();
-    for (;;) {
+    int64_t heard_ms = now_ms();
+    for (bool silent = false; !silent;) {
         leave_in_order();
         zmq_msg_t frame;
         zmq_msg_init(&frame);
         if (zmq_msg_recv(&frame, dealer, 0) >= 0) {
+            heard_ms = now_ms();
             msgpack_unpacked unpacked;
             msgpack_unpacked_init(&unpacked);
             if (msgpack_unpack_next(&unpacked, zmq_msg_data(&frame), zmq_msg_size(&frame), NULL) ==
                 MSGPACK_UNPACK_SUCCESS)
                 hear(&unpacked.data);
             msgpack_unpacked_destroy(&unpacked);
+        } else {
+            silent = now_ms() - heard_ms > limit_ms;
         }
         zmq_msg_close(&frame);
     }
+    fprintf(stderr, "the daemon was silent for %lld ms\n", (long long)limit_ms);
+    return 4;
 }

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,8 @@ GLOBAL = 1
 SUCCESS = 0
 UNKNOWN_MESSAGE, SEQUENCE_GAP, SEQUENCE_REPEATED = 106, 121, 122
 FAULTS_MAX = 16
+WELCOME_S = 10.0
+"""How long the daemon may be silent before it has said how long."""
 EVERYTHING = 0x7FFF_FFFF_FFFF_F800
 
 Body = Generator[None, Any, None]
@@ -103,6 +106,7 @@ class Agent:
             self.socket.curve_publickey, self.socket.curve_secretkey = zmq.curve_keypair()
             self.socket.curve_serverkey = server_key.encode()
         self.socket.connect(endpoint)
+        self.heard_s, self.limit_s = time.monotonic(), WELCOME_S
         self.sent = self.expected = self.tag = 0
         self.program: dict[str, Any] = {}
         self.program_number = 0
@@ -319,7 +323,9 @@ class Agent:
 
     def obey(self, tag: int, fields: Fields) -> None:
         """Do what one message says."""
-        if tag == LOAD_PROGRAM:
+        if tag == WELCOME:
+            self.limit_s = fields[5] / 1000
+        elif tag == LOAD_PROGRAM:
             self.load(fields)
         elif tag == UNLOAD_PROGRAM:
             self.send(PROGRAM_UNLOADED, fields[0], 0, {})
@@ -350,7 +356,8 @@ class Agent:
         elif tag in (GOODBYE, DETACH_DONE):
             sys.exit(0)
         elif tag == REFUSED:
-            sys.exit(f"refused: {fields[1]}")
+            sys.stderr.write(f"refused: {fields[1]}\n")
+            sys.exit(2)
 
     def serve(self) -> None:
         """Go round for ever."""
@@ -365,7 +372,11 @@ class Agent:
                 self.send(DETACH_DONE, self.detaching)
                 self.detaching = None
             if not self.socket.poll(50):
+                if time.monotonic() - self.heard_s > self.limit_s:
+                    sys.stderr.write(f"the daemon was silent for {self.limit_s:.0f} s\n")
+                    sys.exit(4)
                 continue
+            self.heard_s = time.monotonic()
             tag, sequence, *fields = msgpack.unpackb(self.socket.recv(), strict_map_key=False)
             if tag not in KNOWN:
                 self.send(ERROR_REPORT, UNKNOWN_MESSAGE, f"tag {tag}")

@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 from tests.processes.ground import Command, Ground, until
 
+from shootdown_cli.conformance import process
+
 AGENTS = Path(__file__).parents[2] / "examples" / "agents"
 WIRE = f"{sys.executable} {AGENTS / 'wire.py'} {{endpoint}}"
+ENDS_S = 20.0
+FAILED = 4
 LIBRARIES = ("-lzmq", "-lmsgpackc")
 FOUR_DEVICES = """\
 SHOOTDOWN four-devices
@@ -118,6 +122,19 @@ def test_programs_of_another_host_get_the_key(ground: Ground, minimal: str) -> N
         agent.signal(signal.SIGTERM)
     assert [agent.end().status for agent in agents] == [0, 0, 0]
     assert ground.do("down", "--on", "lab").status == 0
+
+
+def test_programs_end_when_the_daemon_is_silent(
+    minimal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After as long as the welcome has said, with a status that says that it went wrong."""
+    monkeypatch.setattr(process, "LIMIT_MS", 300)
+
+    for program in (WIRE, minimal):
+        with process.Connection(process.program_command(program)) as connection:
+            connection.greet()
+
+            assert connection.process.wait(ENDS_S) == FAILED
 
 
 @pytest.mark.parametrize(
