@@ -399,8 +399,9 @@ KINDS: Final[dict[str, FaultKind]] = {
             Target.THREAD,
             "a CPU thread dies before the step `at`, or anywhere, while it holds a lock",
             "the task ends; its locks are broken and its instance is cut off",
-            "no: whoever waits for the lock waits for ever, and that is all there is to find",
-            "the instance is not judged, and the run is inconclusive",
+            "no: to die is never to be chosen again, and every order up to there is the beginning "
+            "of one that is explored; whoever waits for its lock waits for ever",
+            "the instance is cut off and not judged; the verdict says where, and with which lock",
             5,
             ("at", "prob"),
         ),
