@@ -9,9 +9,13 @@ from tests.processes.ground import Command, Ground, until
 
 
 def daemon(ground: Ground, *, agents: int = 1) -> Command:
-    """A daemon in the foreground."""
+    """A daemon in the foreground, which knows by its pidfd that an agent has ended, not by silence.
+
+    On a busy machine an agent that ends may be silent for long, and would be killed for it.
+    """
     ground.name("fore")
-    command = ground.start("daemon", str(ground.testbed(agents=agents)), "--name", "fore")
+    testbed = ground.testbed(agents=agents, heartbeat_limit_ms=10_000)
+    command = ground.start("daemon", str(testbed), "--name", "fore")
     until((ground.folder("fore") / "control").exists, "the daemon is there")
     ground.status("fore")
     return command
@@ -104,6 +108,7 @@ def test_an_agent_can_leave_and_another_take_its_place(ground: Ground) -> None:
     """Ctrl-C ends an agent; the testbed waits for another one, and then runs."""
     first = daemon(ground)
     gone = agent(ground, "one")
+    until(lambda: answers(ground, "one"), "it knows that it is welcome")
     gone.signal(signal.SIGINT)
     assert gone.end().status == 4
     until(lambda: members(ground) == [], "the loss is noticed")
