@@ -18,10 +18,20 @@ from shootdown_protocol.board import (
     SlotLayout,
 )
 from shootdown_protocol.memory import PAGE_SHIFT
-from shootdown_protocol.program import DETACH, HUGE_STATES, Instruction, Op, Program, State
+from shootdown_protocol.program import (
+    DETACH,
+    GIGANTIC_STATES,
+    HUGE_STATES,
+    Instruction,
+    Op,
+    Program,
+    State,
+)
 
 HUGE_SHIFT: Final = 21
 """log2 of 2 MiB."""
+GIGANTIC_SHIFT: Final = 30
+"""log2 of 1 GiB."""
 TAKE_ROOTS: Final = ("exit_mmap", "iommu_sva_unbind_device", DETACH)
 """Operations that take a PASID's root away."""
 COLLAPSE: Final = "collapse_huge_page"
@@ -133,12 +143,16 @@ def _spaces_of(program: Program, column: int) -> set[int]:
 def leaf_shifts(program: Program) -> tuple[int, ...]:
     """Sizes of the pages that a program's tables may map, as log2 of bytes, the smallest first."""
     begins = any(
-        place.state in HUGE_STATES or place.state is State.FILE_THP for place in program.locations
+        place.state in HUGE_STATES - GIGANTIC_STATES or place.state is State.FILE_THP
+        for place in program.locations
     )
     collapses = any(
         line.operation == COLLAPSE for column in program.columns for line in column.instructions
     )
-    return (PAGE_SHIFT, HUGE_SHIFT) if begins or collapses else (PAGE_SHIFT,)
+    larger = (HUGE_SHIFT,) if begins or collapses else ()
+    if any(place.state in GIGANTIC_STATES for place in program.locations):
+        larger = (*larger, GIGANTIC_SHIFT)
+    return (PAGE_SHIFT, *larger)
 
 
 class Slot:

@@ -114,6 +114,8 @@ def walk_level(store: Store, memory: PhysicalMemory, at: TableAt, va: int) -> Wa
     pfn: int = pte_pfn(entry)
     if at.level > 1 and not entry & PS:
         return TableAt(pfn, at.level - 1, writable, pte_generation(entry), word)
+    if at.level >= LEVELS:
+        return WalkFault("reserved", at.level)
     if at.level > 1:
         pfn = page_of_large_leaf(pfn, va, at.level)
     shift = PAGE_SHIFT + 9 * (at.level - 1)

@@ -91,15 +91,21 @@ class State(IntEnum):
     """A 2 MiB page of a hugetlb mapping, mapped writable."""
     HUGETLB_COW = 24
     """A 2 MiB hugetlb page shared copy-on-write with a process outside the scenario."""
+    HUGETLB_1G = 26
+    """A 1 GiB page of a hugetlb mapping, mapped writable by one PUD entry."""
+    HUGETLB_1G_COW = 27
+    """A 1 GiB hugetlb page shared copy-on-write with a process outside the scenario."""
     FILE_THP = 25
     """A page of a 2 MiB folio in the page cache, mapped shared and writable by an entry of its
     own: the page cache keeps it whatever happens to the entry."""
 
 
-HUGE_STATES = frozenset(
+GIGANTIC_STATES = frozenset((State.HUGETLB_1G, State.HUGETLB_1G_COW))
+"""States in which a PUD entry maps the location."""
+HUGE_STATES = GIGANTIC_STATES | frozenset(
     (State.HUGE, State.HUGE_COW, State.HUGE_ZERO, State.HUGETLB, State.HUGETLB_COW)
 )
-"""States in which a PMD entry maps the location."""
+"""States in which an entry above the page table maps the location."""
 
 
 class Location(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -93,6 +93,8 @@ CLAIMS: dict[str, tuple[set[str], set[str], Model | None]] = {
     "mirror-kvm": (set(), {"none", "clear_flush", "range_end"}, Model.REAL_TIME),
     "mirror-zap": (set(), {"none", "clear_flush", "range_end"}, None),
     "first-touch": (set(), EARLY | RIGHT | LATE, None),
+    "hugetlb-1g-unmap": (EARLY, RIGHT | LATE, None),
+    "hugetlb-1g-cow": ({"none"} | LATE, RIGHT, Model.REAL_TIME),
     # About devices: their CPU side is right.
     "late-insertion": (set(), RIGHT, Model.REAL_TIME),
     "completion-before-drain": (set(), RIGHT, None),

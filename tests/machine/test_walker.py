@@ -22,6 +22,7 @@ from shootdown_engine.walker import (
 from shootdown_protocol.history import Place, TableWalk
 from shootdown_protocol.layout import PFN_BASE, Layout
 from shootdown_protocol.memory import (
+    PAGE_SHIFT,
     PAGE_SIZE,
     PRESENT,
     PS,
@@ -148,18 +149,28 @@ def test_a_walk_may_write_only_where_every_level_may(level: int) -> None:
     assert not found.writable
 
 
-@given(st.integers(0, 511))
-def test_a_2_mib_leaf_answers_for_each_of_its_pages(page: int) -> None:
-    """A leaf one level up maps 512 pages, one after the other."""
+@given(st.sampled_from([(2, 21), (3, 30)]), st.integers(0, (1 << 18) - 1))
+def test_a_larger_leaf_answers_for_each_of_its_pages(size: tuple[int, int], page: int) -> None:
+    """A leaf one level up maps 512 pages, one after the other, and one two levels up 2^18."""
+    level, shift = size
+    page %= 1 << shift - PAGE_SHIFT
     tables = Tables()
-    first = PFN_BASE + (1 << 10)
-    word = tables.entry_word(2)
+    first = PFN_BASE + (1 << 18)
+    word = tables.entry_word(level)
     tables.store.store(word, make_pte(first, writable=True) | PS)
 
-    found = tables.walk((VA & -(1 << 21)) + page * PAGE_SIZE)
+    found = tables.walk((VA & -(1 << shift)) + page * PAGE_SIZE)
 
     assert isinstance(found, Translation)
-    assert (found.pfn, found.word, found.shift) == (first + page, word, 21)
+    assert (found.pfn, found.word, found.shift) == (first + page, word, shift)
+
+
+def test_no_leaf_is_larger_than_1_gib() -> None:
+    """The bit is reserved in the table of level 4."""
+    tables = Tables()
+    tables.store.store(tables.entry_word(4), make_pte(PAGE, writable=True) | PS)
+
+    assert tables.walk() == WalkFault("reserved", 4)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from shootdown_protocol.memory import (
     pte_pfn,
     pte_present,
 )
-from shootdown_protocol.program import HUGE_STATES, Op, Program, State, When
+from shootdown_protocol.program import GIGANTIC_STATES, HUGE_STATES, Op, Program, State, When
 from shootdown_protocol.swapops import SwapType, make_swap_pte
 from shootdown_protocol.words import data_word, is_poison
 
@@ -139,7 +139,8 @@ class KernelSlot:
         """The entry of a location whose page-table page may come and go."""
         program, root = self.kernel.program, self.roots[site.mm]
         shared = region.is_shared(program, site.index)
-        level = region.PUD_LEVEL if shared else region.PMD_LEVEL
+        gigantic = region.is_gigantic(program, site.index)
+        level = region.PUD_LEVEL if shared or gigantic else region.PMD_LEVEL
         table, top = builder.way(root, site.va, level)
         first = program.locations[site.index].alias if shared else -1
         if first >= 0:
@@ -149,7 +150,8 @@ class KernelSlot:
         source = program.locations[site.index].alias
         if self.kernel.moves_tables and source >= 0:  # A page-table page takes its lock along.
             lock = -builder.way(root, self.slot.sites[source].va, level)[1]
-        return region.RegionEntry(self.kernel.memory, site.va, top, level, lock, pmd_lock)
+        kind = region.GiganticEntry if gigantic else region.RegionEntry
+        return kind(self.kernel.memory, site.va, top, level, lock, pmd_lock)
 
 
 def tables_needed(program: Program) -> int:
@@ -323,7 +325,7 @@ def _prepare_region(
     first = program.locations[members[0]]
     entry = kslot.entries[members[0]]
     assert isinstance(entry, region.RegionEntry)
-    if entry.level == region.PUD_LEVEL and not _prepare_shared(store, kslot, members[0], free):
+    if entry.shares_table and not _prepare_shared(store, kslot, members[0], free):
         return
     pmd = entry.pmd_at(store)
     assert pmd is not None
@@ -399,11 +401,12 @@ def _initial_pmd(
         return region.make_pmd(memory.zero_pfn, site, writable=False, generation=0)
     pages = [_initial_page(store, kslot, kslot.slot.sites[m], next(free)) for m in members]
     region.one_generation(store, memory, pages)
-    cow = state in (State.HUGE_COW, State.HUGETLB_COW)
+    cow = state in (State.HUGE_COW, State.HUGETLB_COW, State.HUGETLB_1G_COW)
     if cow:
         store.put(("refs", pages[0]), 2)
     generation = memory.generation(store, pages[0])
-    return region.make_pmd(pages[0], site, writable=not cow, generation=generation)
+    level = region.PUD_LEVEL if state in GIGANTIC_STATES else region.PMD_LEVEL
+    return region.make_pmd(pages[0], site, writable=not cow, generation=generation, level=level)
 
 
 def _prepare_huge_lists(store: Store, kslot: KernelSlot, free: Iterator[int]) -> None:

@@ -45,8 +45,9 @@ def sites_of(cpu: Cpu) -> tuple[Site, ...]:
 
 
 def whole_region(cpu: Cpu) -> Cpu:
-    """The same CPU and operation, at work on all of the region: what it notifies of is 2 MiB."""
-    return cpu.reaching(region.PMD_SIZE)
+    """The same CPU and operation, at work on all of the region, and notifying of all of it."""
+    gigantic = region_entry(cpu).leaf_level == region.PUD_LEVEL
+    return cpu.reaching(region.PUD_SIZE if gigantic else region.PMD_SIZE)
 
 
 # Locks and entries
@@ -268,12 +269,14 @@ def split_references(cpu: Cpu, first: int) -> Awaitable[None]:
 async def mk_huge_pmd(cpu: Cpu, first: int, *, writable: bool) -> Pte:
     """``folio_mk_pmd()``: an entry for a 2 MiB page, with the generation of its pages."""
     generation = await cpu.step("", read_generation, cpu.memory, first)
-    return region.make_pmd(first, sites_of(cpu)[0], writable=writable, generation=generation)
+    level = region_entry(cpu).leaf_level
+    site = sites_of(cpu)[0]
+    return region.make_pmd(first, site, writable=writable, generation=generation, level=level)
 
 
 def first_page(cpu: Cpu, pmd: Pte) -> int:
     """The first page of the 2 MiB page that an entry maps."""
-    return region.first_page(pmd, sites_of(cpu)[0])
+    return region.first_page(pmd, sites_of(cpu)[0], region_entry(cpu).leaf_level)
 
 
 # Steps
@@ -347,7 +350,7 @@ def set_pmd(
     word = _locked(store, entry, owner)
     assert not store.load(word) & PRESENT, "set_pmd_at on a present entry"
     store.store(word, pmd)
-    _report(store, memory, slot, sites, pmd)
+    _report(store, memory, slot, sites, pmd, entry.leaf_level)
 
 
 def allow_pmd(
@@ -363,14 +366,19 @@ def allow_pmd(
     pmd = Pte(store.load(word) | RW)
     assert region.pmd_leaf(pmd)
     store.store(word, pmd)
-    _report(store, memory, slot, sites, pmd)
+    _report(store, memory, slot, sites, pmd, entry.leaf_level)
 
 
 def _report(
-    store: Store, memory: PhysicalMemory, slot: Slot, sites: tuple[Site, ...], pmd: Pte
+    store: Store,
+    memory: PhysicalMemory,
+    slot: Slot,
+    sites: tuple[Site, ...],
+    pmd: Pte,
+    level: int,
 ) -> None:
     for site in sites:
-        pte = region.small_entry(pmd, site.va)
+        pte = region.small_entry(pmd, site.va, level)
         store.emit(resident(store, memory, slot, site, pte, final=False))
 
 

@@ -11,7 +11,7 @@ from shootdown_daemon.machine.cpu import Cpu
 from shootdown_daemon.machine.locks import holds_ptl, lock_ptl, unlock_ptl
 from shootdown_daemon.machine.phases import Phase
 from shootdown_daemon.machine.pmd import region_entry
-from shootdown_daemon.machine.region import PUD_LEVEL, RegionEntry, table_entry
+from shootdown_daemon.machine.region import RegionEntry, table_entry
 from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.store import Store
 from shootdown_protocol.memory import NONE, Pte, pte_pfn, pte_present
@@ -65,7 +65,7 @@ def pud_unlock(cpu: Cpu) -> Awaitable[None]:
 
 def read_pud(store: Store, entry: RegionEntry) -> Pte:
     """Read the entry without a lock."""
-    assert entry.level == PUD_LEVEL
+    assert entry.shares_table
     return Pte(store.load(entry.top))
 
 
@@ -79,7 +79,7 @@ def clear_pud(store: Store, entry: RegionEntry, owner: str) -> Pte:
 
 def count_sharers(store: Store, entry: RegionEntry) -> int:
     """Read the share count of the table below, which ``i_mmap`` keeps still."""
-    if entry.level != PUD_LEVEL:
+    if not entry.shares_table:
         return 0
     pud = store.load(entry.top)
     count = store.get(("pt_share", pte_pfn(pud))) if pte_present(pud) else None

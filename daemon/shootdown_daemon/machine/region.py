@@ -33,7 +33,7 @@ from shootdown_protocol.memory import (
     pte_present,
     table_index,
 )
-from shootdown_protocol.program import HUGE_STATES, Op, Program, State
+from shootdown_protocol.program import GIGANTIC_STATES, HUGE_STATES, Op, Program, State
 
 PMD_SIZE: Final = 1 << 21
 PUD_SIZE: Final = 1 << 30
@@ -81,6 +81,11 @@ def is_shared(program: Program, location: int) -> bool:
     return any(places[location].table in tables for tables in shared)
 
 
+def is_gigantic(program: Program, location: int) -> bool:
+    """Whether a PUD entry maps the location as part of a 1 GiB page."""
+    return program.locations[location].state in GIGANTIC_STATES
+
+
 class RegionEntry(Entry):
     """One location's leaf, found by way of the PMD entry, which ``top`` leads to.
 
@@ -107,6 +112,16 @@ class RegionEntry(Entry):
     def moves(self) -> bool:
         """It may come to lie elsewhere."""
         return True
+
+    @property
+    def leaf_level(self) -> int:
+        """Level of the entry that maps a larger page here."""
+        return PMD_LEVEL
+
+    @property
+    def shares_table(self) -> bool:
+        """Whether the table of level 2 is one that two address spaces share."""
+        return self.level == PUD_LEVEL
 
     @property
     def locks(self) -> tuple[int, ...]:
@@ -170,10 +185,41 @@ class RegionEntry(Entry):
         return self._memory.first_word(pte_pfn(entry)) + table_index(self._va, level)
 
 
-def small_entry(pmd: int, va: int) -> Pte:
-    """What an entry of its own for one page of a 2 MiB leaf would be."""
-    page = page_of_large_leaf(pte_pfn(pmd), va, PMD_LEVEL)
-    return Pte(pmd & ~PFN_MASK & ~PS | page << PAGE_SHIFT)
+class GiganticEntry(RegionEntry):
+    """One location of a 1 GiB page: its PUD entry is what others' PMD entry is."""
+
+    __slots__ = ()
+
+    @property
+    def leaf_level(self) -> int:
+        """The PUD's."""
+        return PUD_LEVEL
+
+    @property
+    def shares_table(self) -> bool:
+        """There is no table below the entry."""
+        return False
+
+    def pmd_at(self, store: Store) -> int | None:
+        """Word of the entry that maps the page."""
+        del store
+        return self.top
+
+    def read(self, store: Store) -> Pte:
+        """What an entry of its own would be."""
+        pud = self.pmd(store)
+        return small_entry(pud, self._va, PUD_LEVEL) if pte_present(pud) else NONE
+
+    def words(self, store: Store) -> tuple[tuple[int, int], ...]:
+        """The one entry on the way that may change."""
+        del store
+        return ((PUD_LEVEL, self.top),)
+
+
+def small_entry(leaf: int, va: int, level: int = PMD_LEVEL) -> Pte:
+    """What an entry of its own for one page of a larger leaf would be."""
+    page = page_of_large_leaf(pte_pfn(leaf), va, level)
+    return Pte(leaf & ~PFN_MASK & ~PS | page << PAGE_SHIFT)
 
 
 def is_table(pmd: int) -> bool:
@@ -191,16 +237,18 @@ def pmd_leaf(pmd: int) -> bool:
     return bool(pmd & PS)
 
 
-def make_pmd(first: int, site: Site, *, writable: bool, generation: int) -> Pte:
-    """``mk_huge_pmd()``: maps a 2 MiB page whose named pages begin with ``first``, at ``site``."""
-    base = first - table_index(site.va, 1)
+def make_pmd(
+    first: int, site: Site, *, writable: bool, generation: int, level: int = PMD_LEVEL
+) -> Pte:
+    """``mk_huge_pmd()``: maps a large page whose named pages begin with ``first``, at ``site``."""
+    base = first - page_of_large_leaf(0, site.va, level)
     entry = make_pte(base, writable=writable, dirty=writable, generation=generation)
     return Pte(entry | PS)
 
 
-def first_page(pmd: int, site: Site) -> int:
-    """The first page of a 2 MiB leaf that the scenario names: that of the region's first site."""
-    return page_of_large_leaf(pte_pfn(pmd), site.va, PMD_LEVEL)
+def first_page(leaf: int, site: Site, level: int = PMD_LEVEL) -> int:
+    """The first page of a large leaf that the scenario names: that of the region's first site."""
+    return page_of_large_leaf(pte_pfn(leaf), site.va, level)
 
 
 def regions_of(program: Program) -> tuple[tuple[int, ...], ...]:
@@ -228,7 +276,7 @@ def level_2_tables(program: Program) -> Iterable[tuple[int, int]]:
     return {
         (place.mm, place.va >> 30)
         for index, place in enumerate(program.locations)
-        if not is_shared(program, index)
+        if not is_shared(program, index) and not is_gigantic(program, index)
     }
 
 

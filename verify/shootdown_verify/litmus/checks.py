@@ -178,6 +178,8 @@ _HOLDS_AT_ONCE = {
     State.HUGE_ZERO: {When.PRESENT},
     State.HUGETLB: {When.WRITABLE, When.PRESENT},
     State.HUGETLB_COW: {When.PRESENT},
+    State.HUGETLB_1G: {When.WRITABLE, When.PRESENT},
+    State.HUGETLB_1G_COW: {When.PRESENT},
     State.FILE_THP: {When.WRITABLE, When.PRESENT},
 }
 _HELPS = {

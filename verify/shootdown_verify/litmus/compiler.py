@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shootdown_protocol.program import (
+    GIGANTIC_STATES,
     HUGE_STATES,
     Column,
     Instruction,
@@ -19,7 +20,7 @@ from shootdown_protocol.program import (
     State,
     Warm,
 )
-from shootdown_verify.litmus.placement import Unplaced, place
+from shootdown_verify.litmus.placement import SHARED_GIB, Unplaced, place
 from shootdown_verify.litmus.scope import Scope
 from shootdown_verify.litmus.syntax import Cell, Header, Translation
 from shootdown_verify.litmus.tokens import Token
@@ -67,12 +68,13 @@ def _locations(scope: Scope) -> tuple[Location, ...]:
     racy = _named_once(scope, scope.tree.racy, "racy")
     parents, mms, aliases = _parents(scope), _mms(scope), _aliases(scope)
     apart = _apart(mms, aliases, group)
+    gigantic = _gigantic(scope, group)
     unplaced = [
         Unplaced(
             mms[index],
             max(parent, shared_home(index, mms, aliases)),
             group.get(index, -1),
-            index in apart,
+            gigantic.get(index, index in apart),
         )
         for index, parent in enumerate(parents)
     ]
@@ -100,6 +102,17 @@ def _apart(mms: list[int], aliases: list[int], group: dict[int, int]) -> set[int
     apart = {place for index, home in enumerate(homes) if home >= 0 for place in (index, home)}
     groups = {group[index] for index in apart if index in group}
     return apart | {index for index, number in group.items() if number in groups}
+
+
+def _gigantic(scope: Scope, group: dict[int, int]) -> dict[int, int]:
+    """GiB that each location in a 1 GiB page is moved by, so that it has one of its own."""
+    places: dict[tuple[str, int], int] = {}
+    moved = {}
+    for index, declaration in enumerate(scope.tree.declarations):
+        if declaration.state in GIGANTIC_STATES:
+            key = ("group", group[index]) if index in group else ("own", index)
+            moved[index] = places.setdefault(key, len(places) + SHARED_GIB + 1)
+    return moved
 
 
 def _state(scope: Scope, index: int, mms: list[int], aliases: list[int]) -> State:
@@ -385,7 +398,7 @@ def _check_size(scope: Scope, cell: Cell, location: Location) -> None:
     if small and location.state in HUGE_STATES:
         word = _word(location.state)
         fitting = [op for op, states in HUGE_OPERATIONS.items() if word in states]
-        seen = f"{quote(verb.text)} on the 2 MiB page {quote(name.text)}"
+        seen = f"{quote(verb.text)} on the large page {quote(name.text)}"
         raise scope.fault(verb, seen, f"an operation on such a page ({one_of(fitting)})")
 
 

@@ -17,6 +17,8 @@ from shootdown_protocol.words import LOCATIONS_MAX
 VA_BASE: Final = 0x7E00_4000_0000
 """A 1 GiB region of the user half; no frame has an address anywhere near it."""
 GIB: Final = 1 << 30
+SHARED_GIB: Final = 1
+"""Where all of an address space lies that is under a shared table of level 2."""
 _REGION_BYTES: Final = ENTRIES_PER_TABLE * PAGE_SIZE
 _FIRST_REGION: Final = 1
 _FIRST_PAGE: Final = 16
@@ -30,13 +32,14 @@ assert _FIRST_PAGE + LOCATIONS_MAX <= ENTRIES_PER_TABLE
 class Unplaced(NamedTuple):
     """A location as declared: ``parent`` an earlier position or -1, ``group`` -1 for none.
 
-    ``apart``: in a 1 GiB region of its own, as whoever shares a table of level 2.
+    ``apart``: so many GiB further on, as whoever shares a table of level 2 (`SHARED_GIB`), or is
+    mapped by a PUD entry.
     """
 
     mm: int
     parent: int
     group: int
-    apart: bool = False
+    apart: int = 0
 
 
 class Spot(NamedTuple):

@@ -52,22 +52,24 @@ SUBSCRIBER_OPERATIONS: Final = {
 """Operations on a subscriber, and the scheme of mirror that it must have."""
 SHARE_OPERATIONS: Final = ("huge_pmd_unshare", "hugetlb_unshare_pmds", "huge_pmd_share")
 """Operations that need another address space that maps the same page."""
+HUGETLB_WORDS: Final = ("hugetlb", "hugetlb_cow", "hugetlb_1g", "hugetlb_1g_cow")
+"""States in which a location is part of a hugetlb page."""
 HUGE_OPERATIONS: Final[dict[str, tuple[str, ...]]] = {
     "__split_huge_pmd": ("huge", "huge_cow", "huge_zero"),
     "do_huge_zero_wp_pmd": ("huge_zero",),
     "do_huge_pmd_wp_page": ("huge", "huge_cow"),
-    "hugetlb_wp": ("hugetlb", "hugetlb_cow"),
-    "__unmap_hugepage_range": ("hugetlb", "hugetlb_cow"),
+    "hugetlb_wp": HUGETLB_WORDS,
+    "__unmap_hugepage_range": HUGETLB_WORDS,
     "huge_pmd_unshare": ("hugetlb",),
     "hugetlb_unshare_pmds": ("hugetlb",),
     "huge_pmd_share": ("hugetlb",),
     "copy_hugetlb_page_range": ("hugetlb",),
-    "hugetlb_change_protection": ("hugetlb",),
+    "hugetlb_change_protection": ("hugetlb", "hugetlb_1g"),
     "move_hugetlb_page_tables": ("hugetlb",),
     "collapse_pte_mapped_thp": ("file_thp",),
     "retract_page_tables": ("file_thp",),
 }
-"""Operations on 2 MiB pages, and the states that their location may begin in."""
+"""Operations on larger pages, and the states that their location may begin in."""
 ANY_SIZE_OPERATIONS: Final = ("unmap_mapping_range",)
 """Operations on pages of 4 KiB or 2 MiB; all that are not named here are on 4 KiB only."""
 STATES_NEEDED: Final = {
@@ -128,6 +130,8 @@ STATES: Final = {
     "huge_zero": State.HUGE_ZERO,
     "hugetlb": State.HUGETLB,
     "hugetlb_cow": State.HUGETLB_COW,
+    "hugetlb_1g": State.HUGETLB_1G,
+    "hugetlb_1g_cow": State.HUGETLB_1G_COW,
     "file_thp": State.FILE_THP,
 }
 """States that a location with a value may begin in."""
@@ -140,6 +144,7 @@ WRITABLE: Final = (
     State.KSM_TWIN,
     State.HUGE,
     State.HUGETLB,
+    State.HUGETLB_1G,
     State.FILE_THP,
 )
 """States in which the entry lets stores through."""

@@ -2,7 +2,8 @@
 
 A table of level 2 may be shared by two address spaces that map the same pages; whoever unmaps
 first leaves it to the other, and the last one frees it. Left out: reservations, subpools, the
-fault mutex, the per-VMA hugetlb lock (``i_mmap`` and mmap_lock stand for it), sizes but 2 MiB.
+fault mutex, the per-VMA hugetlb lock (``i_mmap`` and mmap_lock stand for it), sizes but 2 MiB and
+1 GiB, whose PUD entry goes by the names of PMD entries here.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from shootdown_daemon.machine.pud import (
     put_shared_table,
     sharers_of,
 )
-from shootdown_daemon.machine.region import PUD_LEVEL, PUD_SIZE, pmd_leaf
+from shootdown_daemon.machine.region import PUD_SIZE, pmd_leaf
 from shootdown_protocol.memory import Pte, pte_present, pte_same, pte_write
 
 HUGETLB_WP = (
@@ -190,7 +191,7 @@ async def _unmap_last(whole: Cpu) -> None:
 
 async def _free_level_2(whole: Cpu) -> int | None:
     """``hugetlb_free_pgd_range()``: take the table of level 2 away, where it may go."""
-    if region_entry(whole).level != PUD_LEVEL or not await pud_of(whole):
+    if not region_entry(whole).shares_table or not await pud_of(whole):
         return None
     await pmd_lock(whole)
     table = await pud_clear(whole)
@@ -200,6 +201,6 @@ async def _free_level_2(whole: Cpu) -> int | None:
 
 def _reaching_all(cpu: Cpu) -> Cpu:
     """The range is widened to all that a shared table of level 2 may map."""
-    if region_entry(cpu).level == PUD_LEVEL:
+    if region_entry(cpu).shares_table:
         return cpu.reaching(PUD_SIZE)
     return whole_region(cpu)

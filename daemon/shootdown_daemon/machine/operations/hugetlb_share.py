@@ -21,7 +21,7 @@ from shootdown_daemon.machine.pud import (
     pud_unlock,
     put_shared_table,
 )
-from shootdown_daemon.machine.region import PUD_LEVEL, PUD_SIZE
+from shootdown_daemon.machine.region import PUD_SIZE
 
 HUGETLB_UNSHARE_PMDS = (
     "hugetlb_unshare_pmds",
@@ -64,7 +64,7 @@ async def run_huge_pmd_share(cpu: Cpu) -> None:
 
 async def huge_pte_alloc(cpu: Cpu) -> bool:
     """Have a table of level 2, as ``huge_pte_alloc()``; False where one was there already."""
-    if region_entry(cpu).level != PUD_LEVEL or await pud_of(cpu):
+    if not region_entry(cpu).shares_table or await pud_of(cpu):
         return False
     await cpu.call(HUGE_PMD_SHARE, huge_pmd_share)
     return True

@@ -35,13 +35,13 @@ from shootdown_daemon.machine.pmd import (
 )
 from shootdown_daemon.machine.region import pmd_leaf, pmd_none
 from shootdown_protocol.memory import Pte, pte_present, pte_write
-from shootdown_protocol.program import State
+from shootdown_protocol.program import GIGANTIC_STATES, State
 
 DO_SET_PMD = ("do_set_pmd", (Phase.OP_RETURN,))
 """Nothing was mapped, so nobody needs to be told."""
 DO_SET_PTE = ("set_pte_range", (Phase.OP_RETURN,))
 """Nothing was mapped here either."""
-_HUGETLB = (State.HUGETLB, State.HUGETLB_COW)
+_HUGETLB = (State.HUGETLB, State.HUGETLB_COW, *GIGANTIC_STATES)
 
 
 async def handle_pmd_fault(cpu: Cpu, *, write: bool) -> bool:
