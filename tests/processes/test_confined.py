@@ -17,7 +17,12 @@ from shootdown_protocol import codec, messages
 from shootdown_protocol import remote_messages as remote
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError
-from shootdown_protocol.limits import COLUMNS_MAX, PAGE_NUMBER_MAX, SLOTS_MAX
+from shootdown_protocol.limits import (
+    COLUMNS_MAX,
+    PAGE_NUMBER_MAX,
+    PAGE_REQUESTS_PER_MESSAGE_MAX,
+    SLOTS_MAX,
+)
 from shootdown_protocol.memory import PAGE_SIZE
 
 TWO_DEVICES = """\
@@ -120,6 +125,8 @@ def test_the_daemon_believes_nothing_that_is_not_the_agent_s(ground: Ground) -> 
         honest = remote.AccessRequest(5, slot, MINE, 0, 0, hit=False)
         raw.send(remote.AccessRequests(0, (honest,)))
         early = raw.hear(messages.ErrorReport).code
+        raw.send(messages.PageRequests(0, (page_request(pasid, va),)))
+        assert raw.hear(messages.ErrorReport).code is ErrorCode.PASID_NOT_GRANTED
         raw.send(remote.BatchWarm(0, 2))
         raw.hear(remote.SlotsStarted)
         raw.send(remote.TranslationRequests(0, (asked,)))
@@ -135,6 +142,27 @@ def test_the_daemon_believes_nothing_that_is_not_the_agent_s(ground: Ground) -> 
         answers = iter(lambda: raw.hear(remote.AccessAnswers).answers[0], None)
         assert next(answer.made for answer in answers if answer.tag == honest.tag)
     assert ground.do("down", "--on", "lab").status == 0
+
+
+def test_a_flood_of_page_requests_is_held_off(ground: Ground) -> None:
+    """More than a device has indices for do not wait; the rest is refused, and the daemon lives."""
+    with two_devices(ground) as raw:
+        va = raw.hear(messages.LoadProgram).program.locations[B].va & -PAGE_SIZE
+        pasid = raw.hear(messages.BatchBegin).slots[0].pasids[0]
+        raw.send(remote.BatchWarm(0, 2))
+        raw.hear(remote.SlotsStarted)
+
+        for _ in range(3):
+            many = (page_request(pasid, va),) * PAGE_REQUESTS_PER_MESSAGE_MAX
+            raw.send(messages.PageRequests(0, many))
+
+        assert raw.hear(messages.ErrorReport).code is ErrorCode.NOT_GRANTED
+    assert ground.do("down", "--on", "lab").status == 0
+
+
+def page_request(pasid: int, va: int) -> messages.PageRequest:
+    """A request for one page, which closes its group."""
+    return messages.PageRequest(0, pasid, va, 0, last=True, read=True, write=False)
 
 
 @pytest.mark.parametrize(

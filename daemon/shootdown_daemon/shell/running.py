@@ -13,6 +13,7 @@ from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.hosted_iommu import TRANSLATED
 from shootdown_daemon.machine.mutant import Mutant
 from shootdown_daemon.shell.absences import Absences
+from shootdown_daemon.shell.agent_page_requests import AgentPageRequests
 from shootdown_daemon.shell.config import DaemonConfig
 from shootdown_daemon.shell.confined import (
     ConfinedAgents,
@@ -27,14 +28,13 @@ from shootdown_daemon.shell.hosting import as_hosted, attached_devices, with_opt
 from shootdown_daemon.shell.links import AgentLink, DeviceRouter
 from shootdown_daemon.shell.live_run import Bank, BankState, LiveRun
 from shootdown_daemon.shell.overdue import Invalidations
-from shootdown_engine.channels import STOP_MARKER, InvalidateRequest, PageRequest
+from shootdown_engine.channels import InvalidateRequest
 from shootdown_protocol import messages
 from shootdown_protocol.board import BOARD_FIXED
 from shootdown_protocol.errors import ErrorCode, HistoryError
 from shootdown_protocol.fence import full_fence
 from shootdown_protocol.history import AnyRecord
 from shootdown_protocol.history_file import HistoryWriter
-from shootdown_protocol.memory import PAGE_SHIFT
 from shootdown_protocol.messages import RunEnd
 from shootdown_protocol.segment import Segment
 
@@ -104,6 +104,7 @@ class Running:
         if isinstance(self.live, GatedRun):
             self.live.follow(request.schedule)
         self.confined = ConfinedAgents(self.live, self.links, config, self._over)
+        self.page_requests = AgentPageRequests(self.live, self.confined)
         self.live.limits_ns = limits_ns
         self.end = RunEnd.DONE
         self.why = ""
@@ -267,15 +268,21 @@ class Running:
         elif self.unloading_s:
             return
         elif isinstance(message, messages.PageRequests):
-            yield from self._page_requests(link, message)
+            yield from self.page_requests.take(link, message)
         elif isinstance(self.live, GatedRun) and isinstance(message, messages.Granted):
-            self._take_granted(self.live, message)
+            yield from self._take_granted(link, self.live, message)
         elif is_confined(link):
             with self._failing():
                 yield from self.confined.take(link, message)
 
-    def _take_granted(self, live: GatedRun, message: messages.Granted) -> None:
+    def _take_granted(
+        self, link: AgentLink, live: GatedRun, message: messages.Granted
+    ) -> Iterator[messages.ErrorReport]:
         if not live.asked:
+            return
+        if link not in self._who_grants(live.schedule[live.position]):
+            why = f"a step of {message.task} is not this agent's"
+            yield messages.ErrorReport(0, ErrorCode.NOT_GRANTED, why)
             return
         try:
             live.granted(message.step, made=message.made)
@@ -333,41 +340,6 @@ class Running:
                     self.invalidations.completed(device, itag)
         self.invalidations.use_lost()
         return errors
-
-    def _page_requests(
-        self, link: AgentLink, message: messages.PageRequests
-    ) -> Iterator[messages.ErrorReport]:
-        for asked in message.requests:
-            kslot = self.live.slot_with(asked.pasid)
-            if kslot is not None and not self._serves(link, asked.device, kslot.index):
-                kslot = None
-            device = self.live.device_number(link.number, asked.device)
-            if kslot is not None and asked.last and not (asked.read or asked.write):
-                marker = PageRequest(device, asked.pasid, STOP_MARKER, False, asked.prgi)
-                self.live.page_request(kslot.index, marker)
-                continue
-            site = kslot and next(
-                (
-                    s
-                    for s in kslot.slot.sites
-                    if s.vpn == asked.address >> PAGE_SHIFT and s.pasid == asked.pasid
-                ),
-                None,
-            )
-            if kslot is None or site is None:
-                why = f"PASID {asked.pasid:#x} and address {asked.address:#x} were not granted"
-                yield messages.ErrorReport(0, ErrorCode.PASID_NOT_GRANTED, why)
-                continue
-            request = PageRequest(
-                device, asked.pasid, site.index, asked.write, asked.prgi, asked.last
-            )
-            self.confined.note_request(link, kslot.index, request)
-            self.live.page_request(kslot.index, request)
-
-    def _serves(self, link: AgentLink, device: int, slot: int) -> bool:
-        """Whether an agent plays a device in a slot, and so was granted its PASIDs."""
-        serving = self.live.serving(slot)
-        return device < len(serving) and serving[device] == link.number
 
     # To agents
 
