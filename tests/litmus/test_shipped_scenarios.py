@@ -94,7 +94,7 @@ CLAIMS: dict[str, tuple[set[str], set[str], Model | None]] = {
     "mirror-zap": (set(), {"none", "clear_flush", "range_end"}, None),
     "first-touch": (set(), EARLY | RIGHT | LATE, None),
     "hugetlb-1g-unmap": (EARLY, RIGHT | LATE, None),
-    "hugetlb-1g-cow": ({"none"} | LATE, RIGHT, Model.REAL_TIME),
+    "hugetlb-1g-cow": (EARLY | LATE, RIGHT, Model.REAL_TIME),
     # About devices: their CPU side is right.
     "late-insertion": (set(), RIGHT, Model.REAL_TIME),
     "completion-before-drain": (set(), RIGHT, None),
