@@ -459,9 +459,14 @@ class LiveRun:
         assert parked, "a server waits for its channel"
 
     def _instance_of(self, record: AnyRecord) -> int:
+        """The instance of a record that a completion makes; -1 when it is no instance's any more.
+
+        Of a posted invalidation it may come when the slot is another instance's, being made ready.
+        """
         if isinstance(record, Invalidation) and record.state != "late":
             kslot = self.slot_with(record.pasid)
-            if kslot is not None:
+            begun = (BankState.RUNNING, BankState.DRAINING)
+            if kslot is not None and self.bank_of(kslot.index).state in begun:
                 return kslot.slot.instance
         return -1
 
