@@ -9,12 +9,13 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from shootdown_cli import places
 from shootdown_cli.classes import load_device
 from shootdown_cli.exits import EXIT_OF, EXIT_OK, EXIT_VIOLATION
-from shootdown_cli.racing import ProgressLine
+from shootdown_cli.progress import ProgressLine
 from shootdown_cli.scenarios import as_options, read_scenario
 from shootdown_daemon.shell.disciplines import load_discipline
 from shootdown_daemon.shell.mutants import load_mutant
@@ -109,12 +110,7 @@ def _find(name: str, known: dict[str, Bug]) -> Bug:
 
 def _explore(known: list[Bug], *, both: bool, quiet: bool) -> list[Verified]:
     line = ProgressLine(quiet=quiet)
-    began = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        bar = "#" * (40 * done // total)
-        line.show(f"[{bar:<40}] {done} of {total} bugs, {time.monotonic() - began:.0f} s")
-
+    progress = partial(line.show_share, what="bugs")
     workers = min(len(known), len(os.sched_getaffinity(0)))
     found = verify(known, find_parts, workers=workers, both=both, progress=progress)
     line.end()

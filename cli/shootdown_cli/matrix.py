@@ -6,11 +6,12 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from shootdown_cli import places
 from shootdown_cli.exits import EXIT_INCONCLUSIVE, EXIT_OK
-from shootdown_cli.racing import ProgressLine
+from shootdown_cli.progress import ProgressLine
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_verify.matrix.cells import Cell
@@ -35,11 +36,7 @@ def matrix(operations: str, disciplines: str, page: str, out: Path, *, as_json: 
     folder = places.new_run_directory(out, "matrix")
     line = ProgressLine(quiet=as_json)
     began = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        bar = "#" * (40 * done // total)
-        line.show(f"[{bar:<40}] {done} of {total} cells, {time.monotonic() - began:.0f} s")
-
+    progress = partial(line.show_share, what="cells")
     cells = fill(rows, columns, workers=len(os.sched_getaffinity(0)), progress=progress)
     line.end()
     replays: dict[int, str | None] = {}

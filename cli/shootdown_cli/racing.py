@@ -6,7 +6,6 @@ Whatever happens, the histories recorded so far are there to be judged.
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -177,31 +176,3 @@ def _progress(progress: messages.RunProgress, elapsed_s: float) -> str:
     left = (progress.of - progress.done) / rate if rate else 0.0
     share = 100 * progress.done // progress.of
     return f"{progress.done:,} of {progress.of:,} ({share}%), {rate:,.0f}/s, {left:.0f} s left"
-
-
-class ProgressLine:
-    """One line on a terminal that is written over; plain lines elsewhere; nothing when quiet."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        """Write to standard error."""
-        self._quiet = quiet
-        self._terminal = sys.stderr.isatty()
-        self._open = False
-
-    def show(self, text: str) -> None:
-        """Show a line in place of the last one."""
-        if self._quiet:
-            return
-        if self._terminal:
-            sys.stderr.write(f"\r\x1b[K{text}")
-            self._open = True
-        else:
-            sys.stderr.write(text + "\n")
-        sys.stderr.flush()
-
-    def end(self) -> None:
-        """Clear the line."""
-        if self._open:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-            self._open = False

@@ -19,7 +19,8 @@ from shootdown_cli.exits import EXIT_FAILED, EXIT_OF
 from shootdown_cli.faults import allowed_by, fault_object, load_faults, say_idle
 from shootdown_cli.judging import Watch, attached_agents, judge
 from shootdown_cli.places import TestbedRecord
-from shootdown_cli.racing import Interrupts, ProgressLine, Race, Raced
+from shootdown_cli.progress import ProgressLine
+from shootdown_cli.racing import Interrupts, Race, Raced
 from shootdown_cli.scenarios import load_scenario
 from shootdown_cli.testbed import END_S, last_words, start, write_pids
 from shootdown_daemon.shell.disciplines import load_discipline
