@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from shootdown_cli import progress
 from shootdown_cli.progress import ProgressLine
 
 
@@ -13,7 +12,7 @@ def test_a_file_gets_a_line_now_and_then(
 ) -> None:
     """Forty-eight steps within a few seconds are no forty-eight lines of a log."""
     times = iter([0.0, *(n / 4 for n in range(200))])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr("shootdown_cli.progress.time.monotonic", lambda: next(times))
     line = ProgressLine(quiet=False)
 
     for done in range(48):
