@@ -10,7 +10,15 @@ from shootdown_engine.trap import BLOCKED, Blocked
 from shootdown_engine.walker import Translation, walk
 from shootdown_protocol.board import CUT_OFF
 from shootdown_protocol.history import Denied, Ended, Synced
-from shootdown_protocol.program import Instruction, When
+from shootdown_protocol.program import Instruction, Op, When
+
+HOPES = frozenset(("when", "await", "sync"))
+"""Steps by which a column waits for what its scenario says: it may never come (decision 0006)."""
+
+
+def hopes(line: Instruction) -> bool:
+    """Whether an instruction makes such a step."""
+    return line.op in (Op.AWAIT, Op.SYNC) or line.when is not When.NOW
 
 
 def await_column(store: Store, slot: Slot, column: int) -> Blocked | None:

@@ -148,6 +148,33 @@ def test_a_run_without_a_race_is_inconclusive(ground: Ground) -> None:
     assert any("warm hit" in reason for reason in ended.told["reasons"])
 
 
+HOPE = """\
+SHOOTDOWN hope
+"A store that waits for a page that nobody frees."
+{
+  A = 0 rw;
+  atc DEV0 A;
+}
+ CPU0               | CPU1                 | DEV0      ;
+ change_pte_range A | store A 1 when freed | load A r0 ;
+forbidden DEV0:r0=1
+weakest none
+caught none : S2
+"""
+
+
+def test_a_hope_that_never_comes_true_is_no_deadlock(ground: Ground) -> None:
+    """What the scenario waits for in vain leaves the run inconclusive, as it does the explorer."""
+    scenario = ground.root / "hope.litmus"
+    scenario.write_text(HOPE)
+
+    ended = ground.run(str(scenario), instances=100)
+
+    assert ended.status == 3, str(ended)
+    assert ended.told["findings"] == []
+    assert "nothing moves any more: CPU1" in ended.told["reasons"][0]
+
+
 def test_a_deadlock_is_a_violation(ground: Ground) -> None:
     """Where nothing can ever move again the run ends at once, and says who waits for ever."""
     words = ("--device", "drain_waits_for_translation")

@@ -27,6 +27,7 @@ from shootdown_daemon.shell.cpu_faults import CpuFaults
 from shootdown_daemon.shell.instances import InFlight
 from shootdown_daemon.shell.physical import BANKS, RunMemory
 from shootdown_engine.channels import PageRequest
+from shootdown_engine.column import HOPES, hopes
 from shootdown_engine.live_store import LiveStore
 from shootdown_engine.runner import Log, Runner
 from shootdown_engine.store import deliver
@@ -331,6 +332,17 @@ class LiveRun:
             for task in self.flight.unended()
             if task.owner is not None and task.request is not None
         ]
+
+    def only_hopes(self) -> bool:
+        """Whether all that is left may be columns that wait for what their scenario hopes for.
+
+        What a device's column waits for its agent alone knows: it counts if it ever hopes.
+        """
+        steps = {task.request.name for task in self.flight.unended() if task.request is not None}
+        if steps:
+            return steps <= HOPES
+        devices = (column for column in self.program.columns if column.device >= 0)
+        return any(hopes(line) for column in devices for line in column.instructions)
 
     def block(self, agent: int) -> None:
         """Take the PASIDs of every slot that an agent serves out of the PASID table."""

@@ -240,9 +240,13 @@ class Running:
             self.fail(end, f"agent {name} is {how}: {why}")
 
     def stand_still(self) -> None:
-        """Nothing can ever move again: end, and let what was left waiting be judged."""
+        """Nothing can ever move again: end, and let what was left waiting be judged.
+
+        A column that only hopes is in no deadlock; an instance of such columns is unfinished.
+        """
         said = "; ".join(self.live.waits()[:WAITS_TOLD])
-        self.live.declare_ended()
+        if not self.live.only_hopes():
+            self.live.declare_ended()
         self.fail(RunEnd.STANDSTILL, "nothing moves any more" + (f": {said}" if said else ""))
 
     def fail(self, end: RunEnd, why: str) -> None:

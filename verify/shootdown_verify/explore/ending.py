@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from shootdown_daemon.machine.host_faults import quarantine_cell
+from shootdown_engine.column import HOPES
 from shootdown_engine.store import Store
 from shootdown_protocol.history import Resident
 from shootdown_protocol.program import Op, Program
@@ -19,9 +20,6 @@ from shootdown_verify.explore.automaton import ENDED, ROOT, Node, Place
 from shootdown_verify.explore.system import REGISTER, System
 from shootdown_verify.explore.transition import Memo
 from shootdown_verify.judge.outcome import Condition, OutcomeReader
-
-HOPES = frozenset(("when", "await", "sync"))
-"""Steps by which a column waits for what its scenario says."""
 
 Judged = tuple[tuple[Finding, ...], str]
 """Findings, and the outcome as histograms show it."""
