@@ -7,18 +7,18 @@ import time
 
 BAR_WIDTH = 40
 LINE_EVERY_S = 5.0
-"""How often at most a line is written where none can be written over."""
+"""How often at most a share is written where no line can be written over."""
 
 
 class ProgressLine:
-    """One line on a terminal that is written over; a line now and then elsewhere; or nothing."""
+    """One line on a terminal that is written over; plain lines elsewhere; or nothing."""
 
     def __init__(self, *, quiet: bool) -> None:
         """Write to standard error; nothing at all when ``quiet``."""
         self._quiet = quiet
         self._terminal = sys.stderr.isatty()
         self._open = False
-        self._began = self._written = time.monotonic()
+        self._began = self._shown = time.monotonic()
 
     def show(self, text: str) -> None:
         """Show a line in place of the last one."""
@@ -27,15 +27,18 @@ class ProgressLine:
         if self._terminal:
             sys.stderr.write(f"\r\x1b[K{text}")
             self._open = True
-        elif time.monotonic() - self._written >= LINE_EVERY_S:
+        else:
             sys.stderr.write(text + "\n")
-            self._written = time.monotonic()
         sys.stderr.flush()
 
     def show_share(self, done: int, total: int, what: str) -> None:
         """Show how many of all have been done, and for how long that has been going on."""
+        now = time.monotonic()
+        if not self._terminal and now - self._shown < LINE_EVERY_S:
+            return
+        self._shown = now
         bar = "#" * (BAR_WIDTH * done // total)
-        spent = time.monotonic() - self._began
+        spent = now - self._began
         self.show(f"[{bar:<{BAR_WIDTH}}] {done} of {total} {what}, {spent:.0f} s")
 
     def end(self) -> None:
