@@ -45,7 +45,10 @@ class Cut(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """The parts of a scenario; ``claim`` is a line that says what is caught or safe."""
+    """The parts of a scenario; ``claim`` is a line that says what is caught or safe.
+
+    ``faults`` is what follows that word, if it is there: what may happen is not left out.
+    """
 
     name: str
     summary: str
@@ -53,6 +56,7 @@ class Sheet:
     columns: tuple[SheetColumn, ...]
     conditions: tuple[Words, ...]
     claim: str
+    faults: Words = ()
 
     @property
     def text(self) -> str:
@@ -61,7 +65,9 @@ class Sheet:
         lines += [f"  {_joined(statement)};" for statement in self.statements]
         lines += ["}", "", *_table(self.columns), ""]
         lines += [f"forbidden {_joined(words, close='@=:')}" for words in self.conditions]
-        return "\n".join([*lines, "weakest none", self.claim]) + "\n"
+        lines += ["weakest none", self.claim]
+        lines += [f"faults {_joined(self.faults)}"] if self.faults else []
+        return "\n".join(lines) + "\n"
 
     def cuts(self) -> Iterator[Cut]:
         """Everything that may be left out, the largest first: threads, pages, and so on."""
@@ -146,6 +152,7 @@ def take_apart(text: str, claim: str) -> Sheet:
         ),
         conditions=tuple(_split(line[1:], ";")[0] for line in after if line[0].text == "forbidden"),
         claim=claim,
+        faults=next((_split(line[1:], ";")[0] for line in after if line[0].text == "faults"), ()),
     )
 
 
