@@ -276,6 +276,10 @@ class Runner:
             task.found_empty = request.apply, request.arguments, cells[0]
         return True
 
+    def is_parked(self, task: Task) -> bool:
+        """Whether a task waits for a change of what its guard has read."""
+        return task in self._parked
+
     def wake(self) -> None:
         """Move the tasks that wait for changed cells to ``woken``.
 

@@ -129,6 +129,7 @@ class LiveRun:
         ]
         self.slots = memory.slots
         self.servers: dict[int, list[Task]] = {}
+        self._begins: dict[int, list[tuple[Task, str]]] = {}
         self._slot_of_pasid = {
             pasid: kslot.index for kslot in memory.slots for pasid in kslot.slot.pasids
         }
@@ -209,7 +210,8 @@ class LiveRun:
         """
         events: list[tuple[str, Bank]] = []
         for bank in self.banks:
-            if bank.state is BankState.DRAINING and self._agents_at(board.A_DONE, bank.batch):
+            drained = bank.state is BankState.DRAINING
+            if drained and self._agents_at(board.A_DONE, bank.batch) and self._rests(bank):
                 self._settle(bank)
                 events.append(("settled", bank))
             if bank.state is BankState.EMPTY and self._more:
@@ -295,6 +297,9 @@ class LiveRun:
         self.flight.unlist_idle()
         for device in range(len(self.program.devices)):
             self._forgive(self.device_number(agent, device))
+        cut = {kslot.index for kslot in lost}
+        for cell in [c for c in self.store.cells if c[0] == "page_group" and c[1] in cut]:
+            self.store.put(cell, None)
         return lost
 
     def is_cut_off(self, agent: int, slot: int) -> bool:
@@ -465,10 +470,25 @@ class LiveRun:
         self.done += bank.count
         bank.state = BankState.EMPTY
 
-    def park(self, _kslot: KernelSlot, server: Task) -> None:
+    def _rests(self, bank: Bank) -> bool:
+        """Whether no server has left the step at which it begins, for an agent that died.
+
+        Any other batch is drained only when its devices have had their answers.
+        """
+        return all(
+            server.request is not None
+            and server.request.name == begins
+            and self.runner.is_parked(server)
+            for slot in bank.cut_off
+            for server, begins in self._begins[slot]
+        )
+
+    def park(self, kslot: KernelSlot, server: Task) -> None:
         """Let a server wait for its first message."""
         parked = self.runner.park(server)
         assert parked, "a server waits for its channel"
+        assert server.request is not None
+        self._begins.setdefault(kslot.index, []).append((server, server.request.name))
 
     def _instance_of(self, record: AnyRecord) -> int:
         """The instance of a record that a completion makes; -1 when it is no instance's any more.
