@@ -79,6 +79,10 @@ Keep = Callable[[int, int, int, str, AnyRecord], None]
 """Takes begin, end (ns), instance, task and record."""
 
 
+UNREADY_SUFFIX: Final = ".new"
+"""Ends the name of a file that has no header yet; who is killed just then leaves it behind."""
+
+
 class HistoryWriter:
     """Appends records to a new file.
 
@@ -101,20 +105,23 @@ class HistoryWriter:
         self._end = HEADER_BYTES
         self._reserved = 0
         self._window_start = 0
+        begun = path.with_name(path.name + UNREADY_SUFFIX)
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            self._fd = os.open(begun, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise _refused(path, error) from error
         try:
             self._reserve(_PAGE)
             self._head = mmap.mmap(self._fd, _PAGE)
             self._window = mmap.mmap(self._fd, HISTORY_WINDOW_BYTES)
+            self._words = memoryview(self._head).cast("Q")
+            self._write_header(name)
+            _give_name(begun, path)
         except BaseException:
             os.close(self._fd)
-            path.unlink()
             raise
-        self._words = memoryview(self._head).cast("Q")
-        self._write_header(name)
+        finally:
+            begun.unlink()
         self.keep: Keep = self._keeper()
         """Takes a record as a process reports it and numbers it; errors as in `append`."""
 
@@ -338,6 +345,14 @@ def _late(stamped: Stamped, latest: int) -> NoReturn:
 
 def _fail(code: ErrorCode, where: str, seen: str, expected: str) -> NoReturn:
     raise HistoryError(code, seen=seen, expected=expected, where=where)
+
+
+def _give_name(begun: Path, path: Path) -> None:
+    """Let a file that has its header be seen; whoever is killed before leaves no history."""
+    try:
+        path.hardlink_to(begun)
+    except OSError as error:
+        raise _refused(path, error) from error
 
 
 def _refused(path: Path, error: OSError, fd: int = -1, needed: int = 0) -> HistoryError:

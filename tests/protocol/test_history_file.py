@@ -150,6 +150,22 @@ def test_what_was_flushed_survives_a_kill(path: Path) -> None:
     assert history.end == HistoryEnd(3000, 0)
 
 
+def test_a_kill_before_the_header_leaves_no_history(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can be seen under a history's name has a header, whenever its process died."""
+
+    def die(_writer: HistoryWriter, _name: bytes) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(HistoryWriter, "_write_header", die)
+
+    die_after(path, lambda _writer: None)
+
+    assert not path.exists()
+    assert path.with_name(path.name + ".new").exists()
+
+
 def test_a_kill_in_the_middle_of_a_copy_is_a_torn_tail(path: Path) -> None:
     """A frame that was being copied is not read, and how much of it there is is reported."""
 
