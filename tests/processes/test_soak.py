@@ -1,10 +1,11 @@
 """A soak is repeated by its seed, counts what it did, and cannot overlook a broken promise."""
 
 import json
+import signal
 from dataclasses import replace
 
 import pytest
-from tests.processes.ground import Ground
+from tests.processes.ground import Ground, until
 
 from shootdown_cli.faults import shipped_scenarios
 from shootdown_cli.scenarios import load_scenario
@@ -25,6 +26,21 @@ def test_a_round_is_repeated_by_its_seed(ground: Ground) -> None:
     told = json.loads(ended.output)
     assert (told["rounds"], told["failed_seeds"], told["leaks"], told["hangs"]) == (1, [], 0, 0)
     assert told["bad_messages_refused"] > 0
+
+
+def test_an_interrupted_soak_tells_what_it_did(ground: Ground) -> None:
+    """Ctrl-C ends the round that runs, loses no count and leaves nothing."""
+    command = ground.start("soak", "--seed", "3", "--minutes", "5")
+    lines = command.process.stdout
+    assert lines is not None
+    until(lambda: "kept" in lines.readline(), "a round is over")
+
+    command.signal(signal.SIGINT)
+    ended = command.end()
+
+    assert ended.status == 3, str(ended)
+    assert "leaks 0, hangs 0, promises broken in 0 rounds" in ended.output
+    assert "interrupted" in ended.errors
 
 
 def test_a_seed_draws_one_round() -> None:

@@ -25,6 +25,8 @@ from shootdown_protocol.history_file import read_history
 
 LIMIT_S: Final = 120.0
 """How long a round may take: beyond it somebody waits without limit."""
+END_S: Final = 10.0
+"""How long a round that is given up may take to end in order."""
 LEAK_S: Final = 8.0
 """How long processes may take to end once the command has."""
 FAULTY_DEVICE: Final = 6
@@ -100,7 +102,11 @@ def _race(drawn: Round, place: Path, outcome: Outcome) -> tuple[dict[str, Any], 
         outcome.hung = True
         process.kill()
         output, errors = process.communicate()
-    outcome.refused = peer.end()
+    except KeyboardInterrupt:
+        _give_up(process)
+        raise
+    finally:
+        outcome.refused = peer.end()
     outcome.elapsed_s = time.monotonic() - began
     outcome.status = process.returncode
     try:
@@ -108,6 +114,16 @@ def _race(drawn: Round, place: Path, outcome: Outcome) -> tuple[dict[str, Any], 
     except ValueError:
         told = {}
     return told if isinstance(told, dict) else {}, errors
+
+
+def _give_up(process: subprocess.Popen[str]) -> None:
+    """End a round that nobody wants any more: at once, but in order if it can."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.communicate(timeout=END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
 
 
 def _check(drawn: Round, told: dict[str, Any], errors: str, outcome: Outcome) -> Iterator[str]:

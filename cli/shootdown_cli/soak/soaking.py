@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 from shootdown_cli import places
-from shootdown_cli.exits import EXIT_OK, EXIT_VIOLATION
+from shootdown_cli.exits import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_VIOLATION
 from shootdown_cli.faults import shipped_scenarios
 from shootdown_cli.scenarios import load_scenario
 from shootdown_cli.soak.drawing import Round, draw_round
@@ -62,23 +63,31 @@ class Tally:
 
 
 def soak(minutes: float, seed: int, rounds: int, out: Path, *, as_json: bool) -> int:
-    """Go on for so many minutes, or so many rounds; gives the exit status."""
+    """Go on for so many minutes, or so many rounds; gives the exit status.
+
+    Ctrl-C ends it with the counts of the rounds that have ended, and is inconclusive.
+    """
     scenarios = [load_scenario(str(path)) for path in shipped_scenarios() if path.stem not in SLOW]
     scenarios = [each for each in scenarios if each.facts is None]
     tally = Tally()
     deadline = time.monotonic() + minutes * 60
     folder: Path | None = None
-    while tally.rounds < rounds or (not rounds and time.monotonic() < deadline):
-        drawn = draw_round(seed + tally.rounds, scenarios, sorted(DISCIPLINES))
-        outcome = run_round(drawn)
-        tally.count(drawn, outcome)
-        if not as_json:
-            print(_line(drawn, outcome), flush=True)
-        if outcome.broken:
-            folder = folder or places.new_run_directory(out, "soak")
-            _report(drawn, outcome, folder, quiet=as_json)
+    status = EXIT_OK
+    try:
+        while tally.rounds < rounds or (not rounds and time.monotonic() < deadline):
+            drawn = draw_round(seed + tally.rounds, scenarios, sorted(DISCIPLINES))
+            outcome = run_round(drawn)
+            tally.count(drawn, outcome)
+            if not as_json:
+                print(_line(drawn, outcome), flush=True)
+            if outcome.broken:
+                folder = folder or places.new_run_directory(out, "soak")
+                _report(drawn, outcome, folder, quiet=as_json)
+    except KeyboardInterrupt:
+        print("shootdown: interrupted, not all rounds were run", file=sys.stderr)
+        status = EXIT_INCONCLUSIVE
     _end(tally, seed, as_json=as_json)
-    return EXIT_VIOLATION if tally.failed else EXIT_OK
+    return EXIT_VIOLATION if tally.failed else status
 
 
 def _line(drawn: Round, outcome: Outcome) -> str:
