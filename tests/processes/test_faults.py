@@ -103,6 +103,18 @@ def test_a_dead_thread_holds_nobody_up(ground: Ground) -> None:
     assert ", holding " in reason
 
 
+def test_what_a_dead_thread_left_undone_holds_nobody_up(ground: Ground) -> None:
+    """A device asks for a page that is migrated for ever, and is answered all the same."""
+    fault = 'kind = "cpu.die"\nat = "remove_migration_pte.pte_offset_map_lock"\ncount = 20'
+    words = ("--fault", str(plan(ground, fault)))
+
+    ended = ground.run("device-migration", *words, instances=200)
+
+    assert ended.status == 3, str(ended)
+    assert ended.told["counters"]["unfinished_instances"] == 20
+    assert "20 instances were cut off" in ended.told["reasons"][0]
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_crash_at_a_commit_point_leaves_a_history(ground: Ground, when: str) -> None:
     """The testbed has failed, and what was recorded until then can be read to its last record."""

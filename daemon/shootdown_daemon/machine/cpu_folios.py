@@ -174,7 +174,8 @@ class FolioCalls:
 
     def migration_entry_wait(self, pte: Pte) -> Awaitable[None]:
         """``migration_entry_wait()``: guard until the entry is another."""
-        return self._do("migration_entry_wait", page_table.pte_differs, self.entry, pte)
+        slot = self.kslot.slot
+        return self._do("migration_entry_wait", page_table.pte_differs, slot, self.entry, pte)
 
     # Swap
 

@@ -14,6 +14,7 @@ from shootdown_engine.slot import Site, Slot
 from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Blocked
 from shootdown_engine.walker import pasid_directory_word
+from shootdown_protocol.board import CUT_OFF
 from shootdown_protocol.history import Resident
 from shootdown_protocol.memory import (
     ACCESSED,
@@ -225,9 +226,11 @@ def replace_nonpresent(store: Store, entry: Entry, owner: str, pte: Pte) -> None
     store.store(word, pte)
 
 
-def pte_differs(store: Store, entry: Entry, pte: Pte) -> Blocked | None:
-    """Guard: the entry says something else by now."""
-    return BLOCKED if pte_same(store.load(entry.at(store)), pte) else None
+def pte_differs(store: Store, slot: Slot, entry: Entry, pte: Pte) -> Blocked | None:
+    """Guard: the entry says something else by now, or who was to change it has died."""
+    if not pte_same(store.load(entry.at(store)), pte):
+        return None
+    return None if store.load(slot.started) & CUT_OFF else BLOCKED
 
 
 def resident(

@@ -323,7 +323,7 @@ class LiveRun:
         owners = {column.name: column.cpu for column in columns}
         break_locks(self.store, lock_cells(kslot), owners)
         began = self.segment.words[slot.started] or self.flight.clock + 1
-        self.segment.words[slot.started] = began | board.CUT_OFF
+        self.store.store(slot.started, began | board.CUT_OFF)
         serving = self.serving(kslot.index)
         for index, column in enumerate(self.program.columns):
             if column.device < 0 or serving[column.device] == agent:
