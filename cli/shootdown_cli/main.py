@@ -47,7 +47,7 @@ def _import_msgspec() -> None:
         return
     sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # its import then fails
     try:
-        import msgspec  # noqa: F401
+        import msgspec  # noqa: F401 - for all that follows
     finally:
         del sys.modules["typing_extensions"]
 

@@ -199,7 +199,7 @@ def start(
         gc.freeze()  # What is there now stays: no collection need look at it, here or in a child.
         processes.pids["daemon"] = _fork("daemon", logs, tell, partial(_daemon, config, generation))
         # While the daemon makes the shared memory: what the children need.
-        import shootdown_device_agent.shell.agent  # noqa: F401
+        import shootdown_device_agent.shell.agent  # noqa: F401 - the agents' part
         from shootdown_device_agent.shell.config import AgentConfig
 
         gc.freeze()
@@ -231,9 +231,9 @@ def start(
 
 def _import_shared() -> None:
     """Import what daemon and agents both need, once; its own part each imports beside the other."""
-    import zmq  # noqa: F401
+    import zmq  # noqa: F401 - for those who are forked
 
-    import shootdown_protocol.codec  # noqa: F401
+    import shootdown_protocol.codec  # noqa: F401 - as above
 
 
 def write_pids(path: Path, daemon: int, agents: dict[str, int]) -> None:

@@ -84,7 +84,7 @@ def _pack(message: msgspec.Struct, bytes_max: int) -> bytes:
 
 def _check_program(message: LoadProgram | RunScenario) -> None:
     # A process is ready before it is sent a program, and starts the sooner without this.
-    from shootdown_protocol.program_check import first_fault  # noqa: PLC0415
+    from shootdown_protocol.program_check import first_fault  # noqa: PLC0415 - rarely used
 
     fault = first_fault(message.program)
     if fault is not None:
@@ -137,7 +137,7 @@ def _reader(
                     check(message)
                 return message
         # Most processes are never sent anything that they must refuse.
-        from shootdown_protocol.refusal import refusal  # noqa: PLC0415
+        from shootdown_protocol.refusal import refusal  # noqa: PLC0415 - rarely used
 
         raise refusal(data, side)
 

@@ -150,9 +150,9 @@ class ControlPlane:
             return
         self._runs += 1
         # Not needed to be ready: `Daemon` imports it when it has time, or it is imported here.
-        from shootdown_daemon.shell.disciplines import load_discipline  # noqa: PLC0415
-        from shootdown_daemon.shell.mutants import load_mutant  # noqa: PLC0415
-        from shootdown_daemon.shell.running import Running  # noqa: PLC0415
+        from shootdown_daemon.shell.disciplines import load_discipline  # noqa: PLC0415 - a run does
+        from shootdown_daemon.shell.mutants import load_mutant  # noqa: PLC0415 - a run does
+        from shootdown_daemon.shell.running import Running  # noqa: PLC0415 - a run does
 
         try:
             daemon.segment.reserve()

@@ -273,8 +273,7 @@ class Daemon:
         if self.run is None or not self.run.live.races:
             return
         if self._standstill is None:
-            # Not needed to be ready, and it knows what a run is.
-            from shootdown_daemon.shell.standstill import Standstill  # noqa: PLC0415
+            from shootdown_daemon.shell.standstill import Standstill  # noqa: PLC0415 - only a run does
 
             self._standstill = Standstill()
         if self._standstill.look(self.run, self.faults):

@@ -317,7 +317,7 @@ class Agent:
         counters = {} if self.faults is None else self.faults.counters
         legacy = msgspec.structs.replace(NOTHING, counters=counters)
         if self.run is not None:
-            from shootdown_device_agent.shell.legacy import legacy_of  # noqa: PLC0415
+            from shootdown_device_agent.shell.legacy import legacy_of  # noqa: PLC0415 - only a restart needs it
 
             keeps = message.keeps_caches
             legacy = legacy_of(self.run, self.groups.unanswered, counters, keeps_caches=keeps)
@@ -396,7 +396,7 @@ class Agent:
 
     def _load(self, load: messages.LoadProgram) -> None:
         # Not needed to be ready: see `_use_spare_time`.
-        from shootdown_protocol.history_file import HistoryWriter  # noqa: PLC0415
+        from shootdown_protocol.history_file import HistoryWriter  # noqa: PLC0415 - a run does
 
         if self.run is not None:
             self._close_history()
@@ -420,17 +420,17 @@ class Agent:
         now, welcome = time.monotonic_ns, self.welcome
         log = _forget if self.history is None else self.history.keep
         if self.segment is None:
-            from shootdown_device_agent.shell.hosted import HostedRun  # noqa: PLC0415
+            from shootdown_device_agent.shell.hosted import HostedRun  # noqa: PLC0415 - a run does
 
             return HostedRun(load, welcome, makers, now=now, fence=full_fence, log=log)
-        from shootdown_device_agent.shell.batches import AgentRun  # noqa: PLC0415
+        from shootdown_device_agent.shell.batches import AgentRun  # noqa: PLC0415 - a run does
 
         return AgentRun(self.segment, load, welcome, makers, now=now, fence=full_fence, log=log)
 
     def _makers(self, load: messages.LoadProgram) -> tuple[DeviceMaker, ...]:
         """The class of each device that is to be played."""
-        from shootdown_device_agent.machine.device import Device  # noqa: PLC0415
-        from shootdown_device_agent.shell.classes import load_device  # noqa: PLC0415
+        from shootdown_device_agent.machine.device import Device  # noqa: PLC0415 - a run does
+        from shootdown_device_agent.shell.classes import load_device  # noqa: PLC0415 - a run does
 
         if self.config.make_device is not None:
             return (self.config.make_device,) * len(load.devices)
