@@ -34,7 +34,7 @@ from shootdown_protocol.process_status import ProcessRole
 from shootdown_verify.judge.run import RunVerdict
 from shootdown_verify.litmus import Scenario
 from shootdown_verify.report.histogram import render_histogram
-from shootdown_verify.report.run_page import render_run_page
+from shootdown_verify.report.run_page import RunPage, render_run_page
 from shootdown_verify.report.timeline import render_timeline
 from shootdown_verify.report.trace import trace_object
 from shootdown_verify.report.verdict import RunFacts, devices_line, verdict_line, verdict_object
@@ -243,10 +243,13 @@ def _write_for_browsers(
     raced: Raced,
 ) -> None:
     """``report.html`` for a browser, ``trace.json`` for Perfetto."""
-    notes = [f"the testbed failed: {raced.failed}"] if raced.failed else []
-    notes += raced.last_words
-    notes += [f"fault applied {each.applied:,} times: {each.fault}" for each in raced.faults]
-    page = render_run_page(verdict, facts, scenario.program, repeat=_again(options), notes=notes)
+    told = RunPage(
+        commands=_commands(options, facts),
+        text=scenario.text,
+        notes=[f"the testbed failed: {raced.failed}"] * bool(raced.failed) + raced.last_words,
+        faults=[(str(each.fault), each.applied) for each in raced.faults],
+    )
+    page = render_run_page(verdict, facts, scenario.program, told)
     (out / "report.html").write_text(page)
     (out / "trace.json").write_text(json.dumps(trace_object(verdict, scenario.program)) + "\n")
 
@@ -291,12 +294,29 @@ def _text(
     return text
 
 
+def _commands(options: RunOptions, facts: RunFacts) -> dict[str, str]:
+    """What may be done next, by what it does."""
+    told = {
+        "race it again": _again(options),
+        "judge these histories again": shlex.join(["shootdown", "check", facts.out]),
+    }
+    if not any("=" in device for device in options.devices):  # it explores one kind of device
+        told["try every order"] = shlex.join(["shootdown", "explore", *_subject(options)])
+    return told
+
+
 def _again(options: RunOptions) -> str:
-    words = ["shootdown", "run", options.scenario, "--discipline", options.discipline]
-    words += ["--mutant", options.mutant] if options.mutant else []
+    words = ["shootdown", "run", *_subject(options)]
     words += ["--testbed", options.testbed] if options.on is None else ["--on", options.on]
-    words += [word for device in options.devices for word in ("--device", device)]
     words += ["--instances", str(options.instances), "--seed", str(options.seed)]
     if options.fault is not None:
         words += ["--fault", options.fault]
     return shlex.join(words)
+
+
+def _subject(options: RunOptions) -> list[str]:
+    """What is put to the test, as `run` and `explore` take it."""
+    words = [options.scenario, "--discipline", options.discipline]
+    words += ["--mutant", options.mutant] if options.mutant else []
+    words += [word for device in options.devices for word in ("--device", device)]
+    return words + [word for setting in options.settings for word in ("--option", setting)]

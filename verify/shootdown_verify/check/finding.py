@@ -39,7 +39,7 @@ ORDER: Final = "order"
 class Finding(msgspec.Struct, frozen=True):
     """One thing that is wrong in an instance.
 
-    ``check`` is ``S1`` to ``S5`` (reference/safety.md), ``protocol``, `CONDITION` or `ORDER`;
+    ``check`` is ``S1`` to ``S5`` (`docs/running.md`), ``protocol``, `CONDITION` or `ORDER`;
     ``title`` names the kind of wrong. ``why`` is a predicate whose subject is ``task``: a check
     sees a record and not who made it, so the judge fills ``task`` and ``index`` (the record's
     place among the records judged) in, ``edges`` and ``events``: why, in sentences, and the places

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from typing import Final
 
 from shootdown_verify.matrix.cells import Cell
 from shootdown_verify.matrix.rule import BROKEN, SAFE
+from shootdown_verify.report import page
 
 _MARKS = {SAFE: "safe", BROKEN: "BROKEN"}
 _UNDECIDED = "?"
-_STYLE = """
-:root { color-scheme: light dark; font-family: system-ui, sans-serif; }
-body { max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; }
-th, td { border: 1px solid #8884; padding: .4rem .6rem; text-align: left; font-size: .9rem; }
+_STYLE: Final = """
+th, td { border: 1px solid var(--line); padding: .4rem .6rem; }
 td.safe { background: #2a84; }
 td.broken { background: #c334; }
 td.inconclusive { background: #8883; }
-small { opacity: .8; } summary { cursor: pointer; } pre { overflow-x: auto; font-size: .8rem; }
 """
 
 
@@ -57,16 +55,15 @@ def render_matrix_html(cells: Sequence[Cell], rule: Sequence[str]) -> str:
         + "</tr>"
         for row in rows
     )
-    sentences = "".join(f"<li>{html.escape(line)}</li>" for line in rule)
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8>"
-        "<meta name=viewport content='width=device-width'>"
-        f"<title>shootdown matrix</title><style>{_STYLE}</style>"
+    cells_table = f"<div class=scroll><table><tr><th></th>{head}</tr>{body}</table></div>"
+    return page.document(
+        "shootdown matrix",
+        _STYLE,
         "<h1>Every operation under every discipline</h1>"
         "<p>Each cell was explored: safe means that every order of every client was looked at and "
         "that a stale translation could have been used.</p>"
-        f"<h2>The rule that follows</h2><ul>{sentences}</ul>"
-        f"<h2>Cells</h2><table><tr><th></th>{head}</tr>{body}</table></html>\n"
+        + page.section("The rule that follows", page.bullets(rule))
+        + page.section("Cells", cells_table),
     )
 
 

@@ -173,7 +173,7 @@ class _Teller:
         return _moment(stamped, item, -1)
 
     def invalidation(self, _index: int, stamped: Stamped, what: Invalidation) -> Moment:
-        device = self._device(what.device)
+        device = device_name(self._program, what)
         if what.size:
             self._itags[device, what.itag] = self._location_at(what.address, what.size)
         location = self._itags.get((device, what.itag), -1)
@@ -210,17 +210,17 @@ class _Teller:
                 held = f"still {frame_name(access.pfn)}"
                 yield Change(f"atc {task} {self.name(access.location)}", "", held)
 
-    def _device(self, name: str) -> str:
-        """A device's name; some records have its number."""
-        number = int(name) if name.isdigit() else -1
-        devices = self._program.devices
-        return devices[number] if 0 <= number < len(devices) else name
-
     def _location_at(self, address: int, size: int) -> int:
         for location, declared in enumerate(self._program.locations):
             if address <= declared.va < address + size:
                 return location
         return -1
+
+
+def device_name(program: Program, told: Invalidation) -> str:
+    """The name of an invalidation's device; some records have its number."""
+    number = int(told.device) if told.device.isdigit() else -1
+    return program.devices[number] if 0 <= number < len(program.devices) else told.device
 
 
 def _mapped_at_first(records: Sequence[Stamped]) -> Iterator[tuple[int, int]]:

@@ -1,97 +1,163 @@
-"""A run as one HTML page that needs no network: verdict, histogram, counters, first violation."""
+"""A run as one HTML page: verdict and why, how to see it again, outcomes, timelines, counters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Final
 
 from shootdown_protocol.program import Program
-from shootdown_verify.judge import OutcomeCount, RunVerdict
-from shootdown_verify.report.timeline import render_timeline
-from shootdown_verify.report.verdict import RunFacts, devices_line, verdict_line
+from shootdown_verify.judge import INCONCLUSIVE, OK, Example, OutcomeCount, RunVerdict
+from shootdown_verify.judge.counters import Counters
+from shootdown_verify.report import page
+from shootdown_verify.report.meanings import CHECKED, COUNTED
+from shootdown_verify.report.timeline_table import TIMELINE_STYLE, render_timeline_table
+from shootdown_verify.report.verdict import (
+    RunFacts,
+    devices_line,
+    ranked_kinds,
+    under_what,
+    verdict_words,
+)
 
-_STYLE: Final = """
-:root { color-scheme: light dark; font-family: system-ui, sans-serif; }
-body { max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.2rem; padding: .6rem .8rem; border-left: .4rem solid; }
-h1.ok { border-color: #2a8; } h1.violation { border-color: #c33; }
-h1.inconclusive { border-color: #c93; }
-table { border-collapse: collapse; }
-td, th { padding: .2rem .8rem; text-align: left; font-size: .9rem; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
-td.bar { width: 20rem; } td.bar div { height: .8rem; background: #888a; }
+_STYLE: Final = (
+    TIMELINE_STYLE
+    + """
+td.bar { min-width: 6rem; width: 16rem; } td.bar div { height: .8rem; background: #8888; }
 tr.wrong td.bar div { background: #c33; }
-pre { overflow-x: auto; font-size: .8rem; border: 1px solid #8884; padding: .6rem; }
 """
-_TIMELINE_WIDTH: Final = 160
+)
+_FILES: Final = {
+    "report.txt": "this page as text",
+    "verdict.json": "the same for programs",
+    "trace.json": "the instances shown here, for ui.perfetto.dev or chrome://tracing",
+    "scenario.litmus": "what was run",
+    "history/": "the records of each process",
+    "logs/": "what each process logged",
+}
+"""What lies beside the page in its run directory."""
 
 
-def render_run_page(
-    verdict: RunVerdict, facts: RunFacts, program: Program, *, repeat: str, notes: Sequence[str]
-) -> str:
-    """One page; ``repeat`` is the command that runs it again, ``notes`` are said below it."""
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """What a page tells beside the verdict: none of it is judged.
+
+    ``commands`` are what may be done next, by what it does; ``notes`` are said below the verdict;
+    ``faults`` are how often each fault was applied; ``text`` is the scenario's.
+    """
+
+    commands: Mapping[str, str]
+    text: str
+    notes: Sequence[str] = ()
+    faults: Sequence[tuple[str, int]] = ()
+
+
+def render_run_page(verdict: RunVerdict, facts: RunFacts, program: Program, told: RunPage) -> str:
+    """One page, to lie in the run's directory."""
+    under = under_what(facts.scenario, facts.discipline, mutant=facts.mutant)
+    commands = "".join(
+        f"<div>{escape(what)}</div>{page.command(line)}" for what, line in told.commands.items()
+    )
+    findings = [(*kind, verdict.findings[kind], _asked(kind[0])) for kind in ranked_kinds(verdict)]
+    counters = [(name, count, COUNTED[name]) for name, count in verdict.counters.as_dict().items()]
+    body = (
+        f"<h1 class={verdict.verdict}>{escape(_headline(verdict))}</h1>"
+        f"<p>{escape(under)}: {escape(_counts(verdict, facts))}</p>"
+        + page.bullets([line for line in (devices_line(verdict, facts), *told.notes) if line])
+        + page.section(*_why(verdict))
+        + page.section("Again", commands)
+        + page.section("Outcomes", _histogram(verdict))
+        + page.section("What happened", _timelines(verdict, program))
+        + page.section("Findings", page.table(("check", "", "count", "means that"), findings))
+        + page.section("Faults", page.table(("fault", "applied"), told.faults))
+        + page.section("Counters", page.table(("", "sum", "counts"), counters))
+        + page.section("Scenario", f"<pre>{escape(told.text)}</pre>")
+        + page.section("Files", _files())
+    )
+    return page.document(under, _STYLE, body)
+
+
+def _headline(verdict: RunVerdict) -> str:
+    """The word and what is wrong; reasons against ok are a list of their own."""
+    return verdict.verdict.upper() + (
+        "" if verdict.verdict == INCONCLUSIVE else f"  {verdict_words(verdict)}"
+    )
+
+
+def _counts(verdict: RunVerdict, facts: RunFacts) -> str:
     counts = f"{verdict.instances:,} instances, {verdict.violations:,} violations"
-    said = [
-        f"{counts}, {facts.elapsed_s:.1f} s, seed {facts.seed}",
-        devices_line(verdict, facts),
-        *verdict.reasons,
-        *notes,
+    return f"{counts}, {facts.elapsed_s:.1f} s, seed {facts.seed}"
+
+
+def _why(verdict: RunVerdict) -> tuple[str, str]:
+    """A heading and the shortest reason for the verdict."""
+    if verdict.verdict == OK:
+        return "What was seen", page.bullets(_evidence(verdict.counters))
+    said: list[str] = []
+    for kind in ranked_kinds(verdict)[:1]:
+        example = verdict.examples.get(kind)
+        findings = () if example is None else example.verdict.findings
+        chief = [each for each in findings if (each.check, each.title) == kind]
+        said += [line for each in chief[:1] for line in (each.sentence, *each.edges)]
+    return "Why", page.bullets((*said, *verdict.reasons))
+
+
+def _evidence(counters: Counters) -> list[str]:
+    """What shows that the race could have been lost."""
+    return [
+        f"{counters.atc_hits:,} accesses went through a translation cached before",
+        f"{counters.stale_eligible_hits:,} of them after its entry had changed",
+        f"{counters.invalidations_completed:,} invalidations were completed",
+        f"device accesses fell within an operation in {counters.overlapped_instances:,} instances",
     ]
-    counters = ((name, f"{count:,}") for name, count in verdict.counters.as_dict().items())
-    findings = (
-        (f"{check} {title}", f"{count:,}") for (check, title), count in verdict.findings.items()
+
+
+def _asked(check: str) -> str:
+    return CHECKED.get(check, "")
+
+
+def _files() -> str:
+    items = "".join(
+        f"<li><a href='{name}'>{name}</a>: {escape(what)}</li>" for name, what in _FILES.items()
     )
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8>"
-        "<meta name=viewport content='width=device-width'>"
-        f"<title>{escape(facts.scenario)} under {escape(facts.discipline)}</title>"
-        f"<style>{_STYLE}</style>"
-        f"<h1 class={verdict.verdict}>{escape(verdict_line(verdict, facts))}</h1>"
-        + "".join(f"<p>{escape(line)}</p>" for line in said if line)
-        + f"<pre>{escape(repeat)}</pre>"
-        + _section("Outcomes", _histogram(verdict))
-        + _section("First violation", _first(verdict, program))
-        + _section("Findings", _table(findings))
-        + _section("Counters", _table(counters))
-        + "</html>\n"
-    )
-
-
-def _section(title: str, content: str) -> str:
-    return f"<h2>{title}</h2>{content}" if content else ""
-
-
-def _table(rows: Iterable[tuple[str, str]]) -> str:
-    body = "".join(
-        f"<tr><td>{escape(name)}</td><td class=number>{escape(value)}</td></tr>"
-        for name, value in rows
-    )
-    return f"<table>{body}</table>" if body else ""
+    return f"<ul>{items}</ul>"
 
 
 def _histogram(verdict: RunVerdict) -> str:
     """The most frequent outcome first; a bar's length is its share of the instances."""
     states = sorted(verdict.histogram.items(), key=lambda item: (-item[1].count, item[0]))
     rows = "".join(_outcome(text, seen, verdict.instances) for text, seen in states)
-    return f"<table>{rows}</table>" if rows else ""
+    return f"<div class=scroll><table>{rows}</table></div>" if rows else ""
 
 
 def _outcome(text: str, seen: OutcomeCount, instances: int) -> str:
     share = 100 * seen.count / max(instances, 1)
     what = ["forbidden"] * seen.forbidden + [f"{seen.violations:,} wrong"] * bool(seen.violations)
     return (
-        f"<tr class={'wrong' if what else 'right'}><td class=number>{seen.count:,}</td>"
+        f"<tr class={'wrong' if seen.violations else 'right'}>"
+        f"<td class=number>{seen.count:,}</td>"
         f"<td class=bar><div style='width:{share:.1f}%'></div></td>"
-        f"<td>{escape(text)}</td><td>{', '.join(what)}</td></tr>"
+        f"<td><code>{escape(text)}</code></td><td>{', '.join(what)}</td></tr>"
     )
 
 
-def _first(verdict: RunVerdict, program: Program) -> str:
-    first = verdict.first
-    if first is None:
-        return ""
-    findings = first.verdict.findings
-    text = render_timeline(first.records, program, findings, width=_TIMELINE_WIDTH)
-    head = f"instance {first.instance}: {first.verdict.outcome}"
-    return f"<p>{escape(head)}</p><pre>{escape(text)}</pre>"
+def _timelines(verdict: RunVerdict, program: Program) -> str:
+    """The first instance with each kind of finding, the chief one open; or one that was right."""
+    shown: dict[int, tuple[str, Example]] = {}
+    for kind in ranked_kinds(verdict):
+        example = verdict.examples.get(kind)
+        if example is not None and example.records:
+            shown.setdefault(example.instance, (f"the first {kind[1]}", example))
+    if not shown and verdict.sample is not None:
+        shown[-1] = "nothing was wrong", verdict.sample
+    return "".join(
+        _timeline(title, example, program, is_open=place == 0)
+        for place, (title, example) in enumerate(shown.values())
+    )
+
+
+def _timeline(title: str, example: Example, program: Program, *, is_open: bool) -> str:
+    text = render_timeline_table(example.records, program, example.verdict.findings)
+    head = f"{title}: instance {example.instance}, {example.verdict.outcome}"
+    return f"<details{' open' * is_open}><summary>{escape(head)}</summary>{text}</details>"

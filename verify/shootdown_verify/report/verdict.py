@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from shootdown_verify.judge import (
@@ -41,7 +41,7 @@ def verdict_line(verdict: RunVerdict, facts: RunFacts, *, color: bool = False) -
     """``VIOLATION  stale-read  real-time order broken      cow-two-pages under range_end``."""
     word = paint(verdict.verdict.upper(), _STYLES[verdict.verdict], color=color)
     under = under_what(facts.scenario, facts.discipline, mutant=facts.mutant)
-    return f"{word}  {_what(verdict)}      {under}"
+    return f"{word}  {verdict_words(verdict)}      {under}"
 
 
 def under_what(scenario: str, discipline: str, *, device: str = "", mutant: str = "") -> str:
@@ -50,7 +50,8 @@ def under_what(scenario: str, discipline: str, *, device: str = "", mutant: str 
     return ", ".join([f"{scenario} under {discipline}", *parts])
 
 
-def _what(verdict: RunVerdict) -> str:
+def verdict_words(verdict: RunVerdict) -> str:
+    """What is wrong, or that nothing is, or why neither can be said."""
     if verdict.verdict == VIOLATION:
         order = f"  {order_broken(verdict.weakest_model)}" if verdict.weakest_model else ""
         return f"{chief_title(verdict)}{order}"
@@ -65,9 +66,23 @@ def order_broken(model: Model) -> str:
 
 
 def chief_title(verdict: RunVerdict) -> str:
-    """The commonest kind of finding; the condition's only where nothing else was found."""
+    """The title of the chief kind of finding; empty where nothing was found."""
+    ranked = ranked_kinds(verdict)
+    return ranked[0][1] if ranked else ""
+
+
+def ranked_kinds(verdict: RunVerdict) -> list[tuple[str, str]]:
+    """Kinds of finding, check and title, the commonest first; the condition's after all others."""
     ranked = sorted(verdict.findings.items(), key=lambda item: (item[0][0] == CONDITION, -item[1]))
-    return ranked[0][0][1] if ranked else ""
+    return [kind for kind, _ in ranked]
+
+
+def distinct(findings: Iterable[Finding]) -> list[Finding]:
+    """The first finding of each sentence: a load that is repeated is told once."""
+    told: dict[str, Finding] = {}
+    for finding in findings:
+        told.setdefault(finding.sentence, finding)
+    return list(told.values())
 
 
 def ranked_devices(verdict: RunVerdict) -> list[tuple[str, int]]:
