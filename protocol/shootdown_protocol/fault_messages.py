@@ -35,13 +35,13 @@ class SetFaults(DeviceMessage, frozen=True, tag=40):
 
 
 class Resend(DeviceMessage, frozen=True, tag=41):
-    """``count`` messages from number ``first`` on have not come: send them again, renumbered.
+    """Message ``first`` has not come: send it again and all after it, under their numbers.
 
-    An agent that asks has dropped everything cached before, so their order no longer matters.
+    It has no place in the sequence itself and bears the number 0, for whoever sends it may have
+    lost messages of its own: it is obeyed whenever it comes.
     """
 
     first: SequenceNumber
-    count: Number
 
 
 class AddFault(ControlRequest, frozen=True, tag="add_fault"):

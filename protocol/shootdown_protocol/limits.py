@@ -114,8 +114,6 @@ CELL_NUMBERS_MAX: Final = 64
 """Numbers that name such a cell, and numbers that it holds."""
 OPEN_REQUESTS_MAX: Final = 1 << 15
 """Page request groups of all devices of an agent: 512 each."""
-SEQUENCE_GAPS_MAX: Final = 64
-"""Gaps that a link remembers, to tell a late message from a repeated one."""
 SEGMENT_NAME_CHARACTERS_MAX: Final = 128
 """A segment's name, without the leading slash."""
 

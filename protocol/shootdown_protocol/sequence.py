@@ -1,7 +1,8 @@
-"""Whether a message of a link came next, came after a loss, or should not have come.
+"""Whether a message of a link comes next, or others before it are missing, or it came before.
 
 Each direction of a device link counts its messages from 0, so a lost invalidation is seen by the
-next message or heartbeat. Pure: what to do about it is the caller's business.
+next message or heartbeat. Nothing that comes behind it is obeyed before what is missing has been
+sent again, for it may rest on that. Pure: what to do about it is the caller's business.
 """
 
 from __future__ import annotations
@@ -10,65 +11,44 @@ from collections import deque
 from enum import Enum
 from typing import Generic, TypeVar
 
-from shootdown_protocol.limits import KEPT_MESSAGES, SEQUENCE_GAPS_MAX
+from shootdown_protocol.limits import KEPT_MESSAGES
 
 M = TypeVar("M")
 
 
 class Arrival(Enum):
-    """What one message's number says."""
+    """What one message's number says. Only the next one is to be obeyed."""
 
     NEXT = "next"
     GAP = "gap"
-    """Messages before it are missing: whatever they said to drop may still be held."""
+    """Messages before it are missing, which nobody has asked for: what they said is unknown."""
+    BEHIND = "behind"
+    """It comes behind what was asked for, and has not come yet."""
     DUPLICATE = "duplicate"
     """It was seen before: it must not be obeyed again."""
-    LATE = "late"
-    """It was missing and has been reported so: what it says has been overtaken."""
 
 
 class SequenceCheck:
-    """Expects the numbers of one direction of one link, from 0.
+    """Expects the numbers of one direction of one link, from 0, each once and none left out."""
 
-    After a gap the numbers are expected to go on from there. ``missed`` counts messages that were
-    lost and have not come late.
-    """
-
-    __slots__ = ("_gaps", "expected", "missed")
+    __slots__ = ("_asked", "expected")
 
     def __init__(self) -> None:
         """Expect a link's first message."""
         self.expected = 0
-        self.missed = 0
-        self._gaps: list[range] = []
-
-    @property
-    def newest_gap(self) -> range:
-        """Numbers of the newest gap; empty without one."""
-        return self._gaps[-1] if self._gaps else range(0)
+        self._asked = -1
 
     def accept(self, sequence: int) -> Arrival:
         """Take in the number of a message that came."""
         if sequence == self.expected:
             self.expected = sequence + 1
             return Arrival.NEXT
-        if sequence > self.expected:
-            self._gaps.append(range(self.expected, sequence))
-            # Beyond the bound the oldest gap is forgotten; of it, late then reads as duplicate.
-            del self._gaps[:-SEQUENCE_GAPS_MAX]
-            self.missed += sequence - self.expected
-            self.expected = sequence + 1
-            return Arrival.GAP
-        return self._accept_old(sequence)
-
-    def _accept_old(self, sequence: int) -> Arrival:
-        for position, gap in enumerate(self._gaps):
-            if sequence in gap:
-                halves = (range(gap.start, sequence), range(sequence + 1, gap.stop))
-                self._gaps[position : position + 1] = [half for half in halves if half]
-                self.missed -= 1
-                return Arrival.LATE
-        return Arrival.DUPLICATE
+        if sequence < self.expected:
+            return Arrival.DUPLICATE
+        if self._asked == self.expected:
+            return Arrival.BEHIND
+        self._asked = self.expected
+        return Arrival.GAP
 
 
 class KeptMessages(Generic[M]):
@@ -84,8 +64,7 @@ class KeptMessages(Generic[M]):
         """Keep a message under the number that it was sent with."""
         self._kept.append((number, message))
 
-    def missing(self, first: int, count: int) -> list[M] | None:
-        """So many messages from a number on; None when they are not all kept any more."""
-        asked = range(first, first + count)
-        found = [message for number, message in self._kept if number in asked]
-        return found if len(found) == count else None
+    def since(self, first: int) -> list[tuple[int, M]] | None:
+        """Messages from a number on, with their numbers; None when that one is not kept."""
+        found = [kept for kept in self._kept if kept[0] >= first]
+        return found if found and found[0][0] == first else None

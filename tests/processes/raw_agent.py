@@ -58,7 +58,11 @@ class RawAgent:
         raise AssertionError(f"no {kind.__name__} within {ANSWER_MS} ms")
 
     def hello(
-        self, name: str = "raw", token: str | None = None, serves: tuple[str, ...] = ()
+        self,
+        name: str = "raw",
+        token: str | None = None,
+        serves: tuple[str, ...] = (),
+        can: tuple[str, ...] = (),
     ) -> None:
         """Say hello; the answer is to be heard. One that serves a device has no shared memory."""
         hello = messages.Hello(
@@ -67,7 +71,7 @@ class RawAgent:
             self.token if token is None else token,
             name,
             os.getpid(),
-            () if serves else (messages.SHARED_MEMORY,),
+            can if serves else (messages.SHARED_MEMORY, *can),
             serves,
         )
         self.send(hello)

@@ -54,9 +54,9 @@ class RawDaemon:
         """Send anything."""
         self.socket.send_multipart([self.agent, data])
 
-    def welcome(self, *, generation: int = 0) -> None:
+    def welcome(self, *, generation: int = 0, after: type[DeviceMessage] = messages.Hello) -> None:
         """Wait for an agent and welcome it."""
-        self.hear(messages.Hello)
+        self.hear(after)
         self.send(
             messages.Welcome(
                 sequence=0,

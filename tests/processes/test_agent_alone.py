@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.litmus.texts import minimal, read
 from tests.processes.ground import Command, Ground
@@ -14,8 +15,7 @@ from shootdown_device_agent.machine.atc import Cached, atc_cell
 from shootdown_device_agent.machine.device import Device
 from shootdown_device_agent.shell.agent import Agent
 from shootdown_device_agent.shell.batches import AgentRun
-from shootdown_protocol import messages
-from shootdown_protocol.device_message import DeviceMessage
+from shootdown_protocol import board, messages
 from shootdown_protocol.errors import ErrorCode
 from shootdown_protocol.fault_messages import Resend
 from shootdown_protocol.layout import Layout
@@ -23,7 +23,8 @@ from shootdown_protocol.plain_segment import PlainSegment
 from shootdown_protocol.sequence import SequenceCheck
 
 NAME = "fake"
-PROGRAM = read(minimal()).program
+PROGRAM = msgspec.structs.replace(read(minimal()).program, warm=())
+"""Nothing is mapped in the memory of a daemon that is played by hand."""
 
 
 @pytest.fixture
@@ -83,9 +84,69 @@ def test_what_was_lost_is_asked_for(ground: Ground, fake: RawDaemon) -> None:
     fake.send(messages.Heartbeat(0, 1), sequence=5)
 
     asked = fake.hear(Resend)
-    assert (asked.first, asked.count) == (1, 5)
+    assert asked.first == 1
     fake.send(messages.Goodbye(0, ""), sequence=9)
     assert command.end().status == 0
+
+
+def test_nothing_overtakes_what_was_lost(ground: Ground, fake: RawDaemon) -> None:
+    """A batch is never made ready before the one whose announcement was lost."""
+    command = welcomed(ground, fake)
+    fake.send(load(""))
+    announced = fake.sent
+    fake.send(messages.Heartbeat(0, 1), sequence=announced + 1)
+    fake.send(begin(2))
+    fake.send(messages.Heartbeat(0, 3))
+
+    assert fake.hear(Resend).first == announced
+    assert fake.hear(Resend).first == announced, "each sign of life asks again"
+    assert warm_for(fake) == 0
+    fake.send(begin(1), sequence=announced)
+    for message in (messages.Heartbeat(0, 1), begin(2), messages.Heartbeat(0, 3)):
+        fake.send(message)
+    assert [fake.hear(messages.HeartbeatReply).beat for _ in range(2)] == [1, 3]
+    assert warm_for(fake) == 2
+    fake.send(messages.Goodbye(0, ""))
+    assert command.end().status == 0
+
+
+def test_a_batch_that_runs_is_not_made_warm(ground: Ground, fake: RawDaemon) -> None:
+    """Its pages may be unmapped by now: an agent that has no part in it says so as it goes."""
+    command = welcomed(ground, fake)
+    fake.send(load(""))
+    fake.segment.words[fake.segment.layout.board + board.GO] = 1
+
+    fake.send(begin(1))
+
+    assert "saw 1, which runs already" in fake.hear(messages.Goodbye).reason
+    assert command.end().status == 4
+
+
+def test_a_lost_welcome_is_asked_for(ground: Ground, fake: RawDaemon) -> None:
+    """The next message shows that it was lost; what comes with it is obeyed in its order."""
+    command = ground.start("agent", "--name", "one", "--on", NAME)
+    fake.hear(messages.Hello)
+    fake.send(messages.Heartbeat(0, 1), sequence=1)
+
+    fake.sent = 0
+    fake.welcome(after=Resend)
+    fake.send(messages.Heartbeat(0, 1))
+
+    assert fake.hear(messages.HeartbeatReply).beat == 1
+    fake.send(messages.Goodbye(0, ""))
+    assert command.end().status == 0
+
+
+def begin(batch: int) -> messages.BatchBegin:
+    """A batch of one instance."""
+    slot = messages.BatchSlot(batch % 2, batch, (0,), (0x100 + batch % 2,))
+    return messages.BatchBegin(0, 1, batch, 1, 2, (slot,))
+
+
+def warm_for(fake: RawDaemon) -> int:
+    """The batch that the agent says on the board to be warm for."""
+    words, first = fake.segment.words, fake.segment.layout.board
+    return words[first + board.agent_word(0, board.A_WARM)]
 
 
 def test_after_a_loss_nothing_cached_is_kept() -> None:
@@ -109,7 +170,7 @@ def test_after_a_loss_nothing_cached_is_kept() -> None:
     cell = atc_cell(0, site.pasid, site.vpn)
     assert run.store.get(cell) is not None
 
-    assert not after_a_loss(run)._in_sequence(5)
+    assert not after_a_loss(run)._in_sequence(messages.Heartbeat(5, 1))
 
     assert run.store.get(cell) is None
 
@@ -128,8 +189,7 @@ def after_a_loss(run: AgentRun) -> Agent:
     """An agent, but for its sockets, that has heard nothing yet and has a program loaded."""
     agent = Agent.__new__(Agent)
     agent.incoming, agent.log, agent.run = SequenceCheck(), Silent(), run
-    sent: list[DeviceMessage] = []
-    agent.send = sent.append  # type: ignore[method-assign,assignment]
+    agent._ask_again = lambda: None  # type: ignore[method-assign]
     return agent
 
 

@@ -15,6 +15,7 @@ from tests.processes.raw_agent import RawAgent
 
 from shootdown_protocol import codec, messages
 from shootdown_protocol.errors import ErrorCode
+from shootdown_protocol.fault_messages import RESENDS, Resend
 from shootdown_protocol.limits import DEVICE_MESSAGE_BYTES_MAX
 from shootdown_protocol.memory import PAGE_SIZE
 
@@ -173,6 +174,23 @@ def test_a_gap_in_an_agents_numbers_is_its_end(ground: Ground) -> None:
         until(lambda: why in log(ground), "the log says why")
         agent.send(messages.HeartbeatReply(0, 1, {}))
         assert agent.hear(messages.Refused).code == ErrorCode.NOT_WELCOMED
+    end(ground)
+
+
+def test_what_an_agent_resends_is_obeyed_in_order(ground: Ground) -> None:
+    """A daemon asks for what is missing, and obeys nothing that comes behind it before."""
+    alone(ground)
+    with RawAgent(ground.folder("raw")) as agent:
+        agent.hello(can=(RESENDS,))
+        agent.hear(messages.Welcome)
+        agent.send(messages.Detach(0, (), "it would leave"), sequence=2)
+
+        assert agent.hear(Resend).first == 1
+        agent.send(messages.HeartbeatReply(0, 1, {"steps": 5}), sequence=1)
+        until(lambda: ground.status("raw").processes[-1].counters == {"steps": 5}, "it is heard")
+        assert names(ground) == ["raw"]
+        agent.send(messages.Detach(0, (), "it leaves"))
+        until(lambda: names(ground) == [], "it is let go")
     end(ground)
 
 

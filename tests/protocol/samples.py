@@ -205,7 +205,7 @@ GOLDEN: tuple[tuple[Struct, str], ...] = (
             "70726f62cb3fe0000000000000a5636f756e7400a76170706c69656400a66865616c6564c2"
         ),
     ),
-    (fm.Resend(10, 7, 2), "94290a0702"),
+    (fm.Resend(0, 7), "93290007"),
     (rm.HandOver(9, keeps_caches=True), "932a09c3"),
     (
         rm.Legacy(

@@ -1,12 +1,12 @@
-"""Every message lost, repeated or late on a link is noticed."""
+"""Every message lost or repeated on a link is noticed, and none overtakes another."""
 
 from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shootdown_protocol.limits import SEQUENCE_GAPS_MAX
-from shootdown_protocol.sequence import Arrival, SequenceCheck
+from shootdown_protocol.limits import KEPT_MESSAGES
+from shootdown_protocol.sequence import Arrival, KeptMessages, SequenceCheck
 
 
 def arrivals(numbers: Sequence[int]) -> list[str]:
@@ -22,56 +22,61 @@ def test_numbers_from_zero_come_next() -> None:
 
 def test_a_lost_first_message_is_a_gap() -> None:
     """Even the first message of a link cannot be lost unseen."""
-    assert arrivals([1, 2]) == ["gap", "next"]
+    assert arrivals([1, 2, 0, 1, 2]) == ["gap", "behind", "next", "next", "next"]
 
 
-def test_late_and_duplicate_are_told_apart() -> None:
-    """What fills a gap is late, and what was seen is a duplicate."""
-    assert arrivals([0, 4, 2, 2, 4, 0, 1, 5]) == [
+def test_what_is_lost_on_its_second_way_is_a_gap_again() -> None:
+    """A gap is asked for once; what of it does not come is another one."""
+    assert arrivals([0, 4, 5, 1, 3, 4, 2]) == [
         "next",
         "gap",
-        "late",
-        "duplicate",
-        "duplicate",
-        "duplicate",
-        "late",
+        "behind",
+        "next",
+        "gap",
+        "behind",
         "next",
     ]
 
 
-def test_missed_counts_what_never_came() -> None:
-    """Messages that came late are no longer missed."""
-    check = SequenceCheck()
-    for number in (0, 10, 3, 4):
-        check.accept(number)
-
-    assert check.missed == 7
-
-
 @given(st.lists(st.integers(0, 30), max_size=80))
-def test_check_agrees_with_a_set(numbers: list[int]) -> None:
-    """On any order of arrival the verdicts are those of a model that remembers everything."""
-    check, seen = SequenceCheck(), set[int]()
+def test_what_is_obeyed_is_in_order(numbers: list[int]) -> None:
+    """In any order of arrival, what comes next has come after all before it, and once."""
+    check, obeyed = SequenceCheck(), list[int]()
     for number in numbers:
-        top = max(seen, default=-1)
-
         arrival = check.accept(number)
 
-        if number == top + 1:
-            assert arrival is Arrival.NEXT
-        elif number > top:
-            assert arrival is Arrival.GAP
-        else:
-            assert arrival is (Arrival.DUPLICATE if number in seen else Arrival.LATE)
-        seen.add(number)
-        assert check.missed == max(seen) + 1 - len(seen)
+        assert (arrival is Arrival.DUPLICATE) == (number in obeyed)
+        if arrival is Arrival.NEXT:
+            obeyed.append(number)
+
+    assert obeyed == list(range(len(obeyed)))
 
 
-def test_memory_is_bounded() -> None:
-    """A peer that skips for ever costs no more than the gaps that are remembered."""
-    check = SequenceCheck()
-    for number in range(1, 10 * SEQUENCE_GAPS_MAX, 2):
-        assert check.accept(number) is Arrival.GAP
+@given(st.lists(st.booleans(), max_size=200))
+def test_a_gap_is_mended_whatever_is_lost(arrives: list[bool]) -> None:
+    """A sender that sends again from the first missing number on has all of it obeyed, in order."""
+    check, kept, obeyed = SequenceCheck(), KeptMessages[int](), list[int]()
+    wire: list[tuple[int, int]] = []
+    for number, comes in enumerate([*arrives, True]):
+        kept.keep(number, number)
+        wire += [(number, number)] * comes
+        while wire:
+            sequence, message = wire.pop(0)
+            arrival = check.accept(sequence)
+            if arrival is Arrival.NEXT:
+                obeyed.append(message)
+            elif arrival is Arrival.GAP:
+                wire += kept.since(check.expected) or []
 
-    assert len(check._gaps) == SEQUENCE_GAPS_MAX
-    assert check.accept(0) is Arrival.DUPLICATE
+    assert obeyed == list(range(len(arrives) + 1))
+
+
+def test_what_is_kept_is_bounded() -> None:
+    """What is not kept any more cannot be sent again, and nor can what was never sent."""
+    kept = KeptMessages[str]()
+    for number in range(KEPT_MESSAGES + 1):
+        kept.keep(number, "")
+
+    assert kept.since(0) is None
+    assert kept.since(KEPT_MESSAGES + 1) is None
+    assert kept.since(KEPT_MESSAGES) == [(KEPT_MESSAGES, "")]

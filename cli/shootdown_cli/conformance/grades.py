@@ -12,7 +12,7 @@ from shootdown_cli.conformance.session import PAUSE, Session, load, place, store
 from shootdown_protocol import limits, messages
 from shootdown_protocol import remote_messages as remote
 from shootdown_protocol.errors import ErrorCode
-from shootdown_protocol.fault_messages import Resend
+from shootdown_protocol.fault_messages import RESENDS, Resend
 from shootdown_protocol.memory import PAGE_SHIFT
 from shootdown_protocol.messages import InvalidateFlag, PageResponseCode
 from shootdown_protocol.program import State
@@ -296,18 +296,29 @@ def duplicate_messages(connection: Connection, number: int) -> None:
 
 
 def lost_messages(connection: Connection, number: int) -> None:
-    """Drop all that is cached when messages are missing, report it, and obey none that is late."""
+    """Drop all that is cached when messages are missing, and report it or ask for them.
+
+    One that asks obeys them when they are sent again, and one that reports does not: they are late.
+    """
     session = Session(connection, number, (load(A), PAUSE, load(A)), (place(0),), warm=(A,))
     session.begin()
     session.access(0)
     session.remap(A)
     late = connection.sent
     connection.send(messages.Heartbeat(0, 0), sequence=late + 3)
-    if not session.reported(ErrorCode.SEQUENCE_GAP) and session.find(Resend) is None:
-        raise Failed("neither Resend nor ErrorReport with sequence-gap when messages were missing")
-    session.invalidate(A, itag=ITAG, sequence=late)
-    if session.find(messages.ItagCompletion) is not None:
-        raise Failed("it obeyed an Invalidate that came behind its successors")
+    if connection.hello is not None and RESENDS in connection.hello.capabilities:
+        asked = session.take(Resend, "when messages were missing")
+        if asked.first != late:
+            raise Failed(f"it asked for message {asked.first} when {late} was missing")
+        connection.sent = late
+        session.invalidate(A, itag=ITAG)
+        session.completed("after an Invalidate that was lost has been sent again")
+    else:
+        if not session.reported(ErrorCode.SEQUENCE_GAP):
+            raise Failed("no ErrorReport with sequence-gap when messages were missing")
+        session.invalidate(A, itag=ITAG, sequence=late)
+        if session.find(messages.ItagCompletion) is not None:
+            raise Failed("it obeyed an Invalidate that came behind its successors")
     session.proceed()
     session.access(2)
     session.finish()

@@ -297,9 +297,7 @@ class DevicePlane:
         link.asked_s = None
         arrival = link.incoming.accept(message.sequence)
         if arrival is not Arrival.NEXT:
-            self.log.error("sequence", agent=link.name, arrival=arrival.value)
-            if arrival is Arrival.GAP:
-                self._mend_gap(link, message.sequence)
+            self._take_out_of_order(link, message, arrival)
             return
         if self.router.faults is None:
             self._obey(link, message, run)
@@ -307,14 +305,37 @@ class DevicePlane:
         for each in self.router.faults.obeyed(link, message):
             self._obey(link, each, run)
 
-    def _mend_gap(self, link: AgentLink, sequence: int) -> None:
-        """Ask for what has not come, and for the message that showed it; or the agent is lost."""
-        if RESENDS in link.capabilities:
-            gap = link.incoming.newest_gap
-            self.router.send(link, Resend(0, gap.start, len(gap) + 1))
-        else:
+    def _take_out_of_order(
+        self, link: AgentLink, message: messages.DeviceToDaemon, arrival: Arrival
+    ) -> None:
+        """Obey nothing but the wish for what has not come; ask for it, or the agent is lost.
+
+        What has been asked for is asked for again with each sign of life, for either may be lost.
+        """
+        if isinstance(message, Resend):
+            self._resend(link, message)
+            return
+        if arrival is not Arrival.BEHIND:
+            self.log.error("sequence", agent=link.name, arrival=arrival.value)
+        if arrival is Arrival.DUPLICATE:
+            return
+        if RESENDS not in link.capabilities:
             # What they said, a completion perhaps, is unknown for good.
-            why = f"messages before its number {sequence} are missing"
+            why = f"messages before its number {message.sequence} are missing"
+            self.router.lose(link, why, quarantine=True)
+        elif arrival is Arrival.GAP or isinstance(message, messages.HeartbeatReply):
+            self.router.ask_again(link)
+
+    def _resend(self, link: AgentLink, asked: Resend) -> None:
+        """Send an agent again what it has not seen; it is lost if that cannot be done."""
+        self.log.error("agent_missed", agent=link.name, first=asked.first)
+        link.resends += 1
+        why = ""
+        if link.resends > RESENDS_MAX:
+            why = f"it has missed messages {link.resends} times"
+        elif not self.router.resend(link, asked.first):
+            why = f"it has not seen message {asked.first}, which is not kept any more"
+        if why:
             self.router.lose(link, why, quarantine=True)
 
     def _obey(self, link: AgentLink, message: messages.DeviceToDaemon, run: Running | None) -> None:
@@ -331,15 +352,7 @@ class DevicePlane:
         elif isinstance(message, Legacy):
             self._handed_over(link, message, run)
         elif isinstance(message, Resend):
-            self.log.error("agent_missed", agent=link.name, first=message.first)
-            link.resends += 1
-            why = ""
-            if link.resends > RESENDS_MAX:
-                why = f"it has missed messages {link.resends} times"
-            elif not self.router.resend(link, message.first, message.count):
-                why = f"it has not seen message {message.first}, which is not kept any more"
-            if why:
-                self.router.lose(link, why, quarantine=True)
+            self._resend(link, message)
         elif isinstance(message, messages.ErrorReport) and message.code in _MENDED:
             self.log.error("agent_reports", agent=link.name, code=message.code, why=message.why)
         elif isinstance(message, messages.ErrorReport):

@@ -19,13 +19,14 @@ import zmq
 from shootdown_protocol import codec
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import RemoteProtocolError
+from shootdown_protocol.fault_messages import Resend
 from shootdown_protocol.history import Injected
 from shootdown_protocol.limits import (
     DEVICE_MESSAGE_BYTES_MAX,
     MESSAGES_A_ROUND_MAX,
     QUEUE_MESSAGES_MAX,
 )
-from shootdown_protocol.messages import DeviceToDaemon, Heartbeat
+from shootdown_protocol.messages import DeviceToDaemon
 from shootdown_protocol.peer import peer_process
 from shootdown_protocol.restart_messages import Legacy
 from shootdown_protocol.sequence import KeptMessages, SequenceCheck
@@ -246,11 +247,14 @@ class DeviceRouter:
 
     def _send(self, link: AgentLink, message: DeviceMessage) -> None:
         sequence = link.sent
-        data = codec.encode_device(msgspec.structs.replace(message, sequence=sequence))
         link.kept.keep(sequence, message)
         link.sent = sequence + 1
+        self._send_numbered(link, message, sequence)
+
+    def _send_numbered(self, link: AgentLink, message: DeviceMessage, sequence: int) -> None:
+        data = codec.encode_device(msgspec.structs.replace(message, sequence=sequence))
         if self.faults is not None:
-            passed = self.faults.on_wire(link, message, data)
+            passed = self.faults.on_wire(link, message, sequence, data)
             if passed is None:
                 return
             data = passed
@@ -260,15 +264,16 @@ class DeviceRouter:
         link.queue.append(data)
         self.flush(link)
 
-    def resend(self, link: AgentLink, first: int, count: int) -> bool:
-        """Send again what a peer has not seen, heartbeats apart; False if it is not kept."""
-        missing = link.kept.missing(first, count)
-        if missing is None:
-            return False
-        for message in missing:
-            if not isinstance(message, Heartbeat):
-                self._send(link, message)
-        return True
+    def ask_again(self, link: AgentLink) -> None:
+        """Ask for what has not come from a peer."""
+        self._send_numbered(link, Resend(0, link.incoming.expected), 0)
+
+    def resend(self, link: AgentLink, first: int) -> bool:
+        """Send again what a peer has not seen, and all after it; False if it is not kept."""
+        missing = link.kept.since(first)
+        for number, message in missing or ():
+            self._send_numbered(link, message, number)
+        return missing is not None
 
     def let_go_held(self, faults: LinkFaults, *, heal: bool = False) -> None:
         """Send what faults have held long enough."""

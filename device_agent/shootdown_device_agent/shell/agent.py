@@ -203,23 +203,7 @@ class Agent:
         )
         self.send(hello)
         codec.prepare(codec.decode_device_from_daemon)
-        poller = zmq.Poller()
-        poller.register(self.socket, zmq.POLLIN)
-        if self._daemon is not None:
-            poller.register(self._daemon, zmq.POLLIN)
-        if not poller.poll(CONNECT_MS):
-            why = f"no answer from {self.config.endpoint} within {CONNECT_MS} ms"
-            raise AgentEnd(why, 4)
-        if not self.socket.poll(0):
-            raise AgentEnd("the daemon's process has ended", 4)
-        frame = self.socket.recv(copy=False)
-        answer = codec.decode_device_from_daemon(frame.bytes)
-        if isinstance(answer, messages.Refused):
-            raise AgentEnd(f"refused: {answer.why}", 4, answer.code)
-        if not isinstance(answer, messages.Welcome):
-            raise AgentEnd(f"saw {type(answer).__name__}; expected Welcome", 4)
-        self.incoming.accept(answer.sequence)
-        daemon = self.config.daemon or _sender(frame)
+        answer, daemon = self._await_welcome()
         if self._daemon is None:
             self._daemon = _watch_process(daemon)
         self.log.info(
@@ -229,6 +213,29 @@ class Agent:
             daemon=daemon,
         )
         return answer
+
+    def _await_welcome(self) -> tuple[messages.Welcome, int]:
+        """The daemon's answer, and its pid if that is known; a lost welcome is asked for again."""
+        poller = zmq.Poller()
+        poller.register(self.socket, zmq.POLLIN)
+        if self._daemon is not None:
+            poller.register(self._daemon, zmq.POLLIN)
+        deadline_s = time.monotonic() + CONNECT_MS / 1000
+        while poller.poll(max(0, int((deadline_s - time.monotonic()) * 1000))):
+            if not self.socket.poll(0):
+                raise AgentEnd("the daemon's process has ended", 4)
+            frame = self.socket.recv(copy=False)
+            answer = codec.decode_device_from_daemon(frame.bytes)
+            if isinstance(answer, messages.Refused):
+                raise AgentEnd(f"refused: {answer.why}", 4, answer.code)
+            if isinstance(answer, messages.Welcome):
+                self.incoming.accept(answer.sequence)
+                return answer, self.config.daemon or _sender(frame)
+            if not answer.sequence:
+                raise AgentEnd(f"saw {type(answer).__name__}; expected Welcome", 4)
+            self._in_sequence(answer)
+        why = f"no answer from {self.config.endpoint} within {CONNECT_MS} ms"
+        raise AgentEnd(why, 4)
 
     def _capabilities(self) -> tuple[str, ...]:
         """What this agent can do; one that was given its class loads no other."""
@@ -272,37 +279,44 @@ class Agent:
         if isinstance(message, messages.Refused):
             # It has no place in the sequence: to the daemon this agent is nobody now.
             raise AgentEnd(f"no member any more: {message.why}", 4)
-        if self._in_sequence(message.sequence) or isinstance(message, messages.Goodbye):
+        if self._in_sequence(message) or isinstance(message, messages.Goodbye | Resend):
             self._obey(message)
 
-    def _in_sequence(self, sequence: int) -> bool:
-        """Whether a message is to be obeyed; after a loss it is asked for again, with what is lost.
+    def _in_sequence(self, message: messages.DeviceFromDaemon) -> bool:
+        """Whether a message comes next, and is to be obeyed; what is missing is asked for.
 
         Whatever was lost may have said to drop something, so everything cached is dropped first.
+        What has been asked for is asked for again with each sign of life, for either may be lost.
         """
-        arrival = self.incoming.accept(sequence)
+        arrival = self.incoming.accept(message.sequence)
         if arrival is Arrival.NEXT:
             return True
-        gap = arrival is Arrival.GAP
-        why = f"message {sequence} is {arrival.value}" + (": invalidations may be lost" * gap)
-        self.log.info("sequence", why=why)
-        if gap and self.run is not None:
-            self.run.drop_everything()
-        if gap:
-            self.send(Resend(0, self.incoming.newest_gap.start, len(self.incoming.newest_gap) + 1))
-        else:
+        why = f"message {message.sequence} is {arrival.value}"
+        if arrival is Arrival.GAP:
+            self.log.info("sequence", why=f"{why}: invalidations may be lost")
+            if self.run is not None:
+                self.run.drop_everything()
+        elif arrival is Arrival.DUPLICATE and not isinstance(message, Resend):
+            self.log.info("sequence", why=why)
             self.send(messages.ErrorReport(0, ErrorCode.SEQUENCE_REPEATED, why))
+        if arrival is Arrival.GAP or (
+            arrival is Arrival.BEHIND and isinstance(message, messages.Heartbeat)
+        ):
+            self._ask_again()
         return False
 
+    def _ask_again(self) -> None:
+        """Ask for what has not come; that has no place in the sequence."""
+        self.socket.send(codec.encode_device(Resend(0, self.incoming.expected)))
+
     def _resend(self, asked: Resend) -> None:
-        """Send again what the daemon has not seen, heartbeats apart."""
-        missing = self.kept.missing(asked.first, asked.count)
+        """Send again what the daemon has not seen, and all after it."""
+        missing = self.kept.since(asked.first)
         if missing is None:
             self._give_up(f"message {asked.first} is asked for, and not kept any more")
             raise AgentEnd("a message that was lost is not kept any more", 4)
-        for message in missing:
-            if not isinstance(message, messages.HeartbeatReply):
-                self.send(message)
+        for number, message in missing:
+            self.socket.send(codec.encode_device(msgspec.structs.replace(message, sequence=number)))
 
     def _set_faults(self, message: SetFaults) -> None:
         from shootdown_device_agent.shell.injecting import DeviceFaults  # noqa: PLC0415

@@ -42,6 +42,7 @@ from shootdown_protocol import layout as at
 from shootdown_protocol.board import SlotLayout
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.device_options import ON
+from shootdown_protocol.errors import ErrorCode, RemoteProtocolError
 from shootdown_protocol.history import AnyRecord, Invalidation
 from shootdown_protocol.limits import FAULTS_MAX
 from shootdown_protocol.memory import Pfn
@@ -165,11 +166,21 @@ class AgentRun:
     # Batches
 
     def begin_batch(self, begin: messages.BatchBegin) -> None:
-        """Bind the batch's slots, warm their caches, and say so on the board."""
+        """Bind the batch's slots, warm their caches, and say so on the board.
+
+        One that may run is taken up where the last process was: nothing can be made warm any more.
+        """
         self.random = Random(f"{begin.seed}:{begin.batch}:{self.agent}")
         slots = [(self._slot(item), item.devices) for item in begin.slots]
         legacy = self.legacy
-        if legacy is not None and legacy.batch == begin.batch and self._may_run(begin.batch):
+        if self._may_run(begin.batch):
+            if legacy is None or legacy.batch != begin.batch:
+                raise RemoteProtocolError(
+                    ErrorCode.OUT_OF_RANGE,
+                    seen=f"{begin.batch}, which runs already",
+                    expected="one that has not begun, for its caches are to be made warm",
+                    where="BatchBegin.batch",
+                )
             self._take_up(Batch(begin, slots), legacy)
             return
         for slot, devices in slots:
