@@ -158,7 +158,7 @@ def test_a_completion_is_of_no_instance_to_come(state: BankState, instance: int)
     run = LiveRun.__new__(LiveRun)
     run.banks, run.slots = [Bank([whole.kslot])], [whole.kslot]
     run.banks[0].state = state
-    run._slot_of_pasid = dict.fromkeys(whole.slot.pasids, 0)
+    run._place_of_pasid = dict.fromkeys(whole.slot.pasids, (whole.kslot, run.banks[0]))
 
     record = Invalidation("completed", "d0", 0, whole.slot.pasids[0], 0x5000, 0x1000)
 

@@ -215,7 +215,7 @@ class CommandQueue:
         for ticket in lost:
             each = held[ticket]
             assert each is not None
-            store.put(("itag", *ticket), each._replace(state=State.RETIRED))
+            store.put(("itag", *ticket), each.but(State.RETIRED))
         done = tuple(ticket for ticket in tickets if ticket not in lost and ticket not in left)
         iommu.wait_completion(store, done)
         store.put(_pending(self.slot), tuple(left) or None)

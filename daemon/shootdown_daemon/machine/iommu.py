@@ -12,6 +12,8 @@ from enum import IntEnum
 from functools import cache
 from typing import Final, NamedTuple
 
+import msgspec
+
 from shootdown_daemon.machine.phases import InvalidateRange
 from shootdown_engine.channels import Completion, InvalidateRequest
 from shootdown_engine.store import Store
@@ -74,13 +76,17 @@ _BECOME_DONE: Final = (
 """States that the last completion of an ITag makes `State.DONE`; others make it free."""
 
 
-class Outstanding(NamedTuple):
+class Outstanding(msgspec.Struct, frozen=True, gc=False):
     """What an ITag in use stands for; ``left`` completions are missing, 0 before the first."""
 
     state: State
     request: InvalidateRequest
     left: int = 0
     due: int = 0
+
+    def but(self, state: State) -> Outstanding:
+        """The same in another state."""
+        return Outstanding(state, self.request, self.left, self.due)
 
 
 class Ticket(NamedTuple):
@@ -93,10 +99,7 @@ class Ticket(NamedTuple):
 def members(store: Store, pasid: int) -> tuple[int, ...]:
     """Devices that may hold translations of a PASID, read anew for each invalidation."""
     devices = store.get(("members", pasid))
-    if devices is None:
-        return ()
-    assert isinstance(devices, tuple)
-    return devices
+    return devices if isinstance(devices, tuple) else ()
 
 
 def join(store: Store, pasid: int, device: int, name: str) -> None:
@@ -105,11 +108,6 @@ def join(store: Store, pasid: int, device: int, name: str) -> None:
     present = members(store, pasid)
     if device not in present:
         store.put(("members", pasid), (*present, device))
-
-
-def device_name(store: Store, device: int) -> str:
-    """What the scenario calls a device."""
-    return str(store.get(("device_name", device)))
 
 
 def leave(store: Store, pasid: int, device: int) -> None:
@@ -122,7 +120,9 @@ def send_invalidate(
     store: Store, span: InvalidateRange, instance: int, state: State
 ) -> tuple[Ticket, ...] | Blocked:
     """Send one request to every member; blocked while a member has no free ITag."""
-    return send_to(store, members(store, span.pasid), span, instance, state)
+    devices = members(store, span.pasid)
+    block = covering_block(span.start, span.end)
+    return send_block(store, devices, span.pasid, block, instance, state, flags=flags_of(span))
 
 
 def send_to(
@@ -160,12 +160,9 @@ def send_block(
     ``depth`` is how many requests a device takes in (PCIe ATS: invalidate queue depth): so many
     ITags are used at most, and a device that is slow holds its senders up.
     """
-    tickets = []
-    for device in devices:
-        itag = free_itag(store, device, depth)
-        if itag is None:
-            return BLOCKED
-        tickets.append(Ticket(device, itag))
+    tickets = _free_itags(store, devices, depth)
+    if tickets is None:
+        return BLOCKED
     address, size = block
     for device, itag in tickets:
         request = InvalidateRequest(itag, pasid, address, size, instance, flags)
@@ -187,29 +184,37 @@ def send_request(store: Store, device: int, request: InvalidateRequest, state: S
 
 def free_itag(store: Store, device: int, depth: int) -> int | None:
     """The lowest ITag of a device that is free; None while so many are in use."""
-    for itag, cell in enumerate(_itag_cells(device)[:depth]):
-        if store.get(cell) is None:
-            return itag
-    return None
+    free = _free_itags(store, (device,), depth)
+    return None if free is None else free[0].itag
+
+
+def _free_itags(store: Store, devices: tuple[int, ...], depth: int) -> list[Ticket] | None:
+    """The lowest free ITag of each of some devices; None while one of them has none."""
+    get = store.get
+    free = []
+    for device in devices:
+        for cell, ticket in _itags(device, depth):
+            if get(cell) is None:
+                free.append(ticket)
+                break
+        else:
+            return None
+    return free
 
 
 @cache
-def _itag_cells(device: int) -> tuple[tuple[str, int, int], ...]:
-    return tuple(("itag", device, itag) for itag in range(ITAGS))
+def _itags(device: int, depth: int) -> tuple[tuple[tuple[str, int, int], Ticket], ...]:
+    """The first ITags of a device, each with its cell."""
+    return tuple((("itag", device, itag), Ticket(device, itag)) for itag in range(depth))
 
 
 def report(store: Store, device: int, state: str, request: InvalidateRequest) -> None:
     """Report a state of a request."""
-    store.emit(
-        Invalidation(
-            f"iotlb_{state}" if request.flags & _IOTLB_ONLY else state,
-            device_name(store, device),
-            request.itag,
-            request.pasid,
-            request.address,
-            request.size,
-        )
-    )
+    itag, pasid, address, size, _, flags = request
+    if flags & _IOTLB_ONLY:
+        state = f"iotlb_{state}"
+    name = str(store.get(("device_name", device)))
+    store.emit(Invalidation(state, name, itag, pasid, address, size))
 
 
 def outstanding(store: Store, device: int, itag: int) -> Outstanding | None:
@@ -221,14 +226,15 @@ def outstanding(store: Store, device: int, itag: int) -> Outstanding | None:
 
 def wait_completion(store: Store, tickets: tuple[Ticket, ...]) -> Blocked | None:
     """Guard: every device has completed; then give the ITags back."""
-    retired = []
-    for ticket in tickets:
-        held = outstanding(store, *ticket)
-        if held is None or held.state not in COMPLETED:
+    rest = []
+    for device, itag in tickets:
+        cell = ("itag", device, itag)
+        held = store.get(cell)
+        if not isinstance(held, Outstanding) or held.state not in COMPLETED:
             return BLOCKED
-        retired.append(held._replace(state=State.RETIRED) if held.state is not _DONE else None)
-    for ticket, after in zip(tickets, retired, strict=True):
-        store.put(("itag", *ticket), after)
+        rest.append((cell, None if held.state is _DONE else held.but(State.RETIRED)))
+    for cell, after in rest:
+        store.put(cell, after)
     return None
 
 
@@ -285,23 +291,25 @@ def complete(store: Store, device: int, itag: int, count: int = 1) -> bool:
     """
     cell = ("itag", device, itag)
     held = store.get(cell)
-    assert held is None or isinstance(held, Outstanding)
-    if held is None or held.state is _DONE:
-        unknown = InvalidateRequest(itag, held.request.pasid if held else 0, 0, 0, -1)
+    if not isinstance(held, Outstanding):
+        report(store, device, "unexpected", InvalidateRequest(itag, 0, 0, 0, -1))
+        return False
+    state, request = held.state, held.request
+    if state is _DONE:
+        unknown = InvalidateRequest(itag, request.pasid, 0, 0, -1)
         report(store, device, "unexpected", unknown)
         return False
     if held.left and held.due != count:
-        report(store, device, "miscounted", held.request)
+        report(store, device, "miscounted", request)
         return False
     left = (held.left or count or COUNT_MAX) - 1
     if left:
-        store.put(cell, held._replace(left=left, due=count))
+        store.put(cell, Outstanding(state, request, left, count))
         return True
-    done = held.state in _BECOME_DONE
-    store.put(cell, Outstanding(_DONE, held.request) if done else None)
-    if held.state > _DONE:
+    store.put(cell, Outstanding(_DONE, request) if state in _BECOME_DONE else None)
+    if state > _DONE:
         return _complete_resent(store, device, itag, held)
-    report(store, device, "completed", held.request)
+    report(store, device, "completed", request)
     return True
 
 
@@ -319,7 +327,7 @@ def _complete_resent(store: Store, device: int, itag: int, held: Outstanding) ->
         assert waiting is not None
         waited = waiting.state is State.RESENT
         state = State.OVERTAKEN if waited else State.RETIRED
-        store.put(("itag", device, first), waiting._replace(state=state))
+        store.put(("itag", device, first), waiting.but(state))
         report(store, device, "completed", waiting.request)
     elif held.state in {State.RESENT, State.RESENT_POSTED}:
         second = store.get(("second", device, itag))

@@ -29,7 +29,7 @@ def expire(store: Store, device: int, itag: int) -> bool:
     held = outstanding(store, device, itag)
     if held is None or held.state is not State.QUEUED:
         return resend(store, device, itag) is not None
-    store.put(("itag", device, itag), held._replace(state=State.TIMED_OUT))
+    store.put(("itag", device, itag), held.but(State.TIMED_OUT))
     return True
 
 
@@ -44,7 +44,7 @@ def resend(store: Store, device: int, itag: int) -> int | None:
     if held is None or held.state not in {State.WAITED, State.POSTED} or second is None:
         return None
     state = State.RESENT if held.state is State.WAITED else State.RESENT_POSTED
-    store.put(("itag", device, itag), held._replace(state=state))
+    store.put(("itag", device, itag), held.but(state))
     send_request(store, device, held.request._replace(itag=second), State.SECOND)
     store.put(("second", device, itag), second)
     store.put(("first", device, second), itag)
@@ -91,7 +91,7 @@ def release(store: Store, device: int, pasids: tuple[int, ...]) -> None:
             continue
         waited = held.state not in {State.POSTED, State.RESENT_POSTED, State.SECOND, State.RETIRED}
         state = State.OVERTAKEN if waited else State.RETIRED
-        store.put(("itag", device, itag), held._replace(state=state))
+        store.put(("itag", device, itag), held.but(state))
         for link in ("first", "second"):
             if store.get((link, device, itag)) is not None:
                 store.put((link, device, itag), None)
@@ -119,5 +119,5 @@ def abandon(store: Store, waiter: tuple[int, str]) -> None:
         if held is not None:
             state = _UNAWAITED.get(held.state, held.state)
             unused = held.state is State.DONE
-            store.put(("itag", device, itag), None if unused else held._replace(state=state))
+            store.put(("itag", device, itag), None if unused else held.but(state))
     store.put(cell, None)

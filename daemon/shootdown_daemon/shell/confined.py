@@ -13,9 +13,9 @@ from typing import NamedTuple, TypeVar
 
 from shootdown_daemon.machine.kernel import KernelSlot
 from shootdown_daemon.shell.config import DaemonConfig
-from shootdown_daemon.shell.hosted_translations import GOING, HostedTranslations
+from shootdown_daemon.shell.hosted_translations import HostedTranslations
 from shootdown_daemon.shell.links import AgentLink
-from shootdown_daemon.shell.live_run import Bank, BankState, LiveRun
+from shootdown_daemon.shell.live_run import UNDER_WAY, Bank, BankState, LiveRun
 from shootdown_daemon.shell.remote_registers import RemoteRegisters
 from shootdown_engine.access import Intent, Target, begin, kept_from, take_effect
 from shootdown_engine.channels import InvalidateRequest, PageRequest
@@ -194,7 +194,7 @@ class ConfinedAgents:
     def _may_begin(self, place: Place) -> bool:
         """Whether a column has begun and not ended; a thread may go while its instance does."""
         slot, load = place.kslot.slot, self.live.store.load
-        if self.live.bank_of(slot.index).state not in GOING or not load(slot.started):
+        if self.live.bank_of(slot.index).state not in UNDER_WAY or not load(slot.started):
             return False
         return place.column == OWN_THREAD or load(slot.ended[place.column]) != slot.instance + 1
 
@@ -268,7 +268,7 @@ class ConfinedAgents:
             yield _not_granted(f"the end of batch {batch}, of which columns have not ended,")
 
     def _have_ended(self, link: AgentLink, bank: Bank) -> bool:
-        if bank.state not in GOING:
+        if bank.state not in UNDER_WAY:
             return bank.state is BankState.EMPTY
         live = self.live
         return all(
@@ -341,7 +341,7 @@ class ConfinedAgents:
                     yield self.links[agent], messages.Invalidate(0, portion)
 
     def _register_writes(self) -> Iterator[tuple[AgentLink, DeviceMessage]]:
-        going = [bank for bank in self.live.banks if bank.state in GOING]
+        going = [bank for bank in self.live.banks if bank.state in UNDER_WAY]
         for agent, write in self.registers.written(going):
             if agent in self.links:
                 yield self.links[agent], remote.RegisterWrites(0, (write,))
@@ -368,7 +368,7 @@ class ConfinedAgents:
 
     def _started(self, started: list[int]) -> list[tuple[AgentLink, DeviceMessage]]:
         batch = next(b.batch for b in self.live.banks if b.state is not BankState.EMPTY)
-        batch = next((b.batch for b in self.live.banks if b.state in GOING), batch)
+        batch = next((b.batch for b in self.live.banks if b.state in UNDER_WAY), batch)
         told: list[tuple[AgentLink, DeviceMessage]] = []
         for number, link in self.links.items():
             mine = tuple(slot for slot in started if number in self.live.serving(slot))

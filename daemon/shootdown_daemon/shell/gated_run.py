@@ -59,9 +59,6 @@ class GatedRun(LiveRun):
     grants: list[ScheduledStep]
     over_schedule = False
 
-    by_tasks = False
-    """Whether completions are taken in by tasks, as faults of theirs need it."""
-
     def follow(self, schedule: tuple[ScheduledStep, ...]) -> None:
         """Take up a schedule, before the first step."""
         self.schedule = schedule
@@ -162,10 +159,10 @@ class GatedRun(LiveRun):
             self.tasks.update((task.name, task) for task in self._host_tasks(kslot))
         self.segment.words[kslot.slot.started] = 1
 
-    def completion(self, device: int, itag: int, count: int = 1) -> bool:
+    def complete(self, device: int, itag: int, count: int) -> bool:
         """Take a completion in, or leave it to the task whose turn will come."""
         if not self.by_tasks:
-            return super().completion(device, itag, count)
+            return super().complete(device, itag, count)
         deliver(self.store, ("completion", device), Completion(1 << itag, count % 8))
         return True
 

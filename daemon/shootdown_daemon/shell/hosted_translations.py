@@ -14,7 +14,7 @@ from typing import NamedTuple
 from shootdown_daemon.machine.hosted_iommu import Cell, Found, HostedIommus, Wanted, is_walking
 from shootdown_daemon.machine.kernel import KernelSlot
 from shootdown_daemon.shell.config import DaemonConfig
-from shootdown_daemon.shell.live_run import Bank, BankState, LiveRun
+from shootdown_daemon.shell.live_run import UNDER_WAY, Bank, LiveRun
 from shootdown_engine.channels import InvalidateRequest
 from shootdown_engine.iommu_config import IommuConfig
 from shootdown_engine.slot import Site
@@ -27,8 +27,6 @@ from shootdown_protocol.messages import InvalidateFlag
 from shootdown_protocol.remote_messages import TranslationCompletion, TranslationRequest
 
 NO_PAGE = 0
-GOING = (BankState.RUNNING, BankState.DRAINING)
-"""Banks whose instances may have begun."""
 _GLOBAL = int(InvalidateFlag.GLOBAL)
 _IOTLB_ONLY = int(InvalidateFlag.IOTLB_ONLY)
 Report = Callable[[KernelSlot, str, int], None]
@@ -93,7 +91,7 @@ class HostedTranslations:
         site = next((s for s in kslot.slot.sites if (s.pasid, s.vpn) == page), None)
         location = -1 if site is None else site.index
         wanted = Wanted(device, asked.tag, asked.pasid, asked.address, asked.write, location)
-        is_going = live.bank_of(kslot.index).state in GOING
+        is_going = live.bank_of(kslot.index).state in UNDER_WAY
         if is_going and self.iommus.config.walk_by_level:
             deliver(live.store, ("translate", kslot.index, device), wanted)
             live.runner.wake()

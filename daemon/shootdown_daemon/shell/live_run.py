@@ -59,6 +59,10 @@ class BankState(Enum):
     DRAINING = "draining"
 
 
+UNDER_WAY = (BankState.RUNNING, BankState.DRAINING)
+"""Of a bank whose instances may have begun."""
+
+
 class Bank:
     """Slots of one batch at a time; those ``cut_off``, with the agents that died, begin no more."""
 
@@ -85,6 +89,9 @@ class LiveRun:
     ``instances`` 0 means until `stop`.
     """
 
+    by_tasks = False
+    """Whether completions are taken in by tasks, as faults of a schedule need it."""
+
     def __init__(
         self,
         segment: Segment,
@@ -105,6 +112,7 @@ class LiveRun:
         """Lay out memory and start the slots' page request servers."""
         self.segment = segment
         self.program = program
+        self.devices = len(program.devices)
         self.agents = agents
         self.attached = attached
         self.members = (*agents, *dict.fromkeys(attached.values()))
@@ -130,8 +138,10 @@ class LiveRun:
         self.slots = memory.slots
         self.servers: dict[int, list[Task]] = {}
         self._begins: dict[int, list[tuple[Task, str]]] = {}
-        self._slot_of_pasid = {
-            pasid: kslot.index for kslot in memory.slots for pasid in kslot.slot.pasids
+        self._place_of_pasid = {
+            pasid: (kslot, self.bank_of(kslot.index))
+            for kslot in memory.slots
+            for pasid in kslot.slot.pasids
         }
         self._cpu_columns = tuple(
             index for index, column in enumerate(program.columns) if column.device < 0
@@ -169,7 +179,7 @@ class LiveRun:
     def serving(self, slot: int) -> tuple[int, ...]:
         """The agent that serves each device in a slot."""
         count = len(self.agents)
-        devices = len(self.program.devices)
+        devices = self.devices
         return tuple(
             self.attached.get(device, self.agents[(slot * devices + device) % count])
             for device in range(devices)
@@ -177,16 +187,16 @@ class LiveRun:
 
     def device_number(self, agent: int, device: int) -> int:
         """The kernel's number of a program's device at an agent."""
-        return agent * len(self.program.devices) + device
+        return agent * self.devices + device
 
     def agent_and_device(self, number: int) -> tuple[int, int]:
         """Agent and program device of a kernel's device number."""
-        return divmod(number, len(self.program.devices))
+        return divmod(number, self.devices)
 
     def slot_with(self, pasid: int) -> KernelSlot | None:
         """The slot that a PASID belongs to."""
-        index = self._slot_of_pasid.get(pasid)
-        return None if index is None else self.slots[index]
+        place = self._place_of_pasid.get(pasid)
+        return None if place is None else place[0]
 
     def bank_of(self, slot: int) -> Bank:
         """The bank that a slot lies in."""
@@ -220,7 +230,7 @@ class LiveRun:
             if bank.state is BankState.WARMING and self._agents_at(board.A_WARM, bank.batch):
                 bank.state = BankState.READY
         ready = [bank for bank in self.banks if bank.state is BankState.READY]
-        busy = any(b.state in (BankState.RUNNING, BankState.DRAINING) for b in self.banks)
+        busy = any(bank.state in UNDER_WAY for bank in self.banks)
         if ready and not busy:
             bank = min(ready, key=lambda candidate: candidate.batch)
             bank.state = BankState.RUNNING
@@ -287,15 +297,14 @@ class LiveRun:
         done = self._word(board.agent_word(agent, board.A_DONE))
         lost = []
         for bank in self.banks:
-            races = bank.state in (BankState.RUNNING, BankState.DRAINING)
-            if races and bank.batch > self.segment.words[done]:
+            if bank.state in UNDER_WAY and bank.batch > self.segment.words[done]:
                 self.segment.words[done] = bank.batch
                 lost += [kslot for kslot in bank.used if agent in self.serving(kslot.index)]
         for kslot in lost:
             self.bank_of(kslot.index).cut_off.setdefault(kslot.index, set()).add(agent)
             self._cut_off(kslot, agent)
         self.flight.unlist_idle()
-        for device in range(len(self.program.devices)):
+        for device in range(self.devices):
             self._forgive(self.device_number(agent, device))
         cut = {kslot.index for kslot in lost}
         for cell in [c for c in self.store.cells if c[0] == "page_group" and c[1] in cut]:
@@ -365,13 +374,21 @@ class LiveRun:
 
     def completion(self, device: int, itag: int, count: int = 1) -> bool:
         """Take a completion in; False when it was not expected."""
-        expected = iommu.complete(self.store, device, itag, count)
+        expected = self.complete(device, itag, count)
+        self.tell_completed()
+        return expected
+
+    def complete(self, device: int, itag: int, count: int) -> bool:
+        """As `completion`, of which nobody hears before `tell_completed`."""
+        return iommu.complete(self.store, device, itag, count)
+
+    def tell_completed(self) -> None:
+        """Record completions that were taken in, and wake who waited for them."""
         runner = self.runner
         runner.report_outside("iommu")
         runner.wake()
         if runner.woken:
             self.flight.wake()
-        return expected
 
     def page_request(self, slot: int, request: PageRequest) -> None:
         """Hand a page request to its slot's server."""
@@ -408,13 +425,11 @@ class LiveRun:
     @property
     def races(self) -> bool:
         """Whether a batch is under way, between its first step and its last."""
-        begun = (BankState.RUNNING, BankState.DRAINING)
-        return any(bank.state in begun and bank.started for bank in self.banks)
+        return any(bank.state in UNDER_WAY and bank.started for bank in self.banks)
 
     def declare_ended(self) -> None:
         """Count instances that never end for ended: what they have done is all that they will."""
-        under_way = (BankState.RUNNING, BankState.DRAINING)
-        self.done += sum(bank.count for bank in self.banks if bank.state in under_way)
+        self.done += sum(bank.count for bank in self.banks if bank.state in UNDER_WAY)
 
     def cool(self, agent: int) -> None:
         """An agent's process is gone: batches that it had made ready are to be made so again."""
@@ -495,11 +510,10 @@ class LiveRun:
 
         Of a posted invalidation it may come when the slot is another instance's, being made ready.
         """
-        if isinstance(record, Invalidation) and record.state != "late":
-            kslot = self.slot_with(record.pasid)
-            begun = (BankState.RUNNING, BankState.DRAINING)
-            if kslot is not None and self.bank_of(kslot.index).state in begun:
-                return kslot.slot.instance
+        if type(record) is Invalidation and record.state != "late":
+            place = self._place_of_pasid.get(record.pasid)
+            if place is not None and place[1].state in UNDER_WAY:
+                return place[0].slot.instance
         return -1
 
 

@@ -28,7 +28,7 @@ from shootdown_daemon.shell.hosting import as_hosted, attached_devices, with_opt
 from shootdown_daemon.shell.links import AgentLink, DeviceRouter
 from shootdown_daemon.shell.live_run import Bank, BankState, LiveRun
 from shootdown_daemon.shell.overdue import Invalidations
-from shootdown_engine.channels import InvalidateRequest
+from shootdown_engine.channels import InvalidateRequest, itags_in
 from shootdown_protocol import messages
 from shootdown_protocol.board import BOARD_FIXED
 from shootdown_protocol.errors import ErrorCode, HistoryError
@@ -320,29 +320,27 @@ class Running:
         if self.unloading_s or self.links.get(link.number) is not link:
             return errors
         live = self.live
-        gated = isinstance(live, GatedRun)
-        for completion in message.completions:
-            device = live.device_number(link.number, completion.device)
-            # A number past the program's devices would be another agent's.
-            known = completion.device < len(self.program.devices)
-            hosted = self.confined.translations if is_confined(link) else None
-            itags = completion.itags
-            while itags:
-                itag = (itags & -itags).bit_length() - 1
-                itags &= itags - 1
-                expected = False
-                try:
-                    if known and not (hosted and hosted.holds(device, itag)):
-                        expected = live.completion(device, itag, completion.count)
-                except Exception as error:  # noqa: BLE001 - see `_failing`
-                    self._failed(error)
-                if not expected:
-                    why = f"ITag {itag} of device {completion.device} is not in use"
-                    code = ErrorCode.UNEXPECTED_COMPLETION
-                    errors.append(messages.ErrorReport(0, code, why))
-                elif (completion.count == 1 and not gated) or not live.awaits(device, itag):
-                    self.invalidations.completed(device, itag)
-        self.invalidations.use_lost()
+        confined = self.confined
+        try:
+            for completion in message.completions:
+                device, count = completion.device, completion.count
+                number = live.device_number(link.number, device)
+                for itag in itags_in(completion.itags):
+                    # A number past the program's devices would be another agent's.
+                    if (
+                        device >= live.devices
+                        or (confined.links and confined.translations.holds(number, itag))
+                        or not live.complete(number, itag, count)
+                    ):
+                        why = f"ITag {itag} of device {device} is not in use"
+                        code = ErrorCode.UNEXPECTED_COMPLETION
+                        errors.append(messages.ErrorReport(0, code, why))
+                    elif (count == 1 and not live.by_tasks) or not live.awaits(number, itag):
+                        self.invalidations.completed(number, itag)
+            live.tell_completed()
+            self.invalidations.use_lost()
+        except Exception as error:  # noqa: BLE001 - see `_failing`
+            self._failed(error)
         return errors
 
     # To agents

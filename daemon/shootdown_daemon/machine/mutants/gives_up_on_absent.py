@@ -21,7 +21,7 @@ class GivesUpOnAbsent(IommuDriver):
             assert isinstance(ticket, Ticket)
             held = iommu.outstanding(store, ticket.device, ticket.itag)
             if held is not None and store.get(("absent_device", ticket.device)):
-                done = held._replace(state=State.DONE)
+                done = held.but(State.DONE)
                 store.put(("itag", ticket.device, ticket.itag), done)
         return super().step_wait(store, waiter)
 
