@@ -76,39 +76,26 @@ class DevicePlane:
         """Take in every message that is there."""
         if self.router.faults is not None:
             self._let_go_held(self.router.faults, run)
-        if self._knocking:
-            self._let_in()
-        if self.restarts.under_way:
-            self.router.lost += self.restarts.look()
-        if run is not None:
-            self.program = run.program
         for received in self.router.receive():
             self._take(received, run)
 
-    def wait(self, run: Running) -> bool:
-        """Take in messages for as long as there is nothing else to do for a run.
-
-        False when none has come for a while. What is awaited is one message at least.
-        """
-        self.program = run.program
-        if self._knocking:
-            self._let_in()
-        if self.restarts.under_way:
-            self.router.lost += self.restarts.look()
+    def wait(self, run: Running) -> None:
+        """Take in messages for as long as there is nothing else to do for a run, and they come."""
         for _ in range(MESSAGES_A_ROUND_MAX):
             received = self.router.await_message()
             if received is None:
-                return False
-            self._take(received, run)
+                return
+            _, link, message, _ = received
+            if link is None or type(message) is not messages.InvalidateCompletion:
+                self._take(received, run)
+            elif self._is_next(link, message):
+                self._completed(link, message, run)
             if not run.only_waits:
-                break
-        return True
+                return
 
     def _take(self, received: Received, run: Running | None) -> None:
         peer, link, message, process = received
-        if link is not None and isinstance(message, messages.InvalidateCompletion):
-            self._from_member(link, message, run)
-        elif isinstance(message, RemoteProtocolError):
+        if isinstance(message, RemoteProtocolError):
             self._refuse(peer, message)
         elif isinstance(message, messages.Hello):
             self._hello(peer, message, process)
@@ -117,6 +104,13 @@ class DevicePlane:
         else:
             why = f"{type(message).__name__} from a peer that was not welcomed"
             self.router.send_raw(peer, messages.Refused(0, ErrorCode.NOT_WELCOMED, why))
+
+    def look_for_members(self) -> None:
+        """Let agents in that were made to wait, and look after those that are started anew."""
+        if self._knocking:
+            self._let_in()
+        if self.restarts.under_way:
+            self.router.lost += self.restarts.look()
 
     def ask(self, now: float) -> None:
         """Ask every agent for a sign of life."""
@@ -294,16 +288,29 @@ class DevicePlane:
     def _from_member(
         self, link: AgentLink, message: messages.DeviceToDaemon, run: Running | None
     ) -> None:
-        link.asked_s = None
-        arrival = link.incoming.accept(message.sequence)
-        if arrival is not Arrival.NEXT:
-            self._take_out_of_order(link, message, arrival)
+        if not self._is_next(link, message):
             return
         if self.router.faults is None:
             self._obey(link, message, run)
             return
         for each in self.router.faults.obeyed(link, message):
             self._obey(link, each, run)
+
+    def _is_next(self, link: AgentLink, message: messages.DeviceToDaemon) -> bool:
+        """Take a sign of life; whether the message is to be obeyed now, by its number."""
+        link.asked_s = None
+        arrival = link.incoming.accept(message.sequence)
+        if arrival is Arrival.NEXT:
+            return True
+        self._take_out_of_order(link, message, arrival)
+        return False
+
+    def _completed(
+        self, link: AgentLink, message: messages.InvalidateCompletion, run: Running
+    ) -> None:
+        errors = run.completions(link, message)
+        if errors:
+            self._report(link, errors)
 
     def _take_out_of_order(
         self, link: AgentLink, message: messages.DeviceToDaemon, arrival: Arrival
@@ -340,7 +347,7 @@ class DevicePlane:
 
     def _obey(self, link: AgentLink, message: messages.DeviceToDaemon, run: Running | None) -> None:
         if run is not None and isinstance(message, messages.InvalidateCompletion):
-            self._report(link, run.completions(link, message))
+            self._completed(link, message, run)
         elif isinstance(message, messages.HeartbeatReply):
             link.counters = message.counters
             self.count_faults(link.name, message.counters)

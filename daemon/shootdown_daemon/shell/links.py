@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import zmq
 
-from shootdown_protocol import codec
+from shootdown_protocol.codec import decode_device_to_daemon, encode_device
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import RemoteProtocolError
 from shootdown_protocol.fault_messages import Resend
@@ -34,12 +34,14 @@ from shootdown_protocol.sequence import KeptMessages, SequenceCheck
 if TYPE_CHECKING:
     from shootdown_daemon.shell.link_faults import LinkFaults
 
+_replace = msgspec.structs.replace
 _NOBLOCK = int(zmq.NOBLOCK)
 _SEND_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
-_MORE = int(zmq.RCVMORE)
 _EVENTS = int(zmq.EVENTS)
 _READABLE = int(zmq.POLLIN)
 """Plain numbers: ZeroMQ's flags are enums, and to combine two of them costs as much as a send."""
+_send_part = zmq.backend.Socket.send
+"""As a socket's own `send`, without what that does for other kinds of sockets."""
 
 AWAIT_MS = 20
 """Longest wait for a message when nothing can be done before one comes.
@@ -144,10 +146,20 @@ def _peer_process(frame: zmq.Frame) -> int:
         return 0
 
 
+def _with_rest(socket: zmq.Socket[bytes], frame: zmq.Frame) -> bytes:
+    """Bytes of a message that goes on behind a part."""
+    data = frame.bytes
+    while frame.more:
+        frame = socket.recv(_NOBLOCK, copy=False)
+        if len(data) <= DEVICE_MESSAGE_BYTES_MAX:  # Else it is refused as it is.
+            data += frame.bytes
+    return data
+
+
 def decoded(data: bytes) -> DeviceToDaemon | RemoteProtocolError:
     """What bytes from an agent say, or what is wrong with them."""
     try:
-        return codec.decode_device_to_daemon(data)
+        return decode_device_to_daemon(data)
     except RemoteProtocolError as error:
         return error
 
@@ -167,7 +179,9 @@ class DeviceRouter:
         self.sockets = (local,) if remote is None else (local, remote)
         local.setsockopt(zmq.RCVTIMEO, AWAIT_MS)
         self.links: dict[Peer, AgentLink] = {}
-        self._known: dict[bytes, AgentLink] = {}
+        self._known: dict[zmq.Socket[bytes], dict[bytes, AgentLink]]
+        self._known = {socket: {} for socket in self.sockets}
+        self._is_alone = remote is None
         self.lost: list[tuple[AgentLink, str]] = []
         self.ending: list[tuple[str, int]] = []
         self.faults: LinkFaults | None = None
@@ -175,15 +189,13 @@ class DeviceRouter:
     def join(self, link: AgentLink) -> None:
         """Take an agent in."""
         self.links[link.peer] = link
-        if link.peer.is_local:
-            self._known[link.peer.identity] = link
+        self._known[link.peer.socket][link.peer.identity] = link
 
     def leave(self, link: AgentLink) -> bool:
         """Take an agent out; False when it is out already."""
         if self.links.pop(link.peer, None) is None:
             return False
-        if link.peer.is_local:
-            del self._known[link.peer.identity]
+        del self._known[link.peer.socket][link.peer.identity]
         return True
 
     def receive(self) -> Iterator[Received]:
@@ -199,7 +211,7 @@ class DeviceRouter:
     @property
     def is_plain(self) -> bool:
         """Whether all that comes is from this host and passed on as it is: it can be awaited."""
-        return self.faults is None and len(self.sockets) == 1
+        return self.faults is None and self._is_alone
 
     def await_message(self) -> Received | None:
         """Sleep until a message comes, if all is plain; None when none comes in `AWAIT_MS`.
@@ -215,35 +227,26 @@ class DeviceRouter:
 
     def _take(self, socket: zmq.Socket[bytes], identity: bytes) -> Received | None:
         """Take in the rest of a message whose sender was read; None when a fault keeps it."""
-        is_local = socket is self.sockets[0]
-        link = self._known.get(identity) if is_local else None
-        peer = Peer(socket, identity, is_local) if link is None else link.peer
+        link = self._known[socket].get(identity)
+        frame = socket.recv(_NOBLOCK, copy=False)
+        data = _with_rest(socket, frame) if frame.more else frame.bytes
         if link is None:
-            link = self.links.get(peer)
-        process = 0
-        if link is not None:
-            data = socket.recv(_NOBLOCK)
-        else:
-            frame = socket.recv(_NOBLOCK, copy=False)
-            data, process = frame.bytes, _peer_process(frame)
-        while socket.get(_MORE):
-            more = socket.recv(_NOBLOCK)
-            if len(data) <= DEVICE_MESSAGE_BYTES_MAX:  # Else it is refused as it is.
-                data += more
-        if self.faults is not None and link is not None:
+            peer = Peer(socket, identity, socket is self.sockets[0])
+            return peer, None, decoded(data), _peer_process(frame)
+        if self.faults is not None:
             passed = self.faults.incoming(link, data)
             if passed is None:
                 return None
             data = passed
-        return peer, link, decoded(data), process
+        return link.peer, link, decoded(data), 0
 
     def send(self, link: AgentLink, message: DeviceMessage) -> None:
         """Number a message and send it, or queue it behind what waits already."""
         if self.faults is None:
             self._send(link, message)
-            return
-        for each in self.faults.outgoing(link, message):
-            self._send(link, each)
+        else:
+            for each in self.faults.outgoing(link, message):
+                self._send(link, each)
 
     def _send(self, link: AgentLink, message: DeviceMessage) -> None:
         sequence = link.sent
@@ -252,7 +255,7 @@ class DeviceRouter:
         self._send_numbered(link, message, sequence)
 
     def _send_numbered(self, link: AgentLink, message: DeviceMessage, sequence: int) -> None:
-        data = codec.encode_device(msgspec.structs.replace(message, sequence=sequence))
+        data = encode_device(_replace(message, sequence=sequence))
         if self.faults is not None:
             passed = self.faults.on_wire(link, message, sequence, data)
             if passed is None:
@@ -291,7 +294,7 @@ class DeviceRouter:
     def send_raw(self, peer: Peer, message: DeviceMessage) -> None:
         """Answer a peer that is no agent (yet); dropped if it cannot be sent now."""
         try:
-            peer.socket.send_multipart([peer.identity, codec.encode_device(message)], zmq.NOBLOCK)
+            peer.socket.send_multipart([peer.identity, encode_device(message)], zmq.NOBLOCK)
         except zmq.ZMQError:
             return
 
@@ -308,8 +311,8 @@ class DeviceRouter:
         """Hand bytes to the socket; what it does not take now is queued, unless it is already."""
         socket, identity, _ = link.peer
         try:
-            socket.send(identity, _SEND_MORE)
-            socket.send(data, _NOBLOCK)
+            _send_part(socket, identity, _SEND_MORE)
+            _send_part(socket, data, _NOBLOCK)
         except zmq.Again:
             if not queued:
                 link.queue.append(data)

@@ -40,8 +40,6 @@ from shootdown_protocol.segment import Segment
 
 FACTS_FILE = "run.json"
 """Beside the histories: scenario, discipline, seed, agents, instances per batch."""
-LIMITS_S = 0.1
-"""How often the limits of a run are looked at."""
 WAITS_TOLD = 3
 """How many of those that a batch waits for are named."""
 UNLOAD_S = 10.0
@@ -111,7 +109,6 @@ class Running:
         self.ended = False
         self.unloading_s = 0.0
         self._freed = False
-        self._limits_s = 0.0
         self.absent = Absences(self)
         self.invalidations = Invalidations(self.live, config.completion_timeout_ms)
         self.limits_ns = limits_ns
@@ -178,7 +175,6 @@ class Running:
                 self.router.send(link, message)
         if isinstance(self.live, GatedRun):
             self._send_grants(self.live)
-        self._watch_limits()
         if self.live.over and not self.unloading_s:
             self._unload()
         return made > 0
@@ -481,13 +477,12 @@ class Running:
 
     # Limits and the end
 
-    def _watch_limits(self) -> None:
-        now = time.monotonic()
-        if now < self._limits_s or self.absent:
+    def watch_limits(self) -> None:
+        """End the run, or shut a device out, when something has taken too long."""
+        if self.unloading_s or self.absent:
             return
-        self._limits_s = now + LIMITS_S
         now_ns = self.limits_ns()
-        if isinstance(self.live, GatedRun) and not self.unloading_s and self.live.stands_still:
+        if isinstance(self.live, GatedRun) and self.live.stands_still:
             self.stand_still()
         follows = isinstance(self.live, GatedRun) and not self.live.over_schedule
         # With a schedule, time-outs strike when that says so.

@@ -1,4 +1,4 @@
-"""THE MAIN LOOP of the daemon: control first, then agents, then steps of the run.
+"""THE MAIN LOOP of the daemon: steps of the run, then messages, then what is due by time.
 
 One thread, no callbacks: `Daemon.serve` goes round until it is told to stop. Heartbeats are asked
 and taken by this loop, so an agent that answers is one whose daemon works too.
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 STEPS_A_ROUND = 96
 """Steps of the run between two looks at the sockets."""
-CONTROL_ROUNDS = 16
-"""Rounds between two looks at the control plane while a run is busy."""
+TICK_S = 0.02
+"""Time between two looks at what is due, and at the control plane while a run goes on."""
 RESERVED_AT_ONCE_BYTES = 16 << 20
 """Shared memory that is reserved in one idle round: some milliseconds' worth."""
 IDLE_MS = 50
@@ -50,7 +50,7 @@ BUSY_MS = 1
 GARBAGE_OBJECTS = 20_000
 """New objects after which the collector looks for cycles: a run makes many objects and none."""
 JUMP_S = 0.5
-"""A round that takes longer means that this process did not live meanwhile, or its clock jumped."""
+"""More between two ticks means that this process did not live meanwhile, or its clock jumped."""
 
 
 class Daemon:
@@ -74,9 +74,8 @@ class Daemon:
         self._owner = None if config.owner is None else os.pidfd_open(config.owner)
         self._standstill: Standstill | None = None
         self._beat_s = 0.0
-        self._round_s = self.now()
-        self._round = 0
-        self._is_quiet = False
+        self._tick_s = 0.0
+        self._ticked_s = self.now()
         self.log.info("ready", segment=config.segment, agents_expected=config.agents)
 
     def _set_up_faults(self) -> None:
@@ -109,50 +108,56 @@ class Daemon:
         return 0
 
     def go_round(self) -> None:
-        """One round: control, agents, steps, heartbeats."""
-        router = self.devices.router
-        router.faults = self._links if self._links.active else None
-        self._notice_lost_time()
-        run = self.run
+        """One round: steps of the run, messages, and what is looked at by time."""
+        run, router = self.run, self.devices.router
+        if self.faults.live or router.faults is not None:
+            router.faults = self._links if self._links.active else None
         busy = run is not None and run.round(STEPS_A_ROUND)
-        self._round += 1
-        if run is not None and not busy and router.is_plain and run.only_waits:
-            if self._is_quiet or self._round % CONTROL_ROUNDS == 0:
-                self.control.handle(self)
-            self._is_quiet = not self.devices.wait(run)
+        if run is not None and not busy and run.only_waits and router.is_plain:
+            self.devices.wait(run)
         else:
             self._look_at_sockets(busy=busy)
         if self.devices.joined or self.devices.someone_leaves:
             self._watch_members()
-        self._processes.go_on()
-        now = self.now()
-        if now >= self._beat_s:
-            self._notice_lost_time()
-            self._beat_s = now + self.config.heartbeat_ms / 1000
-            self.faults.heal_due()
-            self._beat(now)
-        if self.run is not None:
-            self._watch_run(self.run)
-        else:
+        if time.monotonic() >= self._tick_s:
+            self._tick()
+        if self.run is None:
             self.control.start_next(self)
+        elif self.run.ended:
+            self._end_run(self.run)
 
     def _look_at_sockets(self, *, busy: bool) -> None:
         """Take in what has come on either plane; unless ``busy``, wait for it."""
-        if busy:
-            asked = self._round % CONTROL_ROUNDS == 0
-        else:
+        if not busy:
             readable = self._poller.poll(IDLE_MS if self.run is None else BUSY_MS)
-            asked = any(socket is self.control.socket for socket, _ in readable)
+            if any(socket is self.control.socket for socket, _ in readable):
+                self.control.handle(self)
             if self.run is None and not readable:
                 self._use_spare_time()
-        if asked:
-            self.control.handle(self)
         self.devices.handle(self.run)
+
+    def _tick(self) -> None:
+        """Look at all that time alone brings about."""
+        self._tick_s = time.monotonic() + TICK_S
+        self._notice_lost_time()
+        self._processes.go_on()
+        self.devices.look_for_members()
+        now = self.now()
+        if now >= self._beat_s:
+            self._beat_s = now + self.config.heartbeat_ms / 1000
+            self.faults.heal_due()
+            self._beat(now)
+            self._notice_lost_time()  # A fault may have made the clock jump.
+        if self.run is not None:
+            self.run.watch_limits()
+            self.control.progress(self.run)
+            self.control.handle(self)
 
     def start(self, run: Running) -> None:
         """Take up a run."""
         assert self.run is None
         self.run = run
+        self.devices.program = run.program
         if self.stopping:  # A signal came while the run was made.
             run.abort(RunEnd.STOPPED, self.stopping)
         self.log.info("run_started", scenario=run.program.name, instances=run.live.instances)
@@ -176,7 +181,7 @@ class Daemon:
     def _notice_lost_time(self) -> None:
         """Count the time in which this process was stopped, or its clock jumped, against nobody."""
         now = self.now()
-        lost_s, self._round_s = now - self._round_s, now
+        lost_s, self._ticked_s = now - self._ticked_s, now
         if lost_s < JUMP_S:
             return
         self.log.info("time_lost", ms=round(lost_s * 1000))
@@ -243,15 +248,12 @@ class Daemon:
         if self.run is None or not self.run.absent.readmit(link, legacy):
             self.devices.router.send(link, legacy)
 
-    def _watch_run(self, run: Running) -> None:
-        if run.ended:
-            self.faults.clear(lambda fault: fault.of_run)
-            self.control.run_ended(run)
-            self.log.info("run_ended", end=run.end.value, why=run.why, instances=run.live.done)
-            self.run = None
-            self.devices.program = self.control.load_program
-        else:
-            self.control.progress(run)
+    def _end_run(self, run: Running) -> None:
+        self.faults.clear(lambda fault: fault.of_run)
+        self.control.run_ended(run)
+        self.log.info("run_ended", end=run.end.value, why=run.why, instances=run.live.done)
+        self.run = None
+        self.devices.program = self.control.load_program
 
     def _beat(self, now: float) -> None:
         if self.run is not None:
