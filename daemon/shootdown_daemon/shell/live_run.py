@@ -161,11 +161,15 @@ class LiveRun:
         """Slots whose instances have begun, kept while ``notes_starts``."""
         self._clear_board()
         for kslot in memory.slots:
-            for device, agent in enumerate(self.serving(kslot.index)):
-                for pasid in kslot.slot.pasids:
-                    number = self.device_number(agent, device)
-                    iommu.join(self.store, pasid, number, program.devices[device])
+            self._join_devices(kslot)
             self._park_servers(kslot)
+
+    def _join_devices(self, kslot: KernelSlot) -> None:
+        """Publish which devices may hold translations of a slot's PASIDs."""
+        for device, agent in enumerate(self.serving(kslot.index)):
+            for pasid in kslot.slot.pasids:
+                number = self.device_number(agent, device)
+                iommu.join(self.store, pasid, number, self.program.devices[device])
 
     def _park_servers(self, kslot: KernelSlot) -> None:
         """Let a slot's servers wait for their first messages."""
