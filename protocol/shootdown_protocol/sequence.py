@@ -11,9 +11,10 @@ from collections import deque
 from enum import Enum
 from typing import Generic, TypeVar
 
+from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.limits import KEPT_MESSAGES
 
-M = TypeVar("M")
+M = TypeVar("M", bound=DeviceMessage)
 
 
 class Arrival(Enum):
@@ -54,17 +55,15 @@ class SequenceCheck:
 class KeptMessages(Generic[M]):
     """The last messages of one direction of a link, for when some of them have to be sent again."""
 
-    __slots__ = ("_kept",)
+    __slots__ = ("_kept", "keep")
 
     def __init__(self) -> None:
         """Keep nothing yet."""
-        self._kept: deque[tuple[int, M]] = deque(maxlen=KEPT_MESSAGES)
+        self._kept: deque[M] = deque(maxlen=KEPT_MESSAGES)
+        self.keep = self._kept.append
+        """Keep a message as it was sent, with its number."""
 
-    def keep(self, number: int, message: M) -> None:
-        """Keep a message under the number that it was sent with."""
-        self._kept.append((number, message))
-
-    def since(self, first: int) -> list[tuple[int, M]] | None:
-        """Messages from a number on, with their numbers; None when that one is not kept."""
-        found = [kept for kept in self._kept if kept[0] >= first]
-        return found if found and found[0][0] == first else None
+    def since(self, first: int) -> list[M] | None:
+        """Messages from a number on; None when that one is not kept."""
+        found = [message for message in self._kept if message.sequence >= first]
+        return found if found and found[0].sequence == first else None

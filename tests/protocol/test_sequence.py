@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shootdown_protocol.limits import KEPT_MESSAGES
+from shootdown_protocol.messages import Heartbeat
 from shootdown_protocol.sequence import Arrival, KeptMessages, SequenceCheck
 
 
@@ -55,16 +56,17 @@ def test_what_is_obeyed_is_in_order(numbers: list[int]) -> None:
 @given(st.lists(st.booleans(), max_size=200))
 def test_a_gap_is_mended_whatever_is_lost(arrives: list[bool]) -> None:
     """A sender that sends again from the first missing number on has all of it obeyed, in order."""
-    check, kept, obeyed = SequenceCheck(), KeptMessages[int](), list[int]()
-    wire: list[tuple[int, int]] = []
+    check, kept, obeyed = SequenceCheck(), KeptMessages[Heartbeat](), list[int]()
+    wire: list[Heartbeat] = []
     for number, comes in enumerate([*arrives, True]):
-        kept.keep(number, number)
-        wire += [(number, number)] * comes
+        message = Heartbeat(number, number)
+        kept.keep(message)
+        wire += [message] * comes
         while wire:
-            sequence, message = wire.pop(0)
-            arrival = check.accept(sequence)
+            message = wire.pop(0)
+            arrival = check.accept(message.sequence)
             if arrival is Arrival.NEXT:
-                obeyed.append(message)
+                obeyed.append(message.beat)
             elif arrival is Arrival.GAP:
                 wire += kept.since(check.expected) or []
 
@@ -73,10 +75,10 @@ def test_a_gap_is_mended_whatever_is_lost(arrives: list[bool]) -> None:
 
 def test_what_is_kept_is_bounded() -> None:
     """What is not kept any more cannot be sent again, and nor can what was never sent."""
-    kept = KeptMessages[str]()
+    kept = KeptMessages[Heartbeat]()
     for number in range(KEPT_MESSAGES + 1):
-        kept.keep(number, "")
+        kept.keep(Heartbeat(number, 0))
 
     assert kept.since(0) is None
     assert kept.since(KEPT_MESSAGES + 1) is None
-    assert kept.since(KEPT_MESSAGES) == [(KEPT_MESSAGES, "")]
+    assert kept.since(KEPT_MESSAGES) == [Heartbeat(KEPT_MESSAGES, 0)]

@@ -83,9 +83,7 @@ class LinkFaults:
             yield msgspec.structs.replace(message, requests=tuple(kept))
             yield from self._take_overtaken(link, self._to_send)
 
-    def on_wire(
-        self, link: AgentLink, message: DeviceMessage, number: int, data: bytes
-    ) -> bytes | None:
+    def on_wire(self, link: AgentLink, message: DeviceMessage, data: bytes) -> bytes | None:
         """The bytes of a message as they leave; None when they do not, or not yet."""
         if self._lost(link, "out"):
             return None
@@ -93,7 +91,7 @@ class LinkFaults:
             for kind, damage in _DAMAGE.items():
                 found = self._faults.take(f"inv.{kind}", agent=link.name)
                 if found is not None:
-                    self._report(found, link, f"message {number}")
+                    self._report(found, link, f"message {message.sequence}")
                     return damage(data)
         if self._clogs(link, "out"):
             self._clogged.setdefault(("out", link), []).append(data)

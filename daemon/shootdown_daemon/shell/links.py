@@ -249,15 +249,15 @@ class DeviceRouter:
                 self._send(link, each)
 
     def _send(self, link: AgentLink, message: DeviceMessage) -> None:
-        sequence = link.sent
-        link.kept.keep(sequence, message)
-        link.sent = sequence + 1
-        self._send_numbered(link, message, sequence)
+        numbered = _replace(message, sequence=link.sent)
+        link.kept.keep(numbered)
+        link.sent += 1
+        self._send_numbered(link, numbered)
 
-    def _send_numbered(self, link: AgentLink, message: DeviceMessage, sequence: int) -> None:
-        data = encode_device(_replace(message, sequence=sequence))
+    def _send_numbered(self, link: AgentLink, message: DeviceMessage) -> None:
+        data = encode_device(message)
         if self.faults is not None:
-            passed = self.faults.on_wire(link, message, sequence, data)
+            passed = self.faults.on_wire(link, message, data)
             if passed is None:
                 return
             data = passed
@@ -269,13 +269,13 @@ class DeviceRouter:
 
     def ask_again(self, link: AgentLink) -> None:
         """Ask for what has not come from a peer."""
-        self._send_numbered(link, Resend(0, link.incoming.expected), 0)
+        self._send_numbered(link, Resend(0, link.incoming.expected))
 
     def resend(self, link: AgentLink, first: int) -> bool:
         """Send again what a peer has not seen, and all after it; False if it is not kept."""
         missing = link.kept.since(first)
-        for number, message in missing or ():
-            self._send_numbered(link, message, number)
+        for message in missing or ():
+            self._send_numbered(link, message)
         return missing is not None
 
     def let_go_held(self, faults: LinkFaults, *, heal: bool = False) -> None:

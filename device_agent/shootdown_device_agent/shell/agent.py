@@ -187,7 +187,7 @@ class Agent:
     def send(self, message: DeviceMessage) -> None:
         """Number a message and send it."""
         numbered = msgspec.structs.replace(message, sequence=self.sent)
-        self.kept.keep(self.sent, message)
+        self.kept.keep(numbered)
         self.sent += 1
         self.socket.send(codec.encode_device(numbered))
 
@@ -315,8 +315,8 @@ class Agent:
         if missing is None:
             self._give_up(f"message {asked.first} is asked for, and not kept any more")
             raise AgentEnd("a message that was lost is not kept any more", 4)
-        for number, message in missing:
-            self.socket.send(codec.encode_device(msgspec.structs.replace(message, sequence=number)))
+        for message in missing:
+            self.socket.send(codec.encode_device(message))
 
     def _set_faults(self, message: SetFaults) -> None:
         from shootdown_device_agent.shell.injecting import DeviceFaults  # noqa: PLC0415
