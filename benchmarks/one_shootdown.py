@@ -183,13 +183,14 @@ def _links_exchange(daemon: Daemon, _run: _Still) -> Callable[[], None]:
 class _Completing(Agent):
     """An agent that answers an invalidation at once, without asking its devices."""
 
-    def _invalidate(self, run: AgentRun, message: messages.Invalidate) -> None:
+    def _invalidate(self, run: AgentRun, message: messages.Invalidate) -> bool:
         del run
         completions = tuple(
             messages.ItagCompletion(request.device, 1 << request.itag, 1)
             for request in message.requests
         )
-        self.send(messages.InvalidateCompletion(0, completions))
+        self._send_numbered(messages.InvalidateCompletion(self.sent, completions))
+        return True
 
 
 def _start(daemon: Daemon, config: DaemonConfig) -> _Still:

@@ -6,7 +6,7 @@ Only what a step may do and what its scheduler needs to wake blocked tasks may l
 from __future__ import annotations
 
 from array import array
-from collections.abc import Container, Hashable
+from collections.abc import Callable, Container, Hashable
 
 from shootdown_engine.store import deliver
 from shootdown_protocol.atomics import Atomics
@@ -41,8 +41,23 @@ class LiveStore:
         self.emit = self.records.append
         self.get = self.cells.get
         self.load = words.__getitem__
+        self.put = self._putter()
+        """Write a private cell and note that it changed."""
         self._poison: dict[int, bytes] = {}
         self.atomics: Atomics | None = None
+
+    def _putter(self) -> Callable[[tuple[Hashable, ...], Hashable], None]:
+        """What is called so often holds all that it needs."""
+        cells, forget, note = self.cells, self.cells.pop, self.changed.append
+
+        def put(cell: tuple[Hashable, ...], value: Hashable) -> None:
+            if value is None:
+                forget(cell, None)
+            else:
+                cells[cell] = value
+            note(cell)
+
+        return put
 
     def store(self, word: int, value: int) -> None:
         """Write a word and note that it changed, if anybody waits for it."""
@@ -80,14 +95,6 @@ class LiveStore:
         if word in self.watched:
             self.watched.remove(word)
             self.changed.append(word)
-
-    def put(self, cell: tuple[Hashable, ...], value: Hashable) -> None:
-        """Write a private cell and note that it changed."""
-        if value is None:
-            self.cells.pop(cell, None)
-        else:
-            self.cells[cell] = value
-        self.changed.append(cell)
 
     def fill_frame(self, first_word: int, pattern: int) -> None:
         """Write the pattern all over a frame."""

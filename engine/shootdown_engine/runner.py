@@ -8,15 +8,17 @@ another process writes is tried again whenever its turn comes.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from shootdown_engine.live_store import LiveStore
+from shootdown_engine.store import Store
 from shootdown_engine.task import Task
 from shootdown_engine.trap import BLOCKED, Request
 from shootdown_protocol.history import Access, AnyRecord, Kind, Step
 
 Log = Callable[[int, int, int, str, AnyRecord], None]
 """Takes begin, end (ns), instance, task name and record."""
+A = TypeVar("A")
 Cell = tuple[Hashable, ...]
 WOKEN_AT_ONCE = 4
 """How many of those that wait to take one thing are woken when it becomes free."""
@@ -198,33 +200,21 @@ class Runner:
             store.records.clear()
         return made
 
-    def serve_parked(self, server: Task, count: int) -> bool:
-        """Make the steps of a parked server whose one cell has been filled; as `serve`.
-
-        True when it waits for the same again, and so is parked as it was. False when it is not:
-        it is then the caller's, as if it had been woken, and so are those that it has woken.
-        """
-        known = server.found_empty
-        if known is None or self._waiting.get(known[2]) != [server]:
-            self.wake()
-            return False
-        apply, arguments, cell = known
-        del self._waiting[cell]
-        self._parked.discard(server)
-        self.serve(server, count)
-        request = server.request
-        assert request is not None
-        if (
-            request.apply == apply
-            and request.arguments == arguments
-            and self.store.get(cell) is None
-            and not self.woken
-        ):
-            self._parked.add(server)
-            self._waiting[cell] = [server]
-            return True
-        self.woken.append(server)
-        return False
+    def make_at_once(
+        self, steps: Callable[[Store, A], bool], argument: A, task: str, instance: int
+    ) -> bool:
+        """Make steps of a task without it; what they report is stamped around all of them."""
+        store = self.store
+        begin = self._now()
+        result = steps(store, argument)
+        records = store.records
+        if records:
+            end, log = self._now(), self.log
+            for record in records:
+                log(begin, end, instance, task, record)
+            records.clear()
+        self.wake()
+        return result
 
     def can_step(self, task: Task) -> bool:
         """Whether a task's guard is true now: finding out makes the step on a copy that is lost."""

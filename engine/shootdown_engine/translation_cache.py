@@ -6,7 +6,8 @@ which order its entries go. The object holds facts only: what is cached are cell
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from shootdown_engine.store import Store
@@ -45,6 +46,14 @@ def cell_of(kind: str, device: int, pasid: int, vpn: int, shift: int) -> tuple[H
     if shift == PAGE_SHIFT:
         return (kind, device, pasid, vpn)
     return (kind, device, pasid, first_page(vpn, shift), shift)
+
+
+@lru_cache(4096)
+def _cells_within(
+    kind: str, device: int, pasid: int, pages: tuple[int, ...], first: int, last: int
+) -> tuple[tuple[Hashable, ...], ...]:
+    """Cells of those of some 4 KiB pages that lie in a range."""
+    return tuple((kind, device, pasid, vpn) for vpn in pages if first <= vpn <= last)
 
 
 def first_page(vpn: int, shift: int) -> int:
@@ -98,17 +107,14 @@ class TranslationCache:
             self._make_room(store, (pasid, first_page(vpn, shift), shift))
         store.put(cell_of(self.kind, self.device, pasid, vpn, shift), entry)
 
-    def drop(self, store: Store, pasid: int, pages: Iterable[int], first: int, last: int) -> None:
+    def drop(self, store: Store, pasid: int, pages: tuple[int, ...], first: int, last: int) -> None:
         """Give up whatever overlaps pages ``first`` to ``last``, larger pages included.
 
         ``pages`` are those of the PASID that may be cached.
         """
-        if self.shifts == _SMALL:
-            for vpn in pages:
-                if first <= vpn <= last:
-                    store.put((self.kind, self.device, pasid, vpn), None)
-                    if self.ways:
-                        self._leave(store, (pasid, vpn, PAGE_SHIFT))
+        if self.shifts == _SMALL and not self.ways:
+            for cell in _cells_within(self.kind, self.device, pasid, pages, first, last):
+                store.put(cell, None)
             return
         for vpn in pages:
             for shift in self.shifts:

@@ -200,21 +200,21 @@ def test_a_server_that_is_alone_makes_its_round_at_once() -> None:
     assert [(s.begin, s.end, s.instance, s.record) for s in live.log] == [(1, 2, 9, Ended(3))]
 
 
-def test_a_parked_server_serves_and_is_parked_as_it_was() -> None:
-    """It is woken by the next change again, and whoever waits for what it did is woken at once."""
+def test_steps_made_at_once_are_stamped_around_all_of_them() -> None:
+    """Whoever waits for what they did is woken, though no task has made them."""
     live = Live()
-    server, waiter = server_of(CELL), waits_for(OTHER)
-    assert live.parked(server)
-    live.store.put(CELL, 7)
-    assert live.runner.serve_parked(server, 64)
-    live.store.put(OTHER, None)
+    waiter = waits_for(OTHER)
     assert live.parked(waiter)
 
-    live.store.put(CELL, 8)
-    stays = live.runner.serve_parked(server, 64)
+    def steps(store: Store, value: int) -> bool:
+        store.put(OTHER, value)
+        store.emit(Ended(3))
+        return True
 
-    assert not stays
-    assert live.runner.woken == [waiter, server]
+    assert live.runner.make_at_once(steps, 7, "d0.invalidate", 4)
+
+    assert live.runner.woken == [waiter]
+    assert [(s.begin, s.end, s.instance, s.task) for s in live.log] == [(2, 3, 4, "d0.invalidate")]
 
 
 def test_a_guard_that_found_nothing_is_not_asked_twice() -> None:

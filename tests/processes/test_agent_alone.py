@@ -15,7 +15,7 @@ from shootdown_device_agent.machine.atc import Cached, atc_cell
 from shootdown_device_agent.machine.device import Device
 from shootdown_device_agent.shell.agent import Agent
 from shootdown_device_agent.shell.batches import AgentRun
-from shootdown_protocol import board, messages
+from shootdown_protocol import board, codec, messages
 from shootdown_protocol.errors import ErrorCode
 from shootdown_protocol.fault_messages import Resend
 from shootdown_protocol.layout import Layout
@@ -170,7 +170,7 @@ def test_after_a_loss_nothing_cached_is_kept() -> None:
     cell = atc_cell(0, site.pasid, site.vpn)
     assert run.store.get(cell) is not None
 
-    assert not after_a_loss(run)._in_sequence(messages.Heartbeat(5, 1))
+    after_a_loss(run)._hear(codec.encode_device(messages.Heartbeat(5, 1)))
 
     assert run.store.get(cell) is None
 

@@ -18,8 +18,8 @@ import zmq
 
 from shootdown_device_agent.shell.config import AgentConfig, AgentEnd, Log
 from shootdown_device_agent.shell.page_request_groups import PageRequestGroups
-from shootdown_engine.channels import Completion, InvalidateRequest, PageRequest
-from shootdown_protocol import ats_range, codec, messages
+from shootdown_engine.channels import Completion, PageRequest
+from shootdown_protocol import codec, messages
 from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, ShootdownError, UsageError
 from shootdown_protocol.fault_messages import FAULTS, RESENDS, Resend, SetFaults
@@ -40,13 +40,17 @@ _EVENTS = int(zmq.EVENTS)
 _READABLE = int(zmq.POLLIN)
 """Plain numbers, for ZeroMQ turns its own enums into such at every call."""
 
+_NEXT = Arrival.NEXT
+_Invalidate = messages.Invalidate
 STEPS_A_ROUND = 64
 IDLE_MS = 50
 """Longest wait of a round that has nothing to do."""
 NAP_S = 0.00003
 """How long a round sleeps when a batch runs but nothing of it can go."""
 ROUNDS_A_LOOK = 64
-"""Rounds with messages or work between two looks whether this agent is to leave."""
+"""Rounds with work, or messages, between two looks whether this agent is to leave."""
+MESSAGES_A_WAIT = 16
+"""Most messages that are obeyed one after the other before a round goes on."""
 CONNECT_MS = 10_000
 """Longest wait for the daemon's welcome."""
 
@@ -68,6 +72,8 @@ class Agent:
             self.socket.curve_publickey, self.socket.curve_secretkey = public, secret
             self.socket.curve_serverkey = config.server_key.encode()
         self.socket.connect(config.endpoint)
+        # ZeroMQ's own: what is around it asks, at every call, for what only draft sockets have.
+        self._send = super(zmq.Socket, self.socket).send
         self.sent = 0
         self.incoming = SequenceCheck()
         self.heard_s = time.monotonic()
@@ -117,7 +123,9 @@ class Agent:
         busy = run is not None and (run.running is not None or (run.ready and not run.gated))
         heard = self._receive() if busy else self._wait()
         made = self._steps()
-        self._round += 1
+        self._round += heard or 1
+        if heard:
+            self.heard_s = time.monotonic()
         if not (heard or made):
             self._leave()
             self._watch()
@@ -125,7 +133,8 @@ class Agent:
                 time.sleep(NAP_S)
             else:
                 self._use_spare_time()
-        elif not self._round % ROUNDS_A_LOOK:
+        elif self._round >= ROUNDS_A_LOOK:
+            self._round = 0
             self._leave()
 
     def _leave(self) -> None:
@@ -186,10 +195,12 @@ class Agent:
 
     def send(self, message: DeviceMessage) -> None:
         """Number a message and send it."""
-        numbered = msgspec.structs.replace(message, sequence=self.sent)
-        self.kept.keep(numbered)
+        self._send_numbered(msgspec.structs.replace(message, sequence=self.sent))
+
+    def _send_numbered(self, message: DeviceMessage) -> None:
+        self.kept.keep(message)
         self.sent += 1
-        self.socket.send(codec.encode_device(numbered))
+        self._send(codec.encode_device(message))
 
     def _greet(self) -> messages.Welcome:
         hello = messages.Hello(
@@ -233,7 +244,7 @@ class Agent:
                 return answer, self.config.daemon or _sender(frame)
             if not answer.sequence:
                 raise AgentEnd(f"saw {type(answer).__name__}; expected Welcome", 4)
-            self._in_sequence(answer)
+            self._mend(answer, self.incoming.accept(answer.sequence))
         why = f"no answer from {self.config.endpoint} within {CONNECT_MS} ms"
         raise AgentEnd(why, 4)
 
@@ -247,18 +258,23 @@ class Agent:
         can = (FAULTS, RESENDS, messages.GATES, messages.REGISTERS)
         return (*shared_memory, *own_process, *classes, *can, *restarts)
 
-    def _wait(self) -> bool:
-        """Sleep until a message comes, for `IDLE_MS` at most; others are the next round's."""
-        try:
-            data = self.socket.recv()
-        except zmq.Again:
-            return False
-        self._hear(data)
-        return True
+    def _wait(self) -> int:
+        """Sleep until messages come, for `IDLE_MS` at most; gives how many were taken in.
 
-    def _receive(self) -> bool:
-        """Take in every message that is there; whether there was any."""
-        heard = False
+        It is one, or some that were obeyed at rest; others are the next round's.
+        """
+        for heard in range(MESSAGES_A_WAIT):
+            try:
+                data = self.socket.recv()
+            except zmq.Again:
+                return heard
+            if not self._hear(data):
+                return heard + 1
+        return MESSAGES_A_WAIT
+
+    def _receive(self) -> int:
+        """Take in every message that is there; gives how many."""
+        heard = 0
         while True:
             # To ask is cheaper than to be refused, which is an exception.
             events = self.socket.get(_EVENTS)
@@ -266,31 +282,35 @@ class Agent:
             if not events & _READABLE:
                 return heard
             self._hear(self.socket.recv(_NOBLOCK))
-            heard = True
+            heard += 1
 
-    def _hear(self, data: bytes) -> None:
-        self.heard_s = time.monotonic()
+    def _hear(self, data: bytes) -> bool:
+        """Take a message in; True when devices at rest have done all that it asks for."""
         try:
             message = codec.decode_device_from_daemon(data)
         except RemoteProtocolError as error:
             self.log.info("bad_message", why=str(error))
             self.send(messages.ErrorReport(0, error.code, str(error)[:2000]))
-            return
-        if isinstance(message, messages.Refused):
-            # It has no place in the sequence: to the daemon this agent is nobody now.
-            raise AgentEnd(f"no member any more: {message.why}", 4)
-        if self._in_sequence(message) or isinstance(message, messages.Goodbye | Resend):
+            return False
+        arrival = self.incoming.accept(message.sequence)
+        if arrival is not _NEXT:
+            self._mend(message, arrival)
+        elif type(message) is not _Invalidate or self.run is None:
             self._obey(message)
+        elif self.run.invalidate(message.requests):
+            self._send_outbox(self.run)
+            return True
+        return False
 
-    def _in_sequence(self, message: messages.DeviceFromDaemon) -> bool:
-        """Whether a message comes next, and is to be obeyed; what is missing is asked for.
+    def _mend(self, message: messages.DeviceFromDaemon, arrival: Arrival) -> None:
+        """Take in a message that does not come next; what is missing is asked for.
 
         Whatever was lost may have said to drop something, so everything cached is dropped first.
         What has been asked for is asked for again with each sign of life, for either may be lost.
         """
-        arrival = self.incoming.accept(message.sequence)
-        if arrival is Arrival.NEXT:
-            return True
+        if isinstance(message, messages.Refused):
+            # It has no place in the sequence: to the daemon this agent is nobody now.
+            raise AgentEnd(f"no member any more: {message.why}", 4)
         why = f"message {message.sequence} is {arrival.value}"
         if arrival is Arrival.GAP:
             self.log.info("sequence", why=f"{why}: invalidations may be lost")
@@ -303,11 +323,12 @@ class Agent:
             arrival is Arrival.BEHIND and isinstance(message, messages.Heartbeat)
         ):
             self._ask_again()
-        return False
+        if isinstance(message, messages.Goodbye | Resend):
+            self._obey(message)
 
     def _ask_again(self) -> None:
         """Ask for what has not come; that has no place in the sequence."""
-        self.socket.send(codec.encode_device(Resend(0, self.incoming.expected)))
+        self._send(codec.encode_device(Resend(0, self.incoming.expected)))
 
     def _resend(self, asked: Resend) -> None:
         """Send again what the daemon has not seen, and all after it."""
@@ -316,7 +337,7 @@ class Agent:
             self._give_up(f"message {asked.first} is asked for, and not kept any more")
             raise AgentEnd("a message that was lost is not kept any more", 4)
         for message in missing:
-            self.socket.send(codec.encode_device(message))
+            self._send(codec.encode_device(message))
 
     def _set_faults(self, message: SetFaults) -> None:
         from shootdown_device_agent.shell.injecting import DeviceFaults  # noqa: PLC0415
@@ -366,9 +387,7 @@ class Agent:
 
     def _obey(self, message: messages.DeviceFromDaemon) -> None:
         run = self.run
-        if run is not None and isinstance(message, messages.Invalidate):
-            self._invalidate(run, message)
-        elif isinstance(message, messages.Heartbeat):
+        if isinstance(message, messages.Heartbeat):
             self.send(messages.HeartbeatReply(0, message.beat, self._counters()))
         elif isinstance(message, messages.LoadProgram):
             self._load(message)
@@ -472,16 +491,6 @@ class Agent:
             self._send_outbox(run)
         self.send(messages.Granted(0, grant.slot, grant.task, step, made))
 
-    def _invalidate(self, run: AgentRun, message: messages.Invalidate) -> None:
-        requests = []
-        for asked in message.requests:
-            address, size = ats_range.decode(asked.address)
-            request = InvalidateRequest(
-                asked.itag, asked.pasid, address, size, asked.instance, asked.flags
-            )
-            requests.append((asked.device, request))
-        run.invalidate(requests)
-
     def _send_outbox(self, run: AgentRun) -> None:
         completions: list[messages.ItagCompletion] = []
         requests: list[messages.PageRequest] = []
@@ -489,14 +498,18 @@ class Agent:
             if isinstance(message, Completion):
                 device = channel[1]
                 assert isinstance(device, int)
-                _add_completion(completions, device, message)
+                if completions:
+                    _add_completion(completions, device, message)
+                else:
+                    completions.append(messages.ItagCompletion(device, *message))
             else:
                 assert isinstance(message, PageRequest)
                 request = self.groups.ask(run, message)
                 requests += () if request is None else (request,)
         run.store.outbox.clear()
         if completions:
-            self.send(messages.InvalidateCompletion(0, tuple(completions)))
+            said = messages.InvalidateCompletion(self.sent, tuple(completions))
+            self._send_numbered(said)
         if requests:
             self.send(messages.PageRequests(0, tuple(requests)))
 

@@ -37,7 +37,7 @@ from shootdown_engine.runner import Log, Runner
 from shootdown_engine.slot import Slot
 from shootdown_engine.store import deliver
 from shootdown_engine.task import Task
-from shootdown_protocol import board, messages
+from shootdown_protocol import ats_range, board, messages
 from shootdown_protocol import layout as at
 from shootdown_protocol.board import SlotLayout
 from shootdown_protocol.device_message import DeviceMessage
@@ -118,6 +118,12 @@ class AgentRun:
         self._threads: dict[tuple[int, int], Threads] = {}
         self._slot_of_pasid: dict[int, Slot] = {}
         self._servers = {number: invalidation_server(each) for number, each in self.devices.items()}
+        self._straight = {
+            number: (device.serve_at_once, self._servers[number].name)
+            for number, device in self.devices.items()
+            if device.is_straight
+        }
+        """Devices that can do without their servers, and those servers' names."""
         self.ready: list[Task] = list(self._servers.values())
         self.again: list[Task] = []
         self.registers = Registers(segment.words, self.store)
@@ -485,22 +491,29 @@ class AgentRun:
     def is_at_rest(self) -> bool:
         """Whether nothing can go but servers of invalidations, when some come."""
         return self.running is None and not (
-            self.ready or self.again or self._due or self.faults or self.registers.watched
+            self.ready or self.again or self._due or self.faults or self.registers.waiting
         )
 
-    def invalidate(self, requests: Iterable[tuple[int, InvalidateRequest]]) -> None:
-        """Hand invalidations to their devices' servers; at rest these obey at once."""
-        numbers = {}
-        for number, request in requests:
+    def invalidate(self, asked: Iterable[messages.InvalidateRequest]) -> bool:
+        """Hand invalidations to their devices; True when these were at rest, and have obeyed."""
+        at_once = self.is_at_rest and not (self.gated or self.is_hosted)
+        straight = self._straight
+        for each in asked:
+            number, instance = each.device, each.instance
+            address, size = ats_range.decode(each.address)
+            request = InvalidateRequest(each.itag, each.pasid, address, size, instance, each.flags)
+            if at_once and number in straight:
+                steps, task = straight[number]
+                at_once = self.runner.make_at_once(steps, request, task, instance)
+                if at_once:
+                    continue
+            at_once = False
             deliver(self.store, ("invalidate", number), request)
-            numbers[number] = True
-        if self.gated or self.is_hosted or not self.is_at_rest:
+        if at_once:
+            self.idle_rounds = 0
+        else:
             self._wake()
-            return
-        self.idle_rounds = 0
-        for number in numbers:
-            if not self.runner.serve_parked(self._servers[number], CROWD):
-                self._wake()
+        return at_once
 
     def respond(self, number: int, slot: int, prgi: int, answer: str) -> None:
         """Hand a page response to the thread that waits for it."""

@@ -22,7 +22,8 @@ class Registers:
         self._words = words
         self._store = store
         self._of: dict[Task, tuple[int, Device, Slot]] = {}
-        self._waiting: dict[Task, tuple[int, int]] = {}
+        self.waiting: dict[Task, tuple[int, int]] = {}
+        """Who waits for a change of which word from which value."""
 
     def watch(self, device: Device, slot: Slot) -> None:
         """Watch a device's register in a slot, if it has one."""
@@ -35,23 +36,18 @@ class Registers:
         if task not in self._of or task.request is None or task.request.name != OBEY:
             return False
         word, device, slot = self._of[task]
-        self._waiting[task] = word, obeyed(self._store, device.number, slot)
+        self.waiting[task] = word, obeyed(self._store, device.number, slot)
         return True
-
-    @property
-    def watched(self) -> bool:
-        """Whether anybody waits for a change."""
-        return bool(self._waiting)
 
     def changed(self) -> list[Task]:
         """Tasks whose register says something new."""
         words = self._words
-        found = [task for task, (word, seen) in self._waiting.items() if words[word] != seen]
+        found = [task for task, (word, seen) in self.waiting.items() if words[word] != seen]
         for task in found:
-            del self._waiting[task]
+            del self.waiting[task]
         return found
 
     def clear(self) -> None:
         """Forget those of a batch that is over."""
         self._of.clear()
-        self._waiting.clear()
+        self.waiting.clear()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from shootdown_device_agent.machine.config import DeviceConfig
 from shootdown_device_agent.machine.device import Device
 from shootdown_engine.memory import PhysicalMemory
@@ -24,7 +22,7 @@ class Untagged(TranslationCache):
         del pasid
         super().insert(store, 0, vpn, entry)
 
-    def drop(self, store: Store, pasid: int, pages: Iterable[int], first: int, last: int) -> None:
+    def drop(self, store: Store, pasid: int, pages: tuple[int, ...], first: int, last: int) -> None:
         """Give up an address."""
         del pasid
         super().drop(store, 0, pages, first, last)
