@@ -66,14 +66,14 @@ def _annotation(declared: object) -> object:
 
 
 def _completion(name: str) -> Callable[[str], list[str]] | None:
-    """What completes a value, found in `shootdown_cli.faults` when a shell asks."""
+    """What completes a value, found in `shootdown_cli.completing` when a shell asks."""
     if not name:
         return None
 
     def complete(incomplete: str) -> list[str]:
-        from shootdown_cli import faults
+        from shootdown_cli import completing
 
-        found: list[str] = getattr(faults, name)(incomplete)
+        found: list[str] = getattr(completing, name)(incomplete)
         return found
 
     return complete

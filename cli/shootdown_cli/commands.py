@@ -24,7 +24,7 @@ class Option(NamedTuple):
     """Given as ``--name VALUE``, a bool as ``--name``; ``flag`` is its name when not its own.
 
     ``least`` is the smallest number allowed. ``complete`` names the function of
-    `shootdown_cli.faults` that completes a value for the shell.
+    `shootdown_cli.completing` that completes a value for the shell.
     """
 
     help: str
@@ -33,13 +33,19 @@ class Option(NamedTuple):
     complete: str = ""
 
 
-TestbedArgument = Annotated[str, Argument("A .toml file, or a shipped testbed's name.")]
+TestbedArgument = Annotated[
+    str, Argument("A .toml file, or a shipped testbed's name.", "complete_testbed")
+]
+ScenarioArgument = Annotated[
+    str, Argument("A .litmus file, or the name of a shipped scenario.", "complete_scenario")
+]
 DisciplineOption = Annotated[
     str,
     Option(
         "When secondary TLBs are notified: none, range_start, before_clear, clear_flush, "
         "after_set, after_unlock, range_end, before_free, leaf_only, lazy, linux-6.1, "
-        "linux-6.18, or FILE.py:Class."
+        "linux-6.18, or FILE.py:Class.",
+        complete="complete_discipline",
     ),
 ]
 DeviceOption = Annotated[
@@ -52,7 +58,8 @@ DeviceOption = Annotated[
         "invalidates_atc_first, keeps_atc_over_reset, keeps_larger_entries, keeps_tables, "
         "miscounts_completions, needs_two_invalidations, retries_for_ever, "
         "serves_read_only, stops_early, trusts_success, uses_after_completing, wrong_itag; the "
-        "right one if not said."
+        "right one if not said.",
+        complete="complete_device",
     ),
 ]
 DevicesOption = Annotated[
@@ -61,13 +68,15 @@ DevicesOption = Annotated[
         "[DEVICE=]FILE.py:Class, or a faulty device's name: what devices (or only DEVICE) are; "
         "may be given several times.",
         "--device",
+        complete="complete_device",
     ),
 ]
 MutantOption = Annotated[
     str,
     Option(
         "A kernel with something written wrong, by name (`shootdown bugs` shows which) or as "
-        "FILE.py:NAME; the right one if not said."
+        "FILE.py:NAME; the right one if not said.",
+        complete="complete_mutant",
     ),
 ]
 SettingsOption = Annotated[
@@ -76,11 +85,18 @@ SettingsOption = Annotated[
         "NAME=VALUE, as a scenario says what devices and the IOMMU are like: dialect=vtd, "
         "iotlb=on, atc_entries=2 and so on; may be given several times.",
         "--option",
+        complete="complete_setting",
     ),
 ]
-OnOption = Annotated[str | None, Option("A live testbed's name; default: the only one.", "--on")]
+OnOption = Annotated[
+    str | None,
+    Option("A live testbed's name; default: the only one.", "--on", complete="complete_live"),
+]
 JsonOption = Annotated[bool, Option("Print one JSON object.", "--json")]
-FaultOption = Annotated[str | None, Option("A fault plan: a .toml file, or a shipped plan's name.")]
+FaultOption = Annotated[
+    str | None,
+    Option("A fault plan: a .toml file, or a shipped plan's name.", complete="complete_plan"),
+]
 ListenOption = Annotated[
     str,
     Option("Let agents of other hosts attach, at tcp://HOST:PORT, encrypted; see `attach --key`."),
@@ -93,11 +109,11 @@ LogsOption = Annotated[Path, Option("Where its log goes.")]
 
 
 def run(
-    scenario: Annotated[str, Argument("A .litmus file, or the name of a shipped scenario.")],
+    scenario: ScenarioArgument,
     discipline: DisciplineOption = DISCIPLINE,
     mutant: MutantOption = "",
     testbed: Annotated[
-        str, Option("A .toml file, or the name of a shipped testbed.")
+        str, Option("A .toml file, or the name of a shipped testbed.", complete="complete_testbed")
     ] = "one-agent",
     instances: Annotated[int, Option("How many instances to race.", least=1)] = 10_000,
     seed: Annotated[int, Option("Repeats every choice of ours.", least=0)] = 1,
@@ -135,7 +151,8 @@ def up(
     testbed: TestbedArgument,
     name: Annotated[str, Option("What to call it.")] = "testbed",
     load: Annotated[
-        str | None, Option("A scenario to loop until `down`, without histories.")
+        str | None,
+        Option("A scenario to loop until `down`, without histories.", complete="complete_scenario"),
     ] = None,
     discipline: DisciplineOption = DISCIPLINE,
     mutant: MutantOption = "",
@@ -270,12 +287,15 @@ def doctor(as_json: JsonOption = False) -> int:
 
 
 def explore(
-    scenarios: Annotated[list[str], Argument("Files, or names of shipped scenarios.")],
+    scenarios: Annotated[
+        list[str], Argument("Files, or names of shipped scenarios.", "complete_scenario")
+    ],
     discipline: DisciplineOption = DISCIPLINE,
     strategy: Annotated[
         str,
         Option(
-            "exhaustive, breadth-first, source-dpor, sleep-sets, preemptions, pct, pos, random."
+            "exhaustive, breadth-first, source-dpor, sleep-sets, preemptions, pct, pos, random.",
+            complete="complete_strategy",
         ),
     ] = "exhaustive",
     preemptions: Annotated[int, Option("Bound of the strategy preemptions.", least=0)] = 3,
@@ -286,7 +306,10 @@ def explore(
     ] = None,
     fault_kinds: Annotated[
         str,
-        Option("Kinds, with commas; the scenario's, or those that a right kernel survives."),
+        Option(
+            "Kinds, with commas; the scenario's, or those that a right kernel survives.",
+            complete="complete_kinds",
+        ),
     ] = "",
     seed: Annotated[int, Option("Repeats what random strategies choose.", least=0)] = 0,
     device: DeviceOption = "",
@@ -323,8 +346,13 @@ def explore(
 
 
 def matrix(
-    operations: Annotated[str, Option("Rows, by operation, with commas; all if not said.")] = "",
-    disciplines: Annotated[str, Option("Columns, with commas; all if not said.")] = "",
+    operations: Annotated[
+        str,
+        Option("Rows, by operation, with commas; all if not said.", complete="complete_operations"),
+    ] = "",
+    disciplines: Annotated[
+        str, Option("Columns, with commas; all if not said.", complete="complete_disciplines")
+    ] = "",
     html: Annotated[str, Option("Write a page that needs no network, too.")] = "",
     out: OutOption = Path("out"),
     as_json: JsonOption = False,
@@ -351,7 +379,7 @@ def replay(
 
 
 def step(
-    scenario: Annotated[str, Argument("A .litmus file, or the name of a shipped scenario.")],
+    scenario: ScenarioArgument,
     discipline: DisciplineOption = DISCIPLINE,
     device: DeviceOption = "",
     mutant: MutantOption = "",
@@ -395,7 +423,9 @@ def check(
 
 
 def bugs(
-    bug: Annotated[str, Argument("A bug's id, to explain it; all are listed if not said.")] = "",
+    bug: Annotated[
+        str, Argument("A bug's id, to explain it; all are listed if not said.", "complete_bug")
+    ] = "",
     verify: Annotated[
         bool, Option("Explore the wrong and the right side of each.", "--verify")
     ] = False,
@@ -413,7 +443,10 @@ def bugs(
 
 def steps(
     scenarios: Annotated[
-        list[str] | None, Argument("Files, or names of shipped scenarios; all of these if none.")
+        list[str] | None,
+        Argument(
+            "Files, or names of shipped scenarios; all of these if none.", "complete_scenario"
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:

@@ -340,8 +340,7 @@ def _what_is_known(result: Result) -> list[str]:
     """What a search that found nothing is worth, in words."""
     lines = []
     if result.strategy is Strategy.PREEMPTIONS and result.preemptions >= 0:
-        plural = "" if result.preemptions == 1 else "s"
-        lines.append(f"no bug with at most {result.preemptions} preemption{plural}")
+        lines.append(f"no bug with at most {_counted(result.preemptions, 'preemption')}")
     lines += [
         f"had there been a bug of depth {bound.depth}, {bound.runs:,} runs of {result.strategy} "
         f"would miss it with probability < {bound.miss:.2g}"
@@ -380,9 +379,9 @@ def _head(explored: Explored, first: Counterexample, under: str, took: str) -> l
     model = explored.weakest_model
     order = f"  {model} order broken" if model else ""
     how = "shortest" if explored.result.shortest else "first found"
-    count = f"{len(first.steps)} steps ({how}), {first.preemptions} preemptions"
+    count = f"{len(first.steps)} steps ({how}), {_counted(first.preemptions, 'preemption')}"
     if explored.options.faults:
-        count += f", {len(_faults_in(first))} faults"
+        count += f", {_counted(len(_faults_in(first)), 'fault')}"
     lines = [
         f"VIOLATION  {first.findings[0].title}{order}      {under}",
         f"           {count}, {took}",
@@ -394,6 +393,11 @@ def _head(explored: Explored, first: Counterexample, under: str, took: str) -> l
     elif explored.options.shrink:
         lines.append("           nothing of the scenario can be left out")
     return lines
+
+
+def _counted(count: int, what: str) -> str:
+    """``1 fault``, ``2 faults``."""
+    return f"{count} {what}" + "s" * (count != 1)
 
 
 def _run(explored: Explored, first: Counterexample) -> list[str]:

@@ -16,7 +16,7 @@ from shootdown_cli.exits import EXIT_INCONCLUSIVE, EXIT_OK
 from shootdown_cli.testbed import TestbedFailed
 from shootdown_protocol import fault_messages, messages
 from shootdown_protocol.errors import ErrorCode, UsageError
-from shootdown_protocol.faults import KINDS, PAUSE_MS, Fault, FaultStatus
+from shootdown_protocol.faults import PAUSE_MS, Fault, FaultStatus
 from shootdown_protocol.messages import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
@@ -101,24 +101,6 @@ def step_names(scenarios: Sequence[str] = ()) -> frozenset[str]:
     return steps_of(load_scenario(name).program for name in named)
 
 
-def complete_step(incomplete: str) -> list[str]:
-    """Names of steps that begin so, for a shell's completion."""
-    return sorted(name for name in step_names() if name.startswith(incomplete))
-
-
-def complete_thread_step(incomplete: str) -> list[str]:
-    """``THREAD:STEP``, completed after its colon."""
-    thread, colon, step = incomplete.rpartition(":")
-    if not colon:
-        return [f"{name}:" for name in _any_names().threads if name.startswith(incomplete)]
-    return [f"{thread}:{name}" for name in complete_step(step)]
-
-
-def complete_kind(incomplete: str) -> list[str]:
-    """Kinds of faults that begin so."""
-    return [name for name in KINDS if name.startswith(incomplete)]
-
-
 def shipped_scenarios() -> list[Path]:
     """Every scenario that is shipped."""
     return sorted((places.configs() / "scenarios").rglob("*.litmus"))
@@ -173,10 +155,10 @@ def _check(fault: Fault) -> None:
     from shootdown_verify.fault_plan import Names, check_fault
 
     named = fault.at or fault.thread
-    check_fault(fault, _any_names() if named else Names((), ()))
+    check_fault(fault, any_names() if named else Names((), ()))
 
 
-def _any_names() -> Names:
+def any_names() -> Names:
     """Steps and columns of all shipped scenarios, for who does not say which one it is."""
     return _names(shipped_programs())
 

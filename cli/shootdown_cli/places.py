@@ -218,13 +218,15 @@ def live_testbeds() -> list[TestbedRecord]:
 def find_testbed(name: str | None) -> TestbedRecord:
     """The live testbed of a name, or the only one; `UsageError` says which there are."""
     live = live_testbeds()
-    names = ", ".join(record.name for record in live) or "none is live: `shootdown up` starts one"
+    names = ", ".join(record.name for record in live)
     chosen = [record for record in live if name in (None, record.name)]
     if len(chosen) != 1:
         raise UsageError(
             ErrorCode.USAGE,
-            seen=f"--on {name}" if name else f"{len(live)} live testbeds",
-            expected=f"the name of one of them ({names})",
+            seen=f"'{name}'" if name else f"{len(live) or 'no'} live testbeds",
+            expected=f"the name of one of them ({names})"
+            if live
+            else "one that is up, and none is live: `shootdown up` starts one",
             where="--on",
         )
     return chosen[0]

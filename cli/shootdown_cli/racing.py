@@ -173,6 +173,9 @@ def _progress(progress: messages.RunProgress, elapsed_s: float) -> str:
     rate = progress.done / elapsed_s if elapsed_s else 0.0
     if not progress.of:
         return f"{progress.done:,} instances, {rate:,.0f}/s"
-    left = (progress.of - progress.done) / rate if rate else 0.0
     share = 100 * progress.done // progress.of
-    return f"{progress.done:,} of {progress.of:,} ({share}%), {rate:,.0f}/s, {left:.0f} s left"
+    told = f"{progress.done:,} of {progress.of:,} ({share}%)"
+    if not rate:
+        return told
+    left = (progress.of - progress.done) / rate
+    return f"{told}, {rate:,.0f}/s, {left:.0f} s left"

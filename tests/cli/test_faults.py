@@ -5,8 +5,6 @@ import json
 import pytest
 from tests.cli.conftest import Shootdown
 
-from shootdown_cli.faults import complete_kind, complete_step, complete_thread_step
-
 STEP = "wp_page_copy.set_pte_at"
 
 
@@ -17,14 +15,6 @@ def test_steps_are_listed(shootdown: Shootdown) -> None:
     assert STEP in told["steps"]
     assert "zap_pte_range.put_page" not in told["steps"]
     assert "zap_pte_range.put_page" in shootdown("steps").output.split()
-
-
-def test_a_shell_completes_steps_threads_and_kinds() -> None:
-    """Each by how it begins; after the colon of a thread, steps."""
-    assert complete_step("wp_page_copy.set_") == [STEP]
-    assert f"CPU0:{STEP}" in complete_thread_step("CPU0:wp_page_copy.set")
-    assert "CPU0:" in complete_thread_step("CP")
-    assert complete_kind("inv.dr") == ["inv.drop"]
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,9 @@ class Cell:
 
     @property
     def reason(self) -> str:
-        """Why a cell that nothing broke is not safe."""
+        """Why a cell that nothing broke is not safe; empty for any other."""
+        if self.worst is not None:
+            return ""
         undecided = [r for r in self.results if r.verdict != Verdict.OK]
         if undecided:
             return f"{undecided[0].client}: {undecided[0].stopped_by or 'not decided'}"

@@ -13,6 +13,8 @@ from shootdown_verify.report import page
 _MARKS = {SAFE: "safe", BROKEN: "BROKEN"}
 _UNDECIDED = "?"
 _STYLE: Final = """
+table.cells tr:first-child th { position: sticky; top: 0; background: var(--soft); }
+table.cells th:first-child { position: sticky; left: 0; background: var(--soft); }
 th, td { border: 1px solid var(--line); padding: .4rem .6rem; }
 td.safe { background: #2a84; }
 td.broken { background: #c334; }
@@ -55,16 +57,24 @@ def render_matrix_html(cells: Sequence[Cell], rule: Sequence[str]) -> str:
         + "</tr>"
         for row in rows
     )
-    cells_table = f"<div class=scroll><table><tr><th></th>{head}</tr>{body}</table></div>"
+    cells_table = (
+        f"<div class=cells><table class=cells><tr><th></th>{head}</tr>{body}</table></div>"
+    )
     return page.document(
         "shootdown matrix",
         _STYLE,
         "<h1>Every operation under every discipline</h1>"
         "<p>Each cell was explored: safe means that every order of every client was looked at and "
         "that a stale translation could have been used.</p>"
-        + page.section("The rule that follows", page.bullets(rule))
+        + page.section("The rule that follows", page.table(("", "notify"), _rules(rule)))
         + page.section("Cells", cells_table),
     )
+
+
+def _rules(rule: Sequence[str]) -> list[tuple[str, str]]:
+    """Each row's name, and what follows for it."""
+    halves = (line.partition(": ") for line in rule)
+    return [(name, said.removeprefix("notify ")) for name, _, said in halves]
 
 
 def _html_cell(cell: Cell) -> str:
