@@ -555,7 +555,10 @@ COMMANDS = (
 GROUPS = {
     "fault": (
         "Add, list and clear faults of a live testbed.",
-        (fault_add, fault_at, fault_list, fault_clear),
+        (fault_add, fault_at, fault_list, fault_clear, heal),
     ),
 }
-"""Commands of two words by their first one, with its help; a function is called ``GROUP_WORD``."""
+"""Commands of two words by their first one, with its help; a function is called ``GROUP_WORD``.
+
+One that is called ``WORD`` is a command of its own, too, and found in either place.
+"""

@@ -497,7 +497,10 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FaultStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A fault of a testbed: its number, what it is, how often it was applied, if it has ended."""
+    """A fault of a testbed: its number, what it is, how often it was applied.
+
+    ``healed``: it is applied no more, and nothing is held by it any more.
+    """
 
     number: Annotated[int, Meta(ge=0)]
     fault: Fault

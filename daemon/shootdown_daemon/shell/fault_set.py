@@ -38,7 +38,17 @@ AGENT_APPLIES = frozenset(
 class LiveFault:
     """One fault, its count, and when it heals (by the clock of its set, seconds)."""
 
-    __slots__ = ("agent", "applied", "by_agent", "fault", "heals_s", "number", "of_run")
+    __slots__ = (
+        "agent",
+        "applied",
+        "by_agent",
+        "fault",
+        "heals_s",
+        "holds_until_s",
+        "number",
+        "of_run",
+        "taken_s",
+    )
 
     def __init__(
         self, number: int, fault: Fault, agent: str, heals_s: float, *, of_run: bool
@@ -51,6 +61,8 @@ class LiveFault:
         self.of_run = of_run
         self.applied = 0
         self.by_agent: dict[str, int] = {}
+        self.taken_s = self.holds_until_s = 0.0
+        """When it was applied last, and when the last of what it holds will go on."""
 
     @property
     def spent(self) -> bool:
@@ -60,7 +72,9 @@ class LiveFault:
     def lasts_s(self, random: Random) -> float:
         """How long an application made now lasts."""
         jitter = self.fault.jitter_ms
-        return max(0.0, self.fault.ms + (random.uniform(-jitter, jitter) if jitter else 0)) / 1000
+        ms = max(0.0, self.fault.ms + (random.uniform(-jitter, jitter) if jitter else 0))
+        self.holds_until_s = max(self.holds_until_s, self.taken_s + ms / 1000)
+        return ms / 1000
 
 
 class FaultSet:
@@ -118,6 +132,14 @@ class FaultSet:
             self._remove(fault)
         return gone
 
+    def heal(self) -> list[LiveFault]:
+        """Faults that have ended and hold something, which is to go on now."""
+        now = self._now()
+        holding = [fault for fault in self.ended if fault.holds_until_s > now]
+        for fault in holding:
+            fault.holds_until_s = now
+        return holding
+
     def take(
         self, kind: str, agent: str = "", thread: str = "", step: str = ""
     ) -> LiveFault | None:
@@ -136,6 +158,7 @@ class FaultSet:
             if fault.prob < 1.0 and self.random.random() >= fault.prob:
                 continue
             live.applied += 1
+            live.taken_s = self._now()
             if live.spent:
                 self._remove(live)
             return live
@@ -173,8 +196,12 @@ class FaultSet:
         """Every fault, those that have ended too, as far back as a message can tell."""
         present = self.present
         ended = self.ended[-(FAULTS_MAX - len(present)) :] if len(present) < FAULTS_MAX else []
-        healed = [msgspec.structs.replace(status(live), healed=True) for live in ended]
-        return tuple(sorted([*healed, *map(status, present)], key=lambda each: each.number))
+        now = self._now()
+        over = [
+            msgspec.structs.replace(status(live), healed=live.holds_until_s <= now)
+            for live in ended
+        ]
+        return tuple(sorted([*over, *map(status, present)], key=lambda each: each.number))
 
     def _agent(self, fault: Fault) -> str:
         agents = self._agents()

@@ -176,6 +176,8 @@ class Daemon:
             self.devices.heal(self.run)
             if self.run is not None:
                 self.run.heal()
+            cleared += [fault for fault in self.faults.heal() if fault not in cleared]
+        cleared.sort(key=lambda fault: fault.number)
         return tuple(status(fault) for fault in cleared)
 
     def _notice_lost_time(self) -> None:
