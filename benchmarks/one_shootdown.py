@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -30,10 +31,12 @@ from shootdown_daemon.shell.config import DaemonConfig
 from shootdown_daemon.shell.running import Running
 from shootdown_daemon.shell.server import Daemon
 from shootdown_device_agent.shell.agent import Agent
-from shootdown_device_agent.shell.batches import AgentRun
+from shootdown_device_agent.shell.batches import AgentRun, DeviceMaker
 from shootdown_device_agent.shell.config import AgentConfig
+from shootdown_engine.channels import Completion
 from shootdown_engine.trap import BLOCKED
 from shootdown_protocol import ats_range, board, messages
+from shootdown_protocol.fence import full_fence
 from shootdown_protocol.memory import PAGE_SHIFT, PAGE_SIZE
 
 AGENTS = (1, 2, 4, 8)
@@ -180,17 +183,30 @@ def _links_exchange(daemon: Daemon, _run: _Still) -> Callable[[], None]:
     return exchange
 
 
-class _Completing(Agent):
-    """An agent that answers an invalidation at once, without asking its devices."""
+class _CompletingRun(AgentRun):
+    """Completes what it is sent at once, without asking its devices."""
 
-    def _invalidate(self, run: AgentRun, message: messages.Invalidate) -> bool:
-        del run
-        completions = tuple(
-            messages.ItagCompletion(request.device, 1 << request.itag, 1)
-            for request in message.requests
-        )
-        self._send_numbered(messages.InvalidateCompletion(self.sent, completions))
+    def invalidate(self, asked: Iterable[messages.InvalidateRequest]) -> bool:
+        """Complete it."""
+        for each in asked:
+            self.store.send(("completion", each.device), Completion(1 << each.itag, 1))
         return True
+
+
+class _Completing(Agent):
+    """An agent whose runs do nothing but complete."""
+
+    def _new_run(self, load: messages.LoadProgram, makers: tuple[DeviceMaker, ...]) -> AgentRun:
+        assert self.segment is not None
+        return _CompletingRun(
+            self.segment,
+            load,
+            self.welcome,
+            makers,
+            now=time.monotonic_ns,
+            fence=full_fence,
+            log=lambda *_: None,
+        )
 
 
 def _start(daemon: Daemon, config: DaemonConfig) -> _Still:
