@@ -227,6 +227,8 @@ class Runner:
         """Park a task whose guard was false; False when it must be tried again by turn."""
         request = task.request
         assert request is not None
+        if task.polls is request:
+            return False
         known = task.found_empty
         if known is not None and known[0] == request.apply and known[1] == request.arguments:
             only = known[2]
@@ -249,6 +251,7 @@ class Runner:
         foreign = self.store.foreign
         for word in words:
             if word in foreign:
+                task.polls = request
                 return False
         if not (cells or words):
             return False

@@ -34,6 +34,7 @@ class Task:
         "is_told",
         "name",
         "owner",
+        "polls",
         "request",
         "server",
         "stage",
@@ -57,6 +58,8 @@ class Task:
         """Whether its steps are recorded; who serves every instance makes nobody's steps."""
         self.found_empty: FoundEmpty | None = None
         """The guard of a server that last read one cell, in which nothing was; a runner's note."""
+        self.polls: Request | None = None
+        """A request whose guard was false for a word that others write; a runner's note, too."""
         self.ended = False
         self.stage = stage
         self.coroutine = stages[stage]()

@@ -232,6 +232,26 @@ def test_a_guard_that_found_nothing_is_not_asked_twice() -> None:
     assert server.found_empty[2] == CELL
 
 
+def test_a_guard_that_polls_is_asked_once_a_turn() -> None:
+    """That it reads a word of another process is found out once, and not at each turn."""
+    live, asked = Live(), []
+
+    def guard(store: Store) -> Blocked | None:
+        asked.append(store)
+        return None if store.load(FOREIGN_WORD) else BLOCKED
+
+    async def body() -> None:
+        await trap("wait", guard)
+
+    task = Task("waiter", body)
+    assert not live.parked(task)
+    asked.clear()
+
+    assert not live.parked(task)
+
+    assert len(asked) == 1
+
+
 def test_a_step_is_stamped_around_its_work() -> None:
     """Begin is taken before the step and end after it; records outside an instance ask whose."""
     live = Live()
