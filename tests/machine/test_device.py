@@ -10,6 +10,7 @@ from tests.verify.record_builders import column, load, location, run, store
 
 from shootdown_device_agent.machine import atc
 from shootdown_device_agent.machine.device import FAULTS_MAX, Device, DeviceThread
+from shootdown_device_agent.machine.function import function_cell
 from shootdown_engine.access import Intent
 from shootdown_engine.channels import InvalidateRequest
 from shootdown_engine.walker import WalkFault
@@ -20,6 +21,7 @@ from shootdown_protocol.program import Column, State
 HIT = "atc_lookup access end"
 MISS = "atc_lookup walk atc_insert access end"
 A, B = 0, 1
+ATS_DISABLED = 0
 
 
 def reader(state: State = State.COW, *, warm: bool = True, **config: Any) -> Bench:  # noqa: ANN401 - fields of a DeviceConfig
@@ -362,3 +364,15 @@ def test_what_is_forgotten_in_passing_is_no_progress() -> None:
     assert in_atc(bench, A) is None
     assert ended is not None
     assert bench.store.get(device._ended_cell(bench.slot)) == ended
+
+
+def test_what_is_forgotten_in_passing_is_no_register() -> None:
+    """A device that was detached, and then misses a message, is not attached by that."""
+    bench = Bench(scene(column("CPU0", run("iommu_detach_device", A)), column("DEV0", load(A))))
+    device = bench.whole.devices[0]
+    assert device.ats_enabled(bench.store, bench.slot)
+    bench.store.put(function_cell(device.number, bench.slot.index), ATS_DISABLED)
+
+    device.forget(bench.store, bench.slot)
+
+    assert not device.ats_enabled(bench.store, bench.slot)

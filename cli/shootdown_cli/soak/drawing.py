@@ -32,6 +32,10 @@ ALWAYS_MADE: Final = ("lock", "range_start")
 """What the names of steps end with that an operation makes in any case."""
 AT_SHARE: Final = 0.5
 """How often a fault of a thread is bound to a step."""
+BY_MESSAGES_SHARE: Final = 0.2
+"""How often agents have no shared memory, so that all that they do goes over their links."""
+NEEDS_MEMORY: Final = frozenset({"agent.restart", "agent.restart_warm"})
+"""Kinds that are applied to agents with shared memory alone."""
 LONGEST_MS: Final = 400
 PAUSE_LONGEST_MS: Final = 2500
 """Some pauses outlast the heartbeat limit of a round's testbed."""
@@ -44,12 +48,16 @@ heartbeat_ms = 100
 heartbeat_limit_ms = 1500
 completion_timeout_ms = 400
 drain_timeout_ms = 12000
+shared_memory = {shared_memory}
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round. ``safe``: the scenario says that nothing can be found with this discipline."""
+    """One round. ``safe``: the scenario says that nothing can be found with this discipline.
+
+    ``by_messages``: its agents have no shared memory.
+    """
 
     seed: int
     scenario: str
@@ -57,6 +65,7 @@ class Round:
     safe: bool
     device: str
     agents: int
+    by_messages: bool
     per_batch: int
     window: int
     instances: int
@@ -65,7 +74,12 @@ class Round:
     @property
     def testbed(self) -> str:
         """A testbed file."""
-        return TESTBED.format(agents=self.agents, per_batch=self.per_batch, window=self.window)
+        return TESTBED.format(
+            agents=self.agents,
+            per_batch=self.per_batch,
+            window=self.window,
+            shared_memory="false" if self.by_messages else "true",
+        )
 
     @property
     def plan(self) -> str:
@@ -80,7 +94,8 @@ class Round:
         """Say what it is, in short."""
         kinds = ", ".join(fault.kind for fault in self.faults) or "no faults"
         device = f" device {self.device}" if self.device else ""
-        return f"{self.scenario} under {self.discipline}{device}, {self.agents} agents; {kinds}"
+        agents = f"{self.agents} agents" + " by messages" * self.by_messages
+        return f"{self.scenario} under {self.discipline}{device}, {agents}; {kinds}"
 
 
 def draw_round(seed: int, scenarios: Sequence[Scenario], disciplines: Sequence[str]) -> Round:
@@ -99,6 +114,7 @@ def draw_round(seed: int, scenarios: Sequence[Scenario], disciplines: Sequence[s
     discipline = random.choice(safe if wants_safe else disciplines)
     device = "" if random.random() < RIGHT_DEVICE_SHARE else random.choice(sorted(ZOO))
     window = random.choice((8, 16, 32))
+    by_messages = Random(f"memory:{seed}").random() < BY_MESSAGES_SHARE
     return Round(
         seed=seed,
         scenario=scenario.name,
@@ -106,6 +122,7 @@ def draw_round(seed: int, scenarios: Sequence[Scenario], disciplines: Sequence[s
         safe=discipline in safe,
         device=device,
         agents=random.choice((1, 1, 2)),
+        by_messages=by_messages and turn.name not in NEEDS_MEMORY,
         per_batch=window * random.choice((1, 2, 4)),
         window=window,
         instances=random.choice((100, 200, 400)),

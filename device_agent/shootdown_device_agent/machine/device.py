@@ -79,8 +79,12 @@ class Device(Invalidated):
         return bool(function.obeyed(store, self.number, slot) & ATS_ENABLE)
 
     def forget(self, store: Store, slot: Slot) -> None:
-        """Drop all that is cached for a slot while its columns go on: how far they are stays."""
-        cells = (self._off_cell(slot), self._ended_cell(slot))
+        """Drop all that is cached for a slot while its columns go on: how far they are stays.
+
+        So does what its register said, for that is nothing cached.
+        """
+        obeyed = function.function_cell(self.number, slot.index)
+        cells = (self._off_cell(slot), self._ended_cell(slot), obeyed)
         kept = [(cell, store.get(cell)) for cell in cells]
         self.reset(store, slot)
         for cell, value in kept:
