@@ -161,6 +161,7 @@ def _whole_shootdown(daemon: Daemon, run: _Still) -> Callable[[], None]:
         tickets = iommu.send_invalidate(store, span, 0, iommu.State.WAITED)
         assert isinstance(tickets, tuple)
         run.live.runner.report_outside("iommu")
+        daemon.go_round()
         while iommu.wait_completion(store, tickets) is BLOCKED:
             daemon.go_round()
 

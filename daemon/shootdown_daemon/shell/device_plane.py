@@ -89,7 +89,9 @@ class DevicePlane:
             if link is None or type(message) is not messages.InvalidateCompletion:
                 self._take(received, run)
             elif self._is_next(link, message):
-                self._completed(link, message, run)
+                errors = run.completions(link, message)
+                if errors:
+                    self._report(link, errors)
             if not run.only_waits:
                 return
 
@@ -305,13 +307,6 @@ class DevicePlane:
         self._take_out_of_order(link, message, arrival)
         return False
 
-    def _completed(
-        self, link: AgentLink, message: messages.InvalidateCompletion, run: Running
-    ) -> None:
-        errors = run.completions(link, message)
-        if errors:
-            self._report(link, errors)
-
     def _take_out_of_order(
         self, link: AgentLink, message: messages.DeviceToDaemon, arrival: Arrival
     ) -> None:
@@ -347,7 +342,7 @@ class DevicePlane:
 
     def _obey(self, link: AgentLink, message: messages.DeviceToDaemon, run: Running | None) -> None:
         if run is not None and isinstance(message, messages.InvalidateCompletion):
-            self._completed(link, message, run)
+            self._report(link, run.completions(link, message))
         elif isinstance(message, messages.HeartbeatReply):
             link.counters = message.counters
             self.count_faults(link.name, message.counters)

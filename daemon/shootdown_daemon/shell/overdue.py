@@ -24,7 +24,8 @@ class Invalidations:
         self.sent_ns: dict[tuple[int, int], int] = {}
         """When each that is under way was sent."""
         self._resets = live.program.has_functions
-        self._newest: dict[int, int] = {}
+        self.newest_ns: dict[int, int] = {}
+        """By device that may be reset, when the newest was sent that has been completed lately."""
         self._resting: list[tuple[int, int, int]] = []
 
     def __len__(self) -> int:
@@ -35,19 +36,19 @@ class Invalidations:
         """Its last completion has come, if it was still waited for."""
         sent_ns = self.sent_ns.pop((device, itag), None)
         if self._resets and sent_ns is not None:
-            self._newest[device] = max(sent_ns, self._newest.get(device, 0))
+            self.newest_ns[device] = max(sent_ns, self.newest_ns.get(device, 0))
 
     def use_lost(self) -> None:
         """Use ITags again that resets have lost: what was sent later has been completed since.
 
         An agent completes in the order of the requests, and what is in one message all at once.
         """
-        for device, before_ns in self._newest.items():
+        for device, before_ns in self.newest_ns.items():
             for key, ns in list(self.sent_ns.items()):
                 lost = key[0] == device and ns < before_ns
                 if lost and resending.reclaim(self._live.store, *key):
                     del self.sent_ns[key]
-        self._newest.clear()
+        self.newest_ns.clear()
 
     def forget_completed(self) -> None:
         """Some were counted as completed without a completion."""

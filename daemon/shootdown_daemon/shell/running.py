@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.hosted_iommu import TRANSLATED
@@ -320,7 +321,7 @@ class Running:
         try:
             for completion in message.completions:
                 device, count = completion.device, completion.count
-                number = live.device_number(link.number, device)
+                number = link.number * live.devices + device
                 for itag in itags_in(completion.itags):
                     # A number past the program's devices would be another agent's.
                     if (
@@ -334,7 +335,8 @@ class Running:
                     elif (count == 1 and not live.by_tasks) or not live.awaits(number, itag):
                         self.invalidations.completed(number, itag)
             live.tell_completed()
-            self.invalidations.use_lost()
+            if self.invalidations.newest_ns:
+                self.invalidations.use_lost()
         except Exception as error:  # noqa: BLE001 - see `_failing`
             self._failed(error)
         return errors
@@ -419,36 +421,29 @@ class Running:
         outbox = self.live.store.outbox
         if not outbox:
             return
-        invalidations: dict[int, list[messages.InvalidateRequest]] = {}
-        responses: dict[int, list[messages.PageResponse]] = {}
         now = self.limits_ns()
-        devices = len(self.program.devices)
-        sent_ns = self.invalidations.sent_ns
+        live, confined = self.live, self.confined
+        told: dict[int, list[messages.InvalidateRequest]] = {}
+        answers: dict[int, list[messages.PageResponse]] = {}
         for channel, message in outbox:
-            number = channel[1]
-            assert isinstance(number, int)
-            agent, device = divmod(number, devices)
-            if channel[0] == TRANSLATED:
-                assert isinstance(message, tuple)
-                self.confined.translations.found(*message)
-            elif isinstance(message, InvalidateRequest):
-                sent_ns[number, message.itag] = now
-                if agent in self.confined.links:
-                    self.confined.translations.invalidate(number, message)
-                    continue
-                request = invalidate_request(device, message)
-                invalidations.setdefault(agent, []).append(request)
+            number: Any = channel[1]
+            agent, device = divmod(number, live.devices)
+            if type(message) is not InvalidateRequest:
+                self._answer(agent, device, channel, message, answers)
+                continue
+            self.invalidations.sent_ns[number, message.itag] = now
+            if agent in confined.links:
+                confined.translations.invalidate(number, message)
             else:
-                response = self._response(device, channel, str(message))
-                if response is not None:
-                    responses.setdefault(agent, []).append(response)
+                told.setdefault(agent, []).append(invalidate_request(device, message))
         outbox.clear()
-        for agent, requests in invalidations.items():
-            if agent in self.links:
-                self.router.send(self.links[agent], messages.Invalidate(0, tuple(requests)))
-        for agent, answers in responses.items():
-            if agent in self.links:
-                self.router.send(self.links[agent], messages.PageResponses(0, tuple(answers)))
+        links, send = self.links, self.router.send
+        for agent, requests in told.items():
+            if agent in links:
+                send(links[agent], messages.Invalidate(0, tuple(requests)))
+        for agent, responses in answers.items():
+            if agent in links:
+                send(links[agent], messages.PageResponses(0, tuple(responses)))
 
     def _over(self, device: int, itag: int) -> None:
         """An invalidation of an IOTLB that is hosted here is complete."""
@@ -457,23 +452,37 @@ class Running:
         if not self.live.awaits(device, itag):
             self.invalidations.completed(device, itag)
 
-    def _response(
-        self, device: int, channel: tuple[object, ...], answer: str
-    ) -> messages.PageResponse | None:
-        """The message of a response; None when who asked has died."""
+    def _answer(
+        self,
+        agent: int,
+        device: int,
+        channel: tuple[object, ...],
+        message: object,
+        answers: dict[int, list[messages.PageResponse]],
+    ) -> None:
+        """Answer what a device has asked for, unless its agent has died: a translation or a page.
+
+        The latter is put to what its agent is told.
+        """
+        if channel[0] == TRANSLATED:
+            assert isinstance(message, tuple)
+            self.confined.translations.found(*message)
+            return
         _, number, slot, prgi = channel
         assert isinstance(number, int)
         assert isinstance(slot, int)
         assert isinstance(prgi, int)
-        if self.live.is_cut_off(self.live.agent_and_device(number)[0], slot):
-            return None
+        if self.live.is_cut_off(agent, slot):
+            return
+        answer = str(message)
         self.confined.note_response(number, slot, prgi, answer)
-        return messages.PageResponse(
+        response = messages.PageResponse(
             device=device,
             pasid=self.live.slots[slot].slot.pasids[0],
             prgi=prgi,
             code=messages.PageResponseCode[answer.upper()],
         )
+        answers.setdefault(agent, []).append(response)
 
     # Limits and the end
 
