@@ -6,7 +6,8 @@ code, what was seen, what was expected and where; it raises nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -47,39 +48,35 @@ _encode = msgspec.msgpack.Encoder().encode
 _REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def encode_device(message: DeviceMessage) -> bytes:
-    """Pack a message of the device plane; `LocalProtocolError` when it does not fit."""
-    return _pack(message, limits.DEVICE_MESSAGE_BYTES_MAX)
+def _packer(bytes_max: int) -> Callable[[msgspec.Struct], bytes]:
+    def pack(message: msgspec.Struct) -> bytes:
+        try:
+            data = _encode(message)
+        except (msgspec.EncodeError, TypeError, ValueError, OverflowError) as error:
+            raise LocalProtocolError(
+                ErrorCode.OUT_OF_RANGE,
+                seen=str(error),
+                expected="fields of their types, integers of 64 bits",
+                where=type(message).__name__,
+            ) from error
+        if len(data) > bytes_max:
+            raise LocalProtocolError(
+                ErrorCode.MESSAGE_TOO_LONG,
+                seen=f"{len(data)} bytes",
+                expected=f"at most {bytes_max}",
+                where=type(message).__name__,
+            )
+        return data
+
+    return pack
 
 
-def encode_control(message: ControlMessage) -> bytes:
-    """Pack a message of the control plane; `LocalProtocolError` when it does not fit."""
-    return _pack(message, limits.CONTROL_MESSAGE_BYTES_MAX)
-
-
-def encode_event(event: Event) -> bytes:
-    """Pack an event for observers; `LocalProtocolError` when it does not fit."""
-    return _pack(event, limits.EVENT_BYTES_MAX)
-
-
-def _pack(message: msgspec.Struct, bytes_max: int) -> bytes:
-    try:
-        data = _encode(message)
-    except (msgspec.EncodeError, TypeError, ValueError, OverflowError) as error:
-        raise LocalProtocolError(
-            ErrorCode.OUT_OF_RANGE,
-            seen=str(error),
-            expected="fields of their types, integers of 64 bits",
-            where=type(message).__name__,
-        ) from error
-    if len(data) > bytes_max:
-        raise LocalProtocolError(
-            ErrorCode.MESSAGE_TOO_LONG,
-            seen=f"{len(data)} bytes",
-            expected=f"at most {bytes_max}",
-            where=type(message).__name__,
-        )
-    return data
+encode_device: Final[Callable[[DeviceMessage], bytes]] = _packer(limits.DEVICE_MESSAGE_BYTES_MAX)
+"""Pack a message of the device plane; `LocalProtocolError` when it does not fit."""
+encode_control: Final[Callable[[ControlMessage], bytes]] = _packer(limits.CONTROL_MESSAGE_BYTES_MAX)
+"""Pack a message of the control plane; `LocalProtocolError` when it does not fit."""
+encode_event: Final[Callable[[Event], bytes]] = _packer(limits.EVENT_BYTES_MAX)
+"""Pack an event for observers; `LocalProtocolError` when it does not fit."""
 
 
 def _check_program(message: LoadProgram | RunScenario) -> None:
@@ -96,11 +93,8 @@ def _check_program(message: LoadProgram | RunScenario) -> None:
         )
 
 
-_CHECKS: Final[dict[type, Callable[[Any], None]]] = {
-    LoadProgram: _check_program,
-    RunScenario: _check_program,
-}
-"""What field types cannot say."""
+_Check = Callable[[Any], None]
+"""Raises `RemoteProtocolError` for what field types cannot say."""
 
 
 _PREPARE: Final[dict[Callable[[Bytes], Any], Callable[[], None]]] = {}
@@ -112,7 +106,9 @@ def prepare(reader: Callable[[Bytes], Any]) -> None:
 
 
 def _reader(
-    make: Callable[[], msgspec.msgpack.Decoder[Message]], side: Side
+    make: Callable[[], msgspec.msgpack.Decoder[Message]],
+    side: Side,
+    checks: Mapping[type, _Check] = MappingProxyType({}),
 ) -> Callable[[Bytes], Message]:
     """A decoder that is made when its first message comes: no process has a use for all of them."""
     bytes_max = side.bytes_max
@@ -132,9 +128,8 @@ def _reader(
             except _REFUSED:
                 pass
             else:
-                check = _CHECKS.get(type(message))
-                if check is not None:
-                    check(message)
+                if checks and type(message) in checks:
+                    checks[type(message)](message)
                 return message
         # Most processes are never sent anything that they must refuse.
         from shootdown_protocol.refusal import refusal  # noqa: PLC0415 - rarely used
@@ -150,11 +145,15 @@ decode_device_to_daemon: Final[Callable[[Bytes], DeviceToDaemon]] = _reader(
 )
 """Read what an agent sent on the device plane."""
 decode_device_from_daemon: Final[Callable[[Bytes], DeviceFromDaemon]] = _reader(
-    lambda: msgspec.msgpack.Decoder(DeviceFromDaemon), DEVICE_FROM_DAEMON
+    lambda: msgspec.msgpack.Decoder(DeviceFromDaemon),
+    DEVICE_FROM_DAEMON,
+    {LoadProgram: _check_program},
 )
 """Read what the daemon sent on the device plane."""
 decode_control_to_daemon: Final[Callable[[Bytes], ControlToDaemon]] = _reader(
-    lambda: msgspec.msgpack.Decoder(ControlToDaemon), CONTROL_TO_DAEMON
+    lambda: msgspec.msgpack.Decoder(ControlToDaemon),
+    CONTROL_TO_DAEMON,
+    {RunScenario: _check_program},
 )
 """Read what was asked of the daemon on the control plane."""
 decode_control_from_daemon: Final[Callable[[Bytes], ControlFromDaemon]] = _reader(

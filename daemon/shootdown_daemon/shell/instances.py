@@ -87,9 +87,9 @@ class InFlight:
         self._trying.clear()
 
     @property
-    def can_go(self) -> bool:
-        """Whether anything can go now, or may be able to without anybody telling."""
-        return bool(self._listed or self._held or self._trying or self.runner.woken)
+    def rests(self) -> bool:
+        """Whether nothing can go now, nor without anybody telling."""
+        return not (self._listed or self._held or self._trying or self.runner.woken)
 
     def adopt(self, task: Task) -> None:
         """Make a task that nobody waits for ready in its slot's instance."""

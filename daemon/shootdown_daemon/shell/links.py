@@ -248,13 +248,11 @@ class DeviceRouter:
             for each in self.faults.outgoing(link, message):
                 self._send(link, each)
 
-    def _send(self, link: AgentLink, message: DeviceMessage) -> None:
-        numbered = _replace(message, sequence=link.sent)
-        link.kept.keep(numbered)
-        link.sent += 1
-        self._send_numbered(link, numbered)
-
-    def _send_numbered(self, link: AgentLink, message: DeviceMessage) -> None:
+    def _send(self, link: AgentLink, message: DeviceMessage, *, numbered: bool = False) -> None:
+        if not numbered:
+            message = _replace(message, sequence=link.sent)
+            link.kept.keep(message)
+            link.sent += 1
         data = encode_device(message)
         if self.faults is not None:
             passed = self.faults.on_wire(link, message, data)
@@ -262,20 +260,26 @@ class DeviceRouter:
                 return
             data = passed
         elif not link.queue:
-            self._pass_on(link, data)
+            socket, identity, _ = link.peer
+            try:
+                _send_part(socket, identity, _SEND_MORE)
+                _send_part(socket, data, _NOBLOCK)
+            except zmq.ZMQError as error:
+                link.queue.append(data)
+                self._not_taken(link, error)
             return
         link.queue.append(data)
         self.flush(link)
 
     def ask_again(self, link: AgentLink) -> None:
         """Ask for what has not come from a peer."""
-        self._send_numbered(link, Resend(0, link.incoming.expected))
+        self._send(link, Resend(0, link.incoming.expected), numbered=True)
 
     def resend(self, link: AgentLink, first: int) -> bool:
         """Send again what a peer has not seen, and all after it; False if it is not kept."""
         missing = link.kept.since(first)
         for message in missing or ():
-            self._send_numbered(link, message)
+            self._send(link, message, numbered=True)
         return missing is not None
 
     def let_go_held(self, faults: LinkFaults, *, heal: bool = False) -> None:
@@ -304,25 +308,22 @@ class DeviceRouter:
             if len(link.queue) > QUEUE_MESSAGES_MAX:
                 self.lose(link, f"{len(link.queue)} messages wait for it")
             return
-        while link.queue and self._pass_on(link, link.queue[0], queued=True):
+        socket, identity, _ = link.peer
+        while link.queue:
+            try:
+                _send_part(socket, identity, _SEND_MORE)
+                _send_part(socket, link.queue[0], _NOBLOCK)
+            except zmq.ZMQError as error:
+                self._not_taken(link, error)
+                return
             link.queue.popleft()
 
-    def _pass_on(self, link: AgentLink, data: bytes, *, queued: bool = False) -> bool:
-        """Hand bytes to the socket; what it does not take now is queued, unless it is already."""
-        socket, identity, _ = link.peer
-        try:
-            _send_part(socket, identity, _SEND_MORE)
-            _send_part(socket, data, _NOBLOCK)
-        except zmq.Again:
-            if not queued:
-                link.queue.append(data)
-            if len(link.queue) > QUEUE_MESSAGES_MAX:
-                self.lose(link, f"{len(link.queue)} messages wait for it")
-            return False
-        except zmq.ZMQError as error:
+    def _not_taken(self, link: AgentLink, error: zmq.ZMQError) -> None:
+        """The socket did not take what is first in a link's queue: that waits, up to a limit."""
+        if not isinstance(error, zmq.Again):
             self.lose(link, f"its connection is gone ({error.strerror})")
-            return False
-        return True
+        elif len(link.queue) > QUEUE_MESSAGES_MAX:
+            self.lose(link, f"{len(link.queue)} messages wait for it")
 
     def let_go(self, link: AgentLink) -> None:
         """Take an agent out that holds nothing and has been told that it may leave."""

@@ -150,8 +150,9 @@ class Running:
     @property
     def only_waits(self) -> bool:
         """Whether a completion is to come, and nothing can be done before some message does."""
-        live = self.live
-        return bool(self.invalidations.sent_ns and not live.flight.can_go and not live.store.outbox)
+        if not self.invalidations.sent_ns or self.live.store.outbox:
+            return False
+        return self.live.flight.rests
 
     def round(self, steps: int) -> bool:
         """One round of the daemon's loop; True when steps were made, so nothing need be awaited."""
@@ -421,29 +422,46 @@ class Running:
         outbox = self.live.store.outbox
         if not outbox:
             return
-        now = self.limits_ns()
-        live, confined = self.live, self.confined
+        now, devices = self.limits_ns(), self.live.devices
+        sent_ns, confined = self.invalidations.sent_ns, self.confined.links
         told: dict[int, list[messages.InvalidateRequest]] = {}
-        answers: dict[int, list[messages.PageResponse]] = {}
+        answers: list[tuple[tuple[Any, ...], object]] = []
         for channel, message in outbox:
-            number: Any = channel[1]
-            agent, device = divmod(number, live.devices)
             if type(message) is not InvalidateRequest:
-                self._answer(agent, device, channel, message, answers)
+                answers.append((channel, message))
                 continue
-            self.invalidations.sent_ns[number, message.itag] = now
-            if agent in confined.links:
-                confined.translations.invalidate(number, message)
+            number: Any = channel[1]
+            sent_ns[number, message.itag] = now
+            agent, device = divmod(number, devices)
+            if agent in confined:
+                self.confined.translations.invalidate(number, message)
+            elif agent in told:
+                told[agent].append(invalidate_request(device, message))
             else:
-                told.setdefault(agent, []).append(invalidate_request(device, message))
+                told[agent] = [invalidate_request(device, message)]
         outbox.clear()
-        links, send = self.links, self.router.send
         for agent, requests in told.items():
-            if agent in links:
-                send(links[agent], messages.Invalidate(0, tuple(requests)))
-        for agent, responses in answers.items():
-            if agent in links:
-                send(links[agent], messages.PageResponses(0, tuple(responses)))
+            link = self.links.get(agent)
+            if link is not None:
+                self.router.send(link, messages.Invalidate(0, tuple(requests)))
+        if answers:
+            self._send_answers(answers)
+
+    def _send_answers(self, answers: list[tuple[tuple[Any, ...], object]]) -> None:
+        """Answer what devices have asked for: translations, and pages."""
+        told: dict[int, list[messages.PageResponse]] = {}
+        for channel, answer in answers:
+            if channel[0] == TRANSLATED:
+                assert isinstance(answer, tuple)
+                self.confined.translations.found(*answer)
+                continue
+            response = self._response(channel, str(answer))
+            if response is not None:
+                agent, _ = self.live.agent_and_device(channel[1])
+                told.setdefault(agent, []).append(response)
+        for agent, responses in told.items():
+            if agent in self.links:
+                self.router.send(self.links[agent], messages.PageResponses(0, tuple(responses)))
 
     def _over(self, device: int, itag: int) -> None:
         """An invalidation of an IOTLB that is hosted here is complete."""
@@ -452,37 +470,19 @@ class Running:
         if not self.live.awaits(device, itag):
             self.invalidations.completed(device, itag)
 
-    def _answer(
-        self,
-        agent: int,
-        device: int,
-        channel: tuple[object, ...],
-        message: object,
-        answers: dict[int, list[messages.PageResponse]],
-    ) -> None:
-        """Answer what a device has asked for, unless its agent has died: a translation or a page.
-
-        The latter is put to what its agent is told.
-        """
-        if channel[0] == TRANSLATED:
-            assert isinstance(message, tuple)
-            self.confined.translations.found(*message)
-            return
+    def _response(self, channel: tuple[Any, ...], answer: str) -> messages.PageResponse | None:
+        """The message of a response; None when who asked has died."""
         _, number, slot, prgi = channel
-        assert isinstance(number, int)
-        assert isinstance(slot, int)
-        assert isinstance(prgi, int)
+        agent, device = self.live.agent_and_device(number)
         if self.live.is_cut_off(agent, slot):
-            return
-        answer = str(message)
+            return None
         self.confined.note_response(number, slot, prgi, answer)
-        response = messages.PageResponse(
+        return messages.PageResponse(
             device=device,
             pasid=self.live.slots[slot].slot.pasids[0],
             prgi=prgi,
             code=messages.PageResponseCode[answer.upper()],
         )
-        answers.setdefault(agent, []).append(response)
 
     # Limits and the end
 
