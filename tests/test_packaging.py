@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
+
+from shootdown_verify.replay_file import VERSION
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,6 +26,13 @@ def names_in(target: str, folder: Path) -> set[str]:
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")
     return set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_a_replay_file_tells_the_version_of_the_distribution() -> None:
+    """A number that is written twice is the same number."""
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+    assert told["project"]["version"] == VERSION
 
 
 def test_wheel_holds_configs_and_prefixed_packages(tmp_path: Path) -> None:

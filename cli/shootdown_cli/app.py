@@ -8,7 +8,8 @@ from typing import Annotated, get_args, get_origin
 
 import typer
 
-from shootdown_cli.commands import COMMANDS, GROUPS, Argument, Option
+from shootdown_cli.commands import COMMANDS, GROUPS
+from shootdown_cli.declared import Argument, Option
 from shootdown_cli.exits import status_of
 
 

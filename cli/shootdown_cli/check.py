@@ -5,41 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from shootdown_cli.checked import HISTORY_SUFFIX, JSONL, NOT_JUDGED, SHOOTDOWN, Checked
 from shootdown_cli.exits import EXIT_OF
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_verify.source import nearest
 
-JSONL: Final = "jsonl"
-SHOOTDOWN: Final = "shootdown"
 FORMATS: Final = (SHOOTDOWN, JSONL)
 MODEL_KEYS: Final = ("coherence", "causal", "tso", "sc", "realtime")
 """Memory models, the weakest first."""
-NOT_JUDGED: Final = "not judged"
 _WORST: Final = ("violation", "inconclusive", NOT_JUDGED, "ok")
 """Words for a model or a history; of several histories the first of these counts."""
-
-
-@dataclass(slots=True)
-class Checked:
-    """One history's verdict, as plain values and as lines of text.
-
-    ``how`` says why it was taken for its format.
-    """
-
-    path: str
-    format: str
-    verdict: str
-    models: dict[str, str]
-    findings: list[dict[str, object]]
-    records: int
-    text: list[str]
-    reasons: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    how: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +54,7 @@ def _grouped(paths: Iterable[Path], options: CheckOptions) -> list[list[Path]]:
     """Files that are one history together: those of one folder that processes of ours wrote."""
     groups: dict[object, list[Path]] = {}
     for path in paths:
-        ours = options.format != JSONL and path.suffix == ".history" and path.is_file()
+        ours = options.format != JSONL and path.suffix == HISTORY_SUFFIX and path.is_file()
         groups.setdefault(("folder", path.parent) if ours else path, []).append(path)
     return list(groups.values())
 
@@ -86,6 +65,10 @@ def _check_one(paths: list[Path], options: CheckOptions) -> Checked:
         from shootdown_cli.foreign_history import check_jsonl
 
         checked = check_jsonl(paths[0], skip_bad=options.skip_bad)
+    elif paths[0].is_file() and paths[0].suffix != HISTORY_SUFFIX:
+        from shootdown_cli.replayed_history import check_replay
+
+        checked = check_replay(paths[0])
     else:
         from shootdown_cli.own_history import check_own
 

@@ -32,13 +32,12 @@ from shootdown_verify.explore import (
 from shootdown_verify.fault_tasks import NO_FAULTS, Environment, environment
 from shootdown_verify.judge.instance import judge_instance
 from shootdown_verify.litmus import Scenario
-from shootdown_verify.replay_file import Replay, count_occurrences, render_replay
+from shootdown_verify.replay_file import VERSION, Replay, count_occurrences, render_replay
 from shootdown_verify.source import nearest
 
 if TYPE_CHECKING:
     from shootdown_cli.shrink import Kept
 
-VERSION = "0.1.0"
 OVER_BUDGET = ((Strategy.PREEMPTIONS, 0.5), (Strategy.PCT, 0.25), (Strategy.POS, 0.25))
 """What is tried when an exhaustive search runs out, each with its share of the rest of the time."""
 EXHAUSTIVE_SHARE = 0.5

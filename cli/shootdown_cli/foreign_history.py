@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shootdown_cli.check import JSONL, Checked
+from shootdown_cli.checked import JSONL, Checked
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_verify.foreign.jsonl import read_jsonl
 from shootdown_verify.foreign.report import finding_objects, models_object, text_lines

@@ -1,4 +1,4 @@
-"""A history of ours for ``shootdown check``: a run directory, its history files, or a replay."""
+"""A history of ours for ``shootdown check``: a run directory, or its history files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from shootdown_cli.check import SHOOTDOWN, Checked
+from shootdown_cli.checked import HISTORY_SUFFIX, SHOOTDOWN, Checked
 from shootdown_cli.scenarios import load_scenario
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_daemon.machine.operations import OPERATIONS
@@ -22,7 +22,6 @@ from shootdown_verify.judge.batches import Batch, read_batches
 from shootdown_verify.judge.run import VIOLATION, Example, RunJudge, RunVerdict
 from shootdown_verify.litmus import Scenario, parse
 
-SUFFIX: Final = ".history"
 SCENARIO_FILE: Final = "scenario.litmus"
 BOUNDED: Final = "judged batch by batch: memory holds one batch, by every pass"
 
@@ -38,10 +37,6 @@ class Recorded(NamedTuple):
 
 def check_own(paths: list[Path], scenario: str) -> Checked:
     """Judge a history as the run that left it would have."""
-    if paths[0].is_file() and paths[0].suffix != SUFFIX:
-        from shootdown_cli.replayed_history import check_replay
-
-        return check_replay(paths[0])
     recorded = _find(paths, scenario)
     verdict, notes = _judge(recorded)
     return Checked(
@@ -62,11 +57,11 @@ def _find(paths: list[Path], scenario: str) -> Recorded:
     first = paths[0]
     if first.is_dir():
         folder = first / "history" if (first / "history").is_dir() else first
-        files = sorted(folder.glob(f"*{SUFFIX}"))
+        files = sorted(folder.glob(f"*{HISTORY_SUFFIX}"))
         if not files:
             raise UsageError(
                 ErrorCode.USAGE,
-                seen=f"a directory without *{SUFFIX}",
+                seen=f"a directory without *{HISTORY_SUFFIX}",
                 expected="a run directory, as `shootdown run` makes it, or its history folder",
                 where=str(first),
             )

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, get_args, get_type_hints
 
-from shootdown_cli.commands import COMMANDS, Argument, Option
+from shootdown_cli.commands import COMMANDS
+from shootdown_cli.declared import Argument, Option
 
 
 class Plain(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shootdown_cli.check import SHOOTDOWN, Checked
+from shootdown_cli.checked import SHOOTDOWN, Checked
 from shootdown_cli.own_history import finding_object, models_of
 from shootdown_cli.replay import follow, read_replay
 from shootdown_verify.check.passes import INCONCLUSIVE, OK, VIOLATION, pass_of

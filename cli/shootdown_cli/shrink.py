@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from shootdown_cli.commands import DISCIPLINE
+from shootdown_cli.declared import DISCIPLINE
 from shootdown_cli.replay import follow_here
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_daemon.machine.operations import OPERATIONS

@@ -10,13 +10,12 @@ from pathlib import Path
 from shootdown_cli import places
 from shootdown_cli.classes import load_device
 from shootdown_cli.exits import EXIT_OK, EXIT_VIOLATION
-from shootdown_cli.explore import VERSION
 from shootdown_cli.scenarios import load_scenario
 from shootdown_daemon.shell.disciplines import load_discipline
 from shootdown_daemon.shell.mutants import load_mutant
 from shootdown_device_agent.machine.device import Device
 from shootdown_verify.litmus import Scenario
-from shootdown_verify.replay_file import Replay, render_replay
+from shootdown_verify.replay_file import VERSION, Replay, render_replay
 from shootdown_verify.replaying import in_known_order
 from shootdown_verify.report.verdict import under_what
 from shootdown_verify.source import nearest

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shootdown_cli import places
-from shootdown_cli.commands import DISCIPLINE
+from shootdown_cli.declared import DISCIPLINE
 from shootdown_cli.exits import EXIT_OK
 from shootdown_cli.testbed import Processes, TestbedFailed, start
 from shootdown_protocol.errors import ErrorCode, UsageError

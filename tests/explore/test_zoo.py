@@ -8,7 +8,7 @@ import pytest
 from tests.explore.shipped import ALL, DEVICE_CLAIMS, JOINED_CLAIMS, LARGE
 from tests.litmus.texts import BUGS
 
-from shootdown_cli import commands
+from shootdown_cli import declared
 from shootdown_cli.bugs import load_bugs
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_daemon.machine.mutant import RIGHT
@@ -44,9 +44,9 @@ def test_every_faulty_device_has_a_scenario() -> None:
 def test_every_faulty_device_is_named_where_people_look() -> None:
     """The option's help and the page about exploring list all of them."""
     page = (Path(__file__).parents[2] / "docs" / "exploring.md").read_text()
-    declared = str(commands.DeviceOption)
+    told = str(declared.DeviceOption)
 
-    assert [name for name in ZOO if f"| `{name}` |" not in page or name not in declared] == []
+    assert [name for name in ZOO if f"| `{name}` |" not in page or name not in told] == []
 
 
 @pytest.mark.parametrize(("name", "device", "by"), [c for c in DEVICE_CLAIMS if c[0] != LARGE])

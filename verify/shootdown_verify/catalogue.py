@@ -18,11 +18,10 @@ from shootdown_daemon.machine.mutant import Mutant
 from shootdown_verify.explore import Budget, Counterexample, Result, Verdict, explore
 from shootdown_verify.judge.instance import judge_instance
 from shootdown_verify.litmus import Configuration, Expectation, Facts, Scenario
-from shootdown_verify.replay_file import Replay, count_occurrences
+from shootdown_verify.replay_file import VERSION, Replay, count_occurrences
 from shootdown_verify.replaying import in_known_order
 from shootdown_verify.whole import DeviceMaker
 
-VERSION: Final = "0.1.0"
 RIGHT_DISCIPLINE: Final = "clear_flush"
 """What commands take when no discipline is said."""
 LIVE_INSTANCES: Final = 1000

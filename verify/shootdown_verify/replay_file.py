@@ -37,6 +37,8 @@ from shootdown_verify.source import Source, SourceError, Span, nearest, one_of, 
 
 MAGIC: Final = "SHOOTDOWN-REPLAY"
 FORMAT: Final = 1
+VERSION: Final = "0.1.0"
+"""Of shootdown: a file says which one wrote it."""
 KEYS: Final = (
     "version",
     "scenario",

@@ -24,7 +24,7 @@ from shootdown_verify.explore import Budget, Verdict, explore
 from shootdown_verify.litmus import Scenario, parse
 from shootdown_verify.matrix.clients import ClientText, Row, clients_of
 from shootdown_verify.matrix.rule import BROKEN, INCONCLUSIVE, SAFE
-from shootdown_verify.replay_file import Replay, count_occurrences
+from shootdown_verify.replay_file import VERSION, Replay, count_occurrences
 from shootdown_verify.replaying import in_known_order
 
 CLIENT_SECONDS: Final = 30.0
@@ -134,7 +134,7 @@ def explore_client(
         found = result.counterexamples[0]
         check, title = found.findings[0].check, found.findings[0].title
         replay = Replay(
-            version="0.1.0",
+            version=VERSION,
             scenario=scenario.name,
             digest=scenario.digest,
             discipline=discipline,

@@ -107,7 +107,8 @@ def _range_of(operation: str, verdicts: Mapping[str, str], latest: str) -> str:
     assert first_phase is not None
     if first_phase is last_phase:
         return f"{POINTS[last_phase]}, and at no other point"
-    return f"at the latest {POINTS[last_phase]} (from {POINTS[first_phase]} on)"
+    first = POINTS[first_phase].removeprefix("at ")
+    return f"at the latest {POINTS[last_phase]} (from {first} on)"
 
 
 def rule(rows: Sequence[tuple[str, str, Mapping[str, str]]]) -> list[str]:

@@ -66,7 +66,7 @@ def render_matrix_html(cells: Sequence[Cell], rule: Sequence[str]) -> str:
         "<h1>Every operation under every discipline</h1>"
         "<p>Each cell was explored: safe means that every order of every client was looked at and "
         "that a stale translation could have been used.</p>"
-        + page.section("The rule that follows", page.table(("", "notify"), _rules(rule)))
+        + page.section("The rule that follows", page.table(("row", "rule"), _rules(rule)))
         + page.section("Cells", cells_table),
     )
 
@@ -74,7 +74,7 @@ def render_matrix_html(cells: Sequence[Cell], rule: Sequence[str]) -> str:
 def _rules(rule: Sequence[str]) -> list[tuple[str, str]]:
     """Each row's name, and what follows for it."""
     halves = (line.partition(": ") for line in rule)
-    return [(name, said.removeprefix("notify ")) for name, _, said in halves]
+    return [(name, said) for name, _, said in halves]
 
 
 def _html_cell(cell: Cell) -> str:
