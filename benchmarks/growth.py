@@ -74,10 +74,10 @@ def rows(effort: Effort) -> Iterator[Row]:
 
 WIDTH: Final = 760
 HEIGHT: Final = 340
-PANEL: Final = 300
+PANEL: Final = 290
 TOP: Final = 50
 BOTTOM: Final = 290
-LEFTS: Final = (60, 430)
+LEFTS: Final = (80, 450)
 COLOURS: Final = {"pages": "#c0392b", "threads": "#2471a3", "reads": "#1e8449"}
 STYLE: Final = (
     "text{font:12px sans-serif;fill:#333}.t{font-weight:bold}.g{stroke:#ddd}"
