@@ -20,6 +20,7 @@ Log = Callable[[int, int, int, str, AnyRecord], None]
 """Takes begin, end (ns), instance, task name and record."""
 A = TypeVar("A")
 Cell = tuple[Hashable, ...]
+_STORE = Kind.STORE
 WOKEN_AT_ONCE = 4
 """How many of those that wait to take one thing are woken when it becomes free."""
 
@@ -142,17 +143,17 @@ class Runner:
         if result is BLOCKED:
             return False
         self.steps += 1
-        name = request.name
-        if name == "atc_lookup":
-            self._began[task] = begin
-        told = task.is_told and name and (request.operation != "device" or name == "walk")
         if store.records:
-            self._report(task, request, begin, told=bool(told))
-        elif told:
-            owner = task.owner
-            instance = -1 if owner is None else owner.instance
-            step = Step(request.operation, name, request.location, request.detail)
-            self.log(begin, self._now(), instance, task.name, step)
+            self._report(task, request, begin)
+        elif task.is_told:
+            operation, name = request.operation, request.name
+            if operation == "device" and name == "atc_lookup":
+                self._began[task] = begin
+            elif name and (operation != "device" or name == "walk"):
+                owner = task.owner
+                instance = -1 if owner is None else owner.instance
+                step = Step(operation, name, request.location, request.detail)
+                self.log(begin, self._now(), instance, task.name, step)
         changed = store.changed
         if changed:
             if self._waiting.keys().isdisjoint(changed):
@@ -330,22 +331,24 @@ class Runner:
         self._began.pop(task, None)
         self._parked.discard(task)
 
-    def _report(self, task: Task, request: Request, begin: int, *, told: bool) -> None:
+    def _report(self, task: Task, request: Request, begin: int) -> None:
         records = self.store.records
         owner = task.owner
         instance = owner.instance if owner is not None else -1
         for record in records:
-            if type(record) is Access and record.kind is Kind.STORE:
+            if type(record) is Access and record.kind is _STORE:
                 self._fence()
-        end = self._now()
-        if told:
-            step = Step(request.operation, request.name, request.location, request.detail)
-            self.log(begin, end, instance, task.name, step)
+        end, log, who = self._now(), self.log, task.name
+        operation, name = request.operation, request.name
+        if name == "atc_lookup":
+            self._began[task] = begin
+        if task.is_told and name and (operation != "device" or name == "walk"):
+            log(begin, end, instance, who, Step(operation, name, request.location, request.detail))
         for record in records:
-            began = begin
             if type(record) is Access:
-                began = self._began.get(task, begin)
-            elif instance < 0:
+                log(self._began.get(task, begin), end, instance, who, record)
+                continue
+            if instance < 0:
                 instance = self._instance_of(record)
-            self.log(began, end, instance, task.name, record)
+            log(begin, end, instance, who, record)
         records.clear()

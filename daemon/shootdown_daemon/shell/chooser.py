@@ -43,19 +43,13 @@ class Chooser:
 
     def choose(self, tasks: list[Task]) -> Task:
         """The task of highest priority; a new one draws its priority at random."""
-        priorities = self._priorities
-        if len(tasks) == 1 and tasks[0] in priorities:
-            return tasks[0]
-        best: Task | None = None
-        best_priority = float("-inf")
-        for task in tasks:
-            priority = priorities.get(task)
-            if priority is None:
-                priority = priorities[task] = 1 + self._random.random()
-            if priority > best_priority:
-                best, best_priority = task, priority
-        assert best is not None
-        return best
+        try:
+            return max(tasks, key=self._priorities.__getitem__)
+        except KeyError:
+            for task in tasks:
+                if task not in self._priorities:
+                    self._priorities[task] = 1 + self._random.random()
+            return self.choose(tasks)
 
     def stepped(self, task: Task) -> int:
         """Note a step; gives for how many ticks its task is held up now.

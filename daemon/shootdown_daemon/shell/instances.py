@@ -112,16 +112,18 @@ class InFlight:
 
     def _burst(self) -> int:
         """A few steps of one instance's chosen task; instances do not depend on each other."""
-        position = int(self._random.random() * len(self._listed))
-        run = self._listed[position]
-        runner, faults, chooser = self.runner, self.faults, run.chooser
-        task = chooser.choose(run.ready)
+        listed, held = self._listed, self._held
+        position = int(self._random.random() * len(listed))
+        run = listed[position]
+        runner, faults, chooser, ready = self.runner, self.faults, run.chooser, run.ready
+        task = chooser.choose(ready)
+        woken, stepped = runner.woken, chooser.stepped
         made = 0
         for _ in range(chooser.burst):
             if faults is not None and self._is_met(run, task):
                 break
             if not runner.step(task):
-                run.ready.remove(task)
+                ready.remove(task)
                 if not runner.park(task):
                     if not run.again:
                         self._trying[run] = None
@@ -132,22 +134,22 @@ class InFlight:
                 faults.after(task)
             self.clock += 1
             if run.again:
-                run.ready += run.again
+                ready += run.again
                 run.again.clear()
             if task.ended:
                 self._end(run, task)
                 break
-            hold = chooser.stepped(task)
+            hold = stepped(task)
             if hold > 0 and not task.server:
                 self._hold(run, task, hold)
                 break
-            if self._held and self._held[0][0] <= self.clock:
+            if held and held[0][0] <= self.clock:
                 self._release()
-            if hold or runner.woken:
+            if hold or woken:
                 break
-        if not run.ready:
+        if not ready:
             self._unlist(position, run)
-        if runner.woken:
+        if woken:
             self.wake()
         return made
 
