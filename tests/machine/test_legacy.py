@@ -32,7 +32,7 @@ BEGIN = messages.BatchBegin(0, 1, 1, 7, 4, (messages.BatchSlot(0, 0, (0,), (PASI
 
 
 class Ground:
-    """Memory with one instance in it, and a batch that may run; ``records`` are all processes'."""
+    """Memory with one instance in it, and a batch of it; ``records`` are all processes'."""
 
     def __init__(self) -> None:
         self.records: list[tuple[str, AnyRecord]] = []
@@ -41,7 +41,6 @@ class Ground:
         words = self.segments[0].words
         words[at.H_PASID_DIRECTORY] = whole.directory
         words[at.H_ZERO_PFN] = whole.memory.zero_pfn
-        words[self.segments[0].layout.board + board.GO] = 1
         words[self.segments[0].layout.board + board.IDLE] = 1
         words[whole.slot.started] = 1
         self.slot = whole.slot
@@ -52,7 +51,7 @@ class Ground:
         return LiveStore(self.segments[0].words)
 
     def process(self, legacy: Legacy | None = None) -> AgentRun:
-        """An agent's process, with the batch begun."""
+        """An agent's process, with the batch begun, which may run from then on."""
         welcome = messages.Welcome(0, 1, 0, "", 0, 100, 200, 1, True, 0, False)
         loaded = messages.LoadProgram(0, 1, PROGRAM, board.BOARD_FIXED, 1, (0,), "")
         run = AgentRun(
@@ -66,6 +65,7 @@ class Ground:
         )
         run.legacy = legacy
         run.begin_batch(BEGIN)
+        self.segments[0].words[self.segments[0].layout.board + board.GO] = 1
         return run
 
     def accesses(self) -> list[tuple[str, int]]:
