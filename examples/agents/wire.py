@@ -416,5 +416,8 @@ class Leaving:
 
 leaving = Leaving()
 if __name__ == "__main__":
+    program, *words = sys.argv
+    if len(words) != 1:
+        sys.exit(f"usage: {program} ENDPOINT")
     signal.signal(signal.SIGTERM, lambda *_: setattr(leaving, "asked", True))
-    Agent(sys.argv[1]).serve()
+    Agent(words[0]).serve()
