@@ -31,7 +31,7 @@ from shootdown_protocol.faults import AT_START, Fault
 from shootdown_protocol.limits import INSTANCE_MAX
 from shootdown_protocol.messages import PROTOCOL_VERSION
 from shootdown_protocol.process_status import ProcessRole
-from shootdown_verify.judge.run import RunVerdict
+from shootdown_verify.judge.run import VIOLATION, RunVerdict
 from shootdown_verify.litmus import Scenario
 from shootdown_verify.report.histogram import render_histogram
 from shootdown_verify.report.run_page import RunPage, render_run_page
@@ -107,6 +107,7 @@ def run(options: RunOptions) -> int:
         elapsed_s=round(time.monotonic() - began, 3),
         out=str(out),
         mutant=options.mutant,
+        device=", ".join(options.devices),
         agents=attached_agents(out / "history"),
     )
     _show(options, scenario, verdict, facts, raced)
@@ -246,7 +247,7 @@ def _write_for_browsers(
     told = RunPage(
         commands=_commands(options, facts),
         text=scenario.text,
-        notes=[f"the testbed failed: {raced.failed}"] * bool(raced.failed) + raced.last_words,
+        notes=_failure(verdict, raced) + raced.last_words,
         faults=[(str(each.fault), each.applied) for each in raced.faults],
     )
     page = render_run_page(verdict, facts, scenario.program, told)
@@ -292,6 +293,12 @@ def _text(
         return "\n".join(parts)
 
     return text
+
+
+def _failure(verdict: RunVerdict, raced: Raced) -> list[str]:
+    """That the testbed failed, unless that is the reason for the verdict already."""
+    told = raced.failed and verdict.verdict == VIOLATION
+    return [f"the testbed failed: {raced.failed}"] * bool(told)
 
 
 def _commands(options: RunOptions, facts: RunFacts) -> dict[str, str]:

@@ -176,6 +176,14 @@ def test_a_page_of_a_right_run_tells_why_it_may_be_ok() -> None:
     assert text.index("5 of them after its entry had changed") < text.index("nothing was wrong")
 
 
+def test_a_page_says_what_devices_were() -> None:
+    """Whoever gets the page alone knows that the device was a faulty one."""
+    facts = replace(FACTS, device="DEV0=wrong_itag", mutant="skips_timed_out")
+    shown = Elements(render_run_page(BROKEN, facts, COW_TWO_PAGES, TOLD))
+
+    assert "device DEV0=wrong_itag, mutant skips_timed_out" in shown.text
+
+
 def test_a_page_of_an_inconclusive_run_lists_what_was_missing() -> None:
     """Reasons do not make the heading, which would be as long as they are."""
     found = page(RunVerdict(reasons=("no warm hit", "no <overlap>")))

@@ -17,7 +17,6 @@ from shootdown_verify.report.verdict import (
     RunFacts,
     devices_line,
     ranked_kinds,
-    under_what,
     verdict_words,
 )
 
@@ -55,7 +54,6 @@ class RunPage:
 
 def render_run_page(verdict: RunVerdict, facts: RunFacts, program: Program, told: RunPage) -> str:
     """One page, to lie in the run's directory."""
-    under = under_what(facts.scenario, facts.discipline, mutant=facts.mutant)
     commands = "".join(
         f"<div>{escape(what)}</div>{page.command(line)}" for what, line in told.commands.items()
     )
@@ -63,7 +61,7 @@ def render_run_page(verdict: RunVerdict, facts: RunFacts, program: Program, told
     counters = [(name, count, COUNTED[name]) for name, count in verdict.counters.as_dict().items()]
     body = (
         f"<h1 class={verdict.verdict}>{escape(_headline(verdict))}</h1>"
-        f"<p>{escape(under)}: {escape(_counts(verdict, facts))}</p>"
+        f"<p>{escape(facts.under)}: {escape(_counts(verdict, facts))}</p>"
         + page.bullets([line for line in (devices_line(verdict, facts), *told.notes) if line])
         + page.section(*_why(verdict))
         + page.section("Again", commands)
@@ -75,7 +73,7 @@ def render_run_page(verdict: RunVerdict, facts: RunFacts, program: Program, told
         + page.section("Scenario", f"<pre>{escape(told.text)}</pre>")
         + page.section("Files", _files())
     )
-    return page.document(under, _STYLE, body)
+    return page.document(facts.under, _STYLE, body)
 
 
 def _headline(verdict: RunVerdict) -> str:
@@ -100,7 +98,7 @@ def _why(verdict: RunVerdict) -> tuple[str, str]:
         findings = () if example is None else example.verdict.findings
         chief = [each for each in findings if (each.check, each.title) == kind]
         said += [line for each in chief[:1] for line in (each.sentence, *each.edges)]
-    return "Why", page.bullets((*said, *verdict.reasons))
+    return "Why", page.bullets(said or verdict.reasons)
 
 
 def _evidence(counters: Counters) -> list[str]:

@@ -24,7 +24,8 @@ _STYLES = {OK: Style.GOOD, VIOLATION: Style.WRONG, INCONCLUSIVE: Style.DOUBT}
 class RunFacts:
     """What a verdict does not know of its run: ``elapsed_s`` in seconds, ``out`` its directory.
 
-    ``agents`` names the agents that had been attached to devices.
+    ``device`` is what devices were, if not the right ones; ``agents`` names the agents that had
+    been attached to devices.
     """
 
     command: str
@@ -34,14 +35,19 @@ class RunFacts:
     elapsed_s: float
     out: str
     mutant: str = ""
+    device: str = ""
     agents: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def under(self) -> str:
+        """What was put to the test."""
+        return under_what(self.scenario, self.discipline, device=self.device, mutant=self.mutant)
 
 
 def verdict_line(verdict: RunVerdict, facts: RunFacts, *, color: bool = False) -> str:
     """``VIOLATION  stale-read  real-time order broken      cow-two-pages under range_end``."""
     word = paint(verdict.verdict.upper(), _STYLES[verdict.verdict], color=color)
-    under = under_what(facts.scenario, facts.discipline, mutant=facts.mutant)
-    return f"{word}  {verdict_words(verdict)}      {under}"
+    return f"{word}  {verdict_words(verdict)}      {facts.under}"
 
 
 def under_what(scenario: str, discipline: str, *, device: str = "", mutant: str = "") -> str:
