@@ -83,7 +83,7 @@ def complete_strategy(incomplete: str) -> list[str]:
 
 def complete_operations(incomplete: str) -> list[str]:
     """The last of several rows of the matrix."""
-    from shootdown_verify.matrix.clients import ROWS
+    from shootdown_verify.matrix.rows import ROWS
 
     names = dict.fromkeys(row.operation for row in ROWS)
     return _last(incomplete, _beginning(incomplete.rpartition(",")[2], names))

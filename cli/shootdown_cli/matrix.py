@@ -16,7 +16,7 @@ from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_verify.matrix.cells import Cell
 from shootdown_verify.matrix.cells import matrix as fill
-from shootdown_verify.matrix.clients import ROWS, Row
+from shootdown_verify.matrix.rows import ROWS, Row
 from shootdown_verify.matrix.rule import rule
 from shootdown_verify.replay_file import render_replay
 from shootdown_verify.report.matrix_page import render_matrix, render_matrix_html

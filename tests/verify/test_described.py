@@ -26,7 +26,7 @@ from shootdown_verify.describe import (
 )
 from shootdown_verify.kernel_table import NOTIFIERS, ROWS
 from shootdown_verify.matrix.cells import Job, fill_cell
-from shootdown_verify.matrix.clients import ROWS as MATRIX_ROWS
+from shootdown_verify.matrix.rows import ROWS as MATRIX_ROWS
 
 NO_ROW = {
     "iommu_attach_device",

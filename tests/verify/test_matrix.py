@@ -7,7 +7,8 @@ from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_verify.litmus import parse
 from shootdown_verify.matrix import cells
 from shootdown_verify.matrix.cells import Cell, Job, explore_client, fill_cell, matrix
-from shootdown_verify.matrix.clients import ROWS, Row, clients_of
+from shootdown_verify.matrix.clients import clients_of
+from shootdown_verify.matrix.rows import ROWS, Row
 from shootdown_verify.matrix.rule import BROKEN, INCONCLUSIVE, SAFE, sentence
 
 ROW = {row.name: row for row in ROWS}

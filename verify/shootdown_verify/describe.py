@@ -35,7 +35,8 @@ from shootdown_verify.litmus.vocabulary import (
     STATES_NEEDED,
     SUBSCRIBER_OPERATIONS,
 )
-from shootdown_verify.matrix.clients import ROWS, Row, clients_of
+from shootdown_verify.matrix.clients import clients_of
+from shootdown_verify.matrix.rows import ROWS, Row
 from shootdown_verify.whole import Whole
 
 ROOT: Final = Path(__file__).parents[2]

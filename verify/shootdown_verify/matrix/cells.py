@@ -22,7 +22,8 @@ from shootdown_device_agent.machine.device import Device
 from shootdown_device_agent.machine.zoo import ZOO
 from shootdown_verify.explore import Budget, Verdict, explore
 from shootdown_verify.litmus import Scenario, parse
-from shootdown_verify.matrix.clients import ClientText, Row, clients_of
+from shootdown_verify.matrix.clients import ClientText, clients_of
+from shootdown_verify.matrix.rows import Row
 from shootdown_verify.matrix.rule import BROKEN, INCONCLUSIVE, SAFE
 from shootdown_verify.replay_file import VERSION, Replay, count_occurrences
 from shootdown_verify.replaying import in_known_order
