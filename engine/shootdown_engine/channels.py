@@ -7,7 +7,8 @@ Channels: ``("invalidate", device)``, ``("completion", device)``, ``("page_reque
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
 from shootdown_protocol.limits import ITAGS
@@ -25,6 +26,12 @@ class InvalidateRequest(NamedTuple):
     size: int
     instance: int
     flags: int = 0
+
+
+request_of: Final[Callable[[tuple[int, int, int, int, int, int]], InvalidateRequest]] = partial(
+    tuple.__new__, InvalidateRequest
+)
+"""A request of all its fields in their order, made without a call into Python."""
 
 
 class Completion(NamedTuple):

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 from tests.machine.machines import Bench, make_store
 
 from shootdown_daemon.machine import iommu, resending
 from shootdown_daemon.machine.iommu import State, Ticket
 from shootdown_daemon.machine.phases import InvalidateRange
-from shootdown_daemon.shell.live_run import Bank, BankState, LiveRun
+from shootdown_daemon.shell.live_run import Bank, LiveRun
 from shootdown_engine.live_store import LiveStore
 from shootdown_engine.store import receive
 from shootdown_engine.trap import BLOCKED
 from shootdown_protocol.history import Invalidation
 from shootdown_protocol.layout import Layout
 from shootdown_protocol.limits import ITAGS
+from shootdown_protocol.plain_segment import PlainSegment
 from shootdown_protocol.program import State as Begins
+from shootdown_protocol.segment import Segment
 
 SPAN = InvalidateRange(0x100, 0x5000, 0x6000, 0)
 
@@ -150,15 +154,17 @@ def test_a_waiter_that_dies_leaves_both_requests_in_order(
     assert [iommu.outstanding(store, 0, itag) for itag in order] == [None, None]
 
 
-@pytest.mark.parametrize(("state", "instance"), [(BankState.RUNNING, 7), (BankState.READY, -1)])
-def test_a_completion_is_of_no_instance_to_come(state: BankState, instance: int) -> None:
+@pytest.mark.parametrize(("begun", "instance"), [(True, 7), (False, -1)])
+def test_a_completion_is_of_no_instance_to_come(*, begun: bool, instance: int) -> None:
     """One that comes when its slot is being made ready for another instance is nobody's."""
     whole = Bench.of("wp_page_copy", Begins.COW).whole
-    whole.kslot.slot.instance = 7
     run = LiveRun.__new__(LiveRun)
-    run.banks, run.slots = [Bank([whole.kslot])], [whole.kslot]
-    run.banks[0].state = state
-    run._place_of_pasid = dict.fromkeys(whole.slot.pasids, (whole.kslot, run.banks[0]))
+    run.segment = cast("Segment", PlainSegment(Layout(64, 4096, 5)))
+    run.limits_ns, run._instances = lambda: 0, {}
+    bank = Bank([whole.kslot])
+    bank.count, whole.kslot.slot.instance = 1, 7
+    if begun:
+        run._go(bank)
 
     record = Invalidation("completed", "d0", 0, whole.slot.pasids[0], 0x5000, 0x1000)
 

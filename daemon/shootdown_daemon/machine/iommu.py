@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from shootdown_daemon.machine.phases import InvalidateRange
-from shootdown_engine.channels import Completion, InvalidateRequest
+from shootdown_engine.channels import Completion, InvalidateRequest, request_of
 from shootdown_engine.store import Store
 from shootdown_engine.trap import BLOCKED, Blocked
 from shootdown_protocol.ats_range import covering_block
@@ -27,7 +27,8 @@ COUNT_MAX = 8
 """Completions of one invalidation, at most: what a count field of 0 means."""
 _IOTLB_FIRST = int(InvalidateFlag.IOTLB_FIRST)
 _IOTLB_ONLY = int(InvalidateFlag.IOTLB_ONLY)
-_LEAF_ONLY = int(InvalidateFlag.LEAF_ONLY)
+_FLAGS = (_IOTLB_FIRST, _IOTLB_FIRST | int(InvalidateFlag.LEAF_ONLY))
+"""Flags of a request that goes to IOTLB and device TLB both, by whether it is for leaves only."""
 
 
 class State(IntEnum):
@@ -122,7 +123,9 @@ def send_invalidate(
     """Send one request to every member; blocked while a member has no free ITag."""
     devices = members(store, span.pasid)
     block = covering_block(span.start, span.end)
-    return send_block(store, devices, span.pasid, block, instance, state, flags=flags_of(span))
+    return send_block(
+        store, devices, span.pasid, block, instance, state, flags=_FLAGS[span.leaf_only]
+    )
 
 
 def send_to(
@@ -140,7 +143,7 @@ def send_to(
     ``flags`` are added to what the span itself says.
     """
     block = covering_block(span.start, span.end)
-    said = flags_of(span) | flags
+    said = _FLAGS[span.leaf_only] | flags
     return send_block(store, devices, span.pasid, block, instance, state, flags=said, depth=depth)
 
 
@@ -165,14 +168,9 @@ def send_block(
         return BLOCKED
     address, size = block
     for device, itag in tickets:
-        request = InvalidateRequest(itag, pasid, address, size, instance, flags)
+        request = request_of((itag, pasid, address, size, instance, flags))
         send_request(store, device, request, state)
     return tuple(tickets)
-
-
-def flags_of(span: InvalidateRange) -> int:
-    """Flags of a request that goes to IOTLB and device TLB both."""
-    return _IOTLB_FIRST | (_LEAF_ONLY if span.leaf_only else 0)
 
 
 def send_request(store: Store, device: int, request: InvalidateRequest, state: State) -> None:

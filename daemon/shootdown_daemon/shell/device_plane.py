@@ -88,9 +88,12 @@ class DevicePlane:
             _, link, message, _ = received
             if link is None or type(message) is not messages.InvalidateCompletion:
                 self._take(received, run)
-            elif self._is_next(link, message):
-                errors = run.completions(link, message)
-                if errors:
+            else:
+                link.asked_s = None
+                arrival = link.incoming.accept(message.sequence)
+                if arrival is not Arrival.NEXT:
+                    self._take_out_of_order(link, message, arrival)
+                elif errors := run.completions(link, message):
                     self._report(link, errors)
             if not run.only_waits:
                 return
@@ -290,22 +293,15 @@ class DevicePlane:
     def _from_member(
         self, link: AgentLink, message: messages.DeviceToDaemon, run: Running | None
     ) -> None:
-        if not self._is_next(link, message):
-            return
-        if self.router.faults is None:
-            self._obey(link, message, run)
-            return
-        for each in self.router.faults.obeyed(link, message):
-            self._obey(link, each, run)
-
-    def _is_next(self, link: AgentLink, message: messages.DeviceToDaemon) -> bool:
-        """Take a sign of life; whether the message is to be obeyed now, by its number."""
         link.asked_s = None
         arrival = link.incoming.accept(message.sequence)
-        if arrival is Arrival.NEXT:
-            return True
-        self._take_out_of_order(link, message, arrival)
-        return False
+        if arrival is not Arrival.NEXT:
+            self._take_out_of_order(link, message, arrival)
+        elif self.router.faults is None:
+            self._obey(link, message, run)
+        else:
+            for each in self.router.faults.obeyed(link, message):
+                self._obey(link, each, run)
 
     def _take_out_of_order(
         self, link: AgentLink, message: messages.DeviceToDaemon, arrival: Arrival

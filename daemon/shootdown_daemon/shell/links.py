@@ -238,7 +238,10 @@ class DeviceRouter:
             if passed is None:
                 return None
             data = passed
-        return link.peer, link, decoded(data), 0
+        try:
+            return link.peer, link, decode_device_to_daemon(data), 0
+        except RemoteProtocolError as error:
+            return link.peer, link, error, 0
 
     def send(self, link: AgentLink, message: DeviceMessage) -> None:
         """Number a message and send it, or queue it behind what waits already."""

@@ -138,11 +138,11 @@ class LiveRun:
         self.slots = memory.slots
         self.servers: dict[int, list[Task]] = {}
         self._begins: dict[int, list[tuple[Task, str]]] = {}
-        self._place_of_pasid = {
-            pasid: (kslot, self.bank_of(kslot.index))
-            for kslot in memory.slots
-            for pasid in kslot.slot.pasids
+        self._slot_of_pasid = {
+            pasid: kslot for kslot in memory.slots for pasid in kslot.slot.pasids
         }
+        self._instances: dict[int, int] = {}
+        """Of the PASIDs whose batches are under way."""
         self._cpu_columns = tuple(
             index for index, column in enumerate(program.columns) if column.device < 0
         )
@@ -199,8 +199,7 @@ class LiveRun:
 
     def slot_with(self, pasid: int) -> KernelSlot | None:
         """The slot that a PASID belongs to."""
-        place = self._place_of_pasid.get(pasid)
-        return None if place is None else place[0]
+        return self._slot_of_pasid.get(pasid)
 
     def bank_of(self, slot: int) -> Bank:
         """The bank that a slot lies in."""
@@ -237,11 +236,16 @@ class LiveRun:
         busy = any(bank.state in UNDER_WAY for bank in self.banks)
         if ready and not busy:
             bank = min(ready, key=lambda candidate: candidate.batch)
-            bank.state = BankState.RUNNING
-            bank.since_ns = self.limits_ns()
-            self.segment.words[self._word(board.GO)] = bank.batch
+            self._go(bank)
             events.append(("go", bank))
         return events
+
+    def _go(self, bank: Bank) -> None:
+        bank.state = BankState.RUNNING
+        bank.since_ns = self.limits_ns()
+        for kslot in bank.used:
+            self._instances.update(dict.fromkeys(kslot.slot.pasids, kslot.slot.instance))
+        self.segment.words[self._word(board.GO)] = bank.batch
 
     def make_steps(self, count: int) -> int:
         """Start instances up to the window and make up to so many steps."""
@@ -485,6 +489,8 @@ class LiveRun:
             for record in self.store.records:
                 self.runner.log(begin, begin, kslot.slot.instance, "settle", record)
             self.store.records.clear()
+            for pasid in kslot.slot.pasids:
+                self._instances.pop(pasid, None)
         self.store.changed.clear()
         self.done += bank.count
         bank.state = BankState.EMPTY
@@ -515,9 +521,7 @@ class LiveRun:
         Of a posted invalidation it may come when the slot is another instance's, being made ready.
         """
         if type(record) is Invalidation and record.state != "late":
-            place = self._place_of_pasid.get(record.pasid)
-            if place is not None and place[1].state in UNDER_WAY:
-                return place[0].slot.instance
+            return self._instances.get(record.pasid, -1)
         return -1
 
 
