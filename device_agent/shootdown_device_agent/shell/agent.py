@@ -46,7 +46,11 @@ STEPS_A_ROUND = 64
 IDLE_MS = 50
 """Longest wait of a round that has nothing to do."""
 NAP_S = 0.00003
-"""How long a round sleeps when a batch runs but nothing of it can go."""
+"""How long a round sleeps at first when a batch runs but nothing of it can go."""
+NAPS_A_LENGTH = 8
+"""Naps in a row after which the next are longer by one such: others may need the processor."""
+NAP_LENGTHS = 8
+"""How many times as long as the first ones the longest are."""
 ROUNDS_A_LOOK = 64
 """Rounds with work, or messages, between two looks whether this agent is to leave."""
 MESSAGES_A_WAIT = 16
@@ -83,6 +87,7 @@ class Agent:
         self.kept: KeptMessages[DeviceMessage] = KeptMessages()
         self._asked_to_leave = False
         self._round = 0
+        self._naps = 0
         self._detaching: tuple[int, ...] | None = None
         self._records = 0
         self.groups = PageRequestGroups()
@@ -130,10 +135,13 @@ class Agent:
             self._leave()
             self._watch()
             if busy:
-                time.sleep(NAP_S)
+                self._naps += 1
+                time.sleep(NAP_S * min(NAP_LENGTHS, 1 + self._naps // NAPS_A_LENGTH))
             else:
                 self._use_spare_time()
-        elif self._round >= ROUNDS_A_LOOK:
+            return
+        self._naps = 0
+        if self._round >= ROUNDS_A_LOOK:
             self._round = 0
             self._leave()
 
