@@ -77,6 +77,21 @@ def test_after_a_fault_has_killed_an_agent_the_run_goes_on(ground: Ground, agent
     assert (ended.told["instances"] + lost, lost <= 64) == (400, True)
 
 
+def test_a_run_waits_for_an_agent_that_is_started_anew(ground: Ground) -> None:
+    """The agent is killed in the only batch of a run; the next run is asked for meanwhile."""
+    hold = 'kind = "cpu.preempt"\nat = "wp_page_copy.set_pte_at"\nms = 600\ncount = 1'
+    ground.up("one", "--fault", plan(ground, hold, 'kind = "agent.kill"\ncount = 1'))
+    assert ground.do("fault", "add", "agent.late_join", "--ms", "2500").status == 0
+    first = ground.run("cow-two-pages", "--on", ground.name("one"), instances=20)
+    assert first.told["counters"]["unfinished_instances"] == 20, str(first)
+
+    second = ground.run("cow-two-pages", "--on", ground.name("one"), instances=20)
+
+    assert second.status in {0, 3}, str(second)
+    assert (second.told["instances"], second.told["error"]) == (20, None)
+    assert ground.do("down").status == 0
+
+
 def test_an_agent_is_started_anew(ground: Ground) -> None:
     """It is killed, its next process goes on; no instance is lost, and all histories are read."""
     faults = (f'kind = "agent.restart{how}"\ncount = 1' for how in ("", "_warm"))

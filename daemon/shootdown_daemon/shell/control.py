@@ -126,11 +126,15 @@ class ControlPlane:
             self._queued = (asker, request)
             run.abort(RunEnd.ABORTED, "a run takes its place for a while")
             return
-        if run is not None or daemon.stopping:
-            what = run.program.name if run else "its own end"
+        waits = self._queued
+        if run is not None or waits is not None or daemon.stopping:
+            what = run.program.name if run else waits[1].program.name if waits else "its own end"
             self._error(asker, request.request, ErrorCode.TESTBED_BUSY, f"it is busy with {what}")
             return
         if len(members) < max(1, self.config.agents):
+            if daemon.devices.restarts.under_way:  # It is welcomed soon, or given up.
+                self._queued = (asker, request)
+                return
             why = f"{len(members)} of {self.config.agents} agents have joined"
             self._error(asker, request.request, ErrorCode.AGENT_LOST, why)
             return
@@ -186,7 +190,7 @@ class ControlPlane:
         return None if self.load is None else self.load.program
 
     def start_next(self, daemon: Daemon) -> None:
-        """Start the run that waits for the load to pause, else the load again."""
+        """Start the run that waits for the load to pause or an agent to be back, else the load."""
         if daemon.run is not None or daemon.stopping:
             return
         if self._queued is not None:
