@@ -154,13 +154,13 @@ def _testbed(
 
 
 def _whole_shootdown(daemon: Daemon, run: _Still) -> Callable[[], None]:
-    store = run.live.store
+    store, report = run.live.store, run.live.runner.report_outside
     span = InvalidateRange(PASID, VA, VA + PAGE_SIZE, 0)
 
     def shootdown() -> None:
         tickets = iommu.send_invalidate(store, span, 0, iommu.State.WAITED)
         assert isinstance(tickets, tuple)
-        run.live.runner.report_outside("iommu")
+        report("iommu")
         daemon.go_round()
         while iommu.wait_completion(store, tickets) is BLOCKED:
             daemon.go_round()

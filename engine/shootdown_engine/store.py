@@ -8,7 +8,7 @@ explorer both are an undoable vector, and the same steps run on it.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Protocol
+from typing import Any, Protocol
 
 from shootdown_protocol.history import AnyRecord
 
@@ -35,7 +35,7 @@ class Store(Protocol):
         """Write one word if it is what is expected, at once likewise; gives what it was."""
         ...
 
-    def get(self, cell: tuple[Hashable, ...], /) -> object:
+    def get(self, cell: tuple[Hashable, ...], /) -> Any:  # noqa: ANN401 - as its cell's kind says
         """Read a private cell; None when it was never put, or put as None."""
         ...
 

@@ -134,7 +134,7 @@ def folio_unlock(store: Store, pfn: int, owner: str) -> None:
 
 def folio_ref_freeze(store: Store, pfn: int, expected: int) -> bool:
     """``folio_ref_freeze()``: whether nobody but the expected holders has the page (no pin)."""
-    return store.get(("refs", pfn)) == expected
+    return bool(store.get(("refs", pfn)) == expected)
 
 
 def _add_reference(store: Store, pfn: int) -> None:
@@ -153,7 +153,7 @@ def drop_reference(store: Store, pfn: int) -> None:
 
 def is_cached(store: Store, cache: tuple[str | int, ...], pfn: int) -> bool:
     """Whether a page is still the one in a cell of the page or swap cache."""
-    return store.get(cache) == pfn
+    return bool(store.get(cache) == pfn)
 
 
 # Swap

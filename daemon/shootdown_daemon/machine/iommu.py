@@ -99,8 +99,8 @@ class Ticket(NamedTuple):
 
 def members(store: Store, pasid: int) -> tuple[int, ...]:
     """Devices that may hold translations of a PASID, read anew for each invalidation."""
-    devices = store.get(("members", pasid))
-    return devices if isinstance(devices, tuple) else ()
+    devices: tuple[int, ...] | None = store.get(("members", pasid))
+    return devices or ()
 
 
 def join(store: Store, pasid: int, device: int, name: str) -> None:
@@ -169,7 +169,9 @@ def send_block(
     address, size = block
     for device, itag in tickets:
         request = request_of((itag, pasid, address, size, instance, flags))
-        send_request(store, device, request, state)
+        store.put(("itag", device, itag), Outstanding(state, request))
+        store.send(("invalidate", device), request)
+        report(store, device, "sent", request)
     return tuple(tickets)
 
 
@@ -211,14 +213,13 @@ def report(store: Store, device: int, state: str, request: InvalidateRequest) ->
     itag, pasid, address, size, _, flags = request
     if flags & _IOTLB_ONLY:
         state = f"iotlb_{state}"
-    name = str(store.get(("device_name", device)))
+    name: str = store.get(("device_name", device))
     store.emit(Invalidation(state, name, itag, pasid, address, size))
 
 
 def outstanding(store: Store, device: int, itag: int) -> Outstanding | None:
     """What an ITag stands for; None when it is free."""
-    held = store.get(("itag", device, itag))
-    assert held is None or isinstance(held, Outstanding)
+    held: Outstanding | None = store.get(("itag", device, itag))
     return held
 
 
@@ -227,8 +228,8 @@ def wait_completion(store: Store, tickets: tuple[Ticket, ...]) -> Blocked | None
     rest = []
     for device, itag in tickets:
         cell = ("itag", device, itag)
-        held = store.get(cell)
-        if not isinstance(held, Outstanding) or held.state not in COMPLETED:
+        held: Outstanding | None = store.get(cell)
+        if held is None or held.state not in COMPLETED:
             return BLOCKED
         rest.append((cell, None if held.state is _DONE else held.but(State.RETIRED)))
     for cell, after in rest:
@@ -288,8 +289,8 @@ def complete(store: Store, device: int, itag: int, count: int = 1) -> bool:
     of the same ITag said another count.
     """
     cell = ("itag", device, itag)
-    held = store.get(cell)
-    if not isinstance(held, Outstanding):
+    held: Outstanding | None = store.get(cell)
+    if held is None:
         report(store, device, "unexpected", InvalidateRequest(itag, 0, 0, 0, -1))
         return False
     state, request = held.state, held.request

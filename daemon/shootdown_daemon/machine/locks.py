@@ -28,7 +28,7 @@ def unlock_ptl(store: Store, lock: int, owner: str) -> None:
 
 def holds_ptl(store: Store, lock: int, owner: str) -> bool:
     """Whether a task holds the lock of a page-table page."""
-    return store.get(("ptl", lock)) == owner
+    return bool(store.get(("ptl", lock)) == owner)
 
 
 def mmap_read_lock(store: Store, slot: int, mm: int, cpu: int) -> Blocked | None:

@@ -63,6 +63,8 @@ class GatedRun(LiveRun):
         """Take up a schedule, before the first step."""
         self.schedule = schedule
         self.by_tasks = any(step.step in KINDS for step in schedule)
+        if self.by_tasks:
+            self.complete, self._complete_at_once = self._leave, self.complete
         self.grants = []
         self.tasks: dict[str, Task] = {}
         self._since_ns = self.now()
@@ -159,10 +161,8 @@ class GatedRun(LiveRun):
             self.tasks.update((task.name, task) for task in self._host_tasks(kslot))
         self.segment.words[kslot.slot.started] = 1
 
-    def complete(self, device: int, itag: int, count: int) -> bool:
-        """Take a completion in, or leave it to the task whose turn will come."""
-        if not self.by_tasks:
-            return super().complete(device, itag, count)
+    def _leave(self, device: int, itag: int, count: int) -> bool:
+        """Leave a completion to the task whose turn will come."""
         deliver(self.store, ("completion", device), Completion(1 << itag, count % 8))
         return True
 
@@ -199,7 +199,7 @@ class GatedRun(LiveRun):
 
     def _take_in_the_rest(self) -> None:
         """The schedule is over: take completions in as they come, those that wait at once."""
-        self.by_tasks = False
+        self.by_tasks, self.complete = False, self._complete_at_once
         for device in range(len(self.program.devices)):
             while (waiting := receive(self.store, ("completion", device))) is not None:
                 assert isinstance(waiting, Completion)

@@ -181,7 +181,7 @@ class DeviceRouter:
         self.links: dict[Peer, AgentLink] = {}
         self._known: dict[zmq.Socket[bytes], dict[bytes, AgentLink]]
         self._known = {socket: {} for socket in self.sockets}
-        self._is_alone = remote is None
+        self.is_local = remote is None
         self.lost: list[tuple[AgentLink, str]] = []
         self.ending: list[tuple[str, int]] = []
         self.faults: LinkFaults | None = None
@@ -208,13 +208,8 @@ class DeviceRouter:
                 if received is not None:
                     yield received
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether all that comes is from this host and passed on as it is: it can be awaited."""
-        return self.faults is None and self._is_alone
-
     def await_message(self) -> Received | None:
-        """Sleep until a message comes, if all is plain; None when none comes in `AWAIT_MS`.
+        """Sleep until a message of this host comes; None when none does in `AWAIT_MS`.
 
         This costs half of what it costs to poll first, to ask whether it is there, and to take it.
         """

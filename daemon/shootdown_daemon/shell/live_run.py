@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import partial
 from random import Random
 from types import MappingProxyType
 
@@ -121,6 +122,8 @@ class LiveRun:
         self.now = self.limits_ns = now
         self.random = Random(f"{seed}:daemon")
         self.store = LiveStore(segment.words, REMOTE_CHANNELS)
+        self.complete: Callable[[int, int, int], bool] = partial(iommu.complete, self.store)
+        """As `completion`, of which nobody hears before `tell_completed`."""
         if program.options.get("ad_bits") == ON:
             self.store.share_entries()
         memory = self.memory = RunMemory(
@@ -385,10 +388,6 @@ class LiveRun:
         expected = self.complete(device, itag, count)
         self.tell_completed()
         return expected
-
-    def complete(self, device: int, itag: int, count: int) -> bool:
-        """As `completion`, of which nobody hears before `tell_completed`."""
-        return iommu.complete(self.store, device, itag, count)
 
     def tell_completed(self) -> None:
         """Record completions that were taken in, and wake who waited for them."""
