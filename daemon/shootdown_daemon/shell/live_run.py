@@ -149,12 +149,7 @@ class LiveRun:
         self._cpu_columns = tuple(
             index for index, column in enumerate(program.columns) if column.device < 0
         )
-        self.store.foreign = frozenset(
-            kslot.slot.ended[index]
-            for kslot in memory.slots
-            for index, column in enumerate(program.columns)
-            if column.device >= 0
-        ) | {first + F_STATUS for kslot in memory.slots for first in kslot.slot.functions}
+        self.store.foreign = self._foreign_words()
         self.batches = 0
         self.begun = 0
         self.done = 0
@@ -166,6 +161,13 @@ class LiveRun:
         for kslot in memory.slots:
             self._join_devices(kslot)
             self._park_servers(kslot)
+
+    def _foreign_words(self) -> frozenset[int]:
+        """Words that agents write: of the ends of their columns, and of registers."""
+        devices = [i for i, column in enumerate(self.program.columns) if column.device >= 0]
+        slots = [kslot.slot for kslot in self.slots]
+        ends = {slot.ended[index] for slot in slots for index in devices}
+        return frozenset(ends | {first + F_STATUS for slot in slots for first in slot.functions})
 
     def _join_devices(self, kslot: KernelSlot) -> None:
         """Publish which devices may hold translations of a slot's PASIDs."""
