@@ -6,11 +6,13 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from shootdown_cli.checked import HISTORY_SUFFIX, JSONL, NOT_JUDGED, SHOOTDOWN, Checked
 from shootdown_cli.exits import EXIT_OF
+from shootdown_cli.progress import Pulse
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_verify.source import nearest
 
@@ -41,7 +43,8 @@ def check(histories: Sequence[str], options: CheckOptions) -> int:
     began = time.monotonic()
     checked = []
     for paths in _grouped(map(Path, histories), options):
-        checked.append(_check_one(paths, options))
+        with Pulse(partial("judging {}".format, paths[0]), quiet=options.as_json):
+            checked.append(_check_one(paths, options))
         if not options.as_json:
             print("\n".join(_shown(checked[-1], first=len(checked) == 1)), flush=True)
     verdict = _worst(one.verdict for one in checked)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from shootdown_cli import places
 from shootdown_cli.classes import load_device
 from shootdown_cli.exits import EXIT_INCONCLUSIVE, EXIT_OK, EXIT_VIOLATION
+from shootdown_cli.progress import Pulse
 from shootdown_cli.scenarios import load_scenario
 from shootdown_daemon.shell.disciplines import load_discipline
 from shootdown_daemon.shell.mutants import load_mutant
@@ -23,6 +24,7 @@ from shootdown_verify.explore import (
     INTERRUPTED,
     Budget,
     Counterexample,
+    Exploration,
     Result,
     Strategy,
     TracedStep,
@@ -193,20 +195,28 @@ def _search(
     every: bool = False,
 ) -> Result:
     """Search by one strategy, in a share of the time that was given."""
-    return explore(
-        scenario.program,
-        load_discipline(options.discipline),
-        conditions=scenario.conditions,
-        make_device=load_device(options.device) if options.device else Device,
-        mutant=load_mutant(options.mutant),
-        strategy=strategy,
-        preemptions=options.preemptions,
-        budget=replace(options.budget, seconds=options.budget.seconds * share),
-        seed=options.seed,
-        every=every,
-        faults=options.faults,
-        interruptible=True,
-    )
+    searched: list[Exploration] = []
+
+    def told() -> str:
+        far = [each.so_far() for each in searched]
+        return ", ".join([f"{scenario.name}: {strategy}", *filter(None, far)])
+
+    with Pulse(told, quiet=options.as_json):
+        return explore(
+            scenario.program,
+            load_discipline(options.discipline),
+            conditions=scenario.conditions,
+            make_device=load_device(options.device) if options.device else Device,
+            mutant=load_mutant(options.mutant),
+            strategy=strategy,
+            preemptions=options.preemptions,
+            budget=replace(options.budget, seconds=options.budget.seconds * share),
+            seed=options.seed,
+            every=every,
+            faults=options.faults,
+            interruptible=True,
+            watch=searched.append,
+        )
 
 
 def _kept(
@@ -226,7 +236,8 @@ def _kept(
         path.write_text(render_replay(_replay(scenario, options, found)))
         explored = replace(explored, replay=path)
         if options.shrink:
-            explored = replace(explored, shrunk=_shrink(scenario, options, found, folder))
+            with Pulse(lambda: f"{scenario.name}: shrinking", quiet=options.as_json):
+                explored = replace(explored, shrunk=_shrink(scenario, options, found, folder))
     except OSError as error:
         print(f"shootdown: no replay file could be kept: {error}", file=sys.stderr)
     return explored

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
 
 BAR_WIDTH = 40
 LINE_EVERY_S = 5.0
 """How often at most a share is written where no line can be written over."""
+PULSE_S = 1.0
 
 
 class ProgressLine:
@@ -33,13 +38,16 @@ class ProgressLine:
 
     def show_share(self, done: int, total: int, what: str) -> None:
         """Show how many of all have been done, and for how long that has been going on."""
+        bar = "#" * (BAR_WIDTH * done // total)
+        self.show_spent(f"[{bar:<{BAR_WIDTH}}] {done} of {total} {what}")
+
+    def show_spent(self, text: str) -> None:
+        """Show a text and for how long it has been going on, where no terminal is now and then."""
         now = time.monotonic()
         if not self._terminal and now - self._shown < LINE_EVERY_S:
             return
         self._shown = now
-        bar = "#" * (BAR_WIDTH * done // total)
-        spent = now - self._began
-        self.show(f"[{bar:<{BAR_WIDTH}}] {done} of {total} {what}, {spent:.0f} s")
+        self.show(f"{text}, {now - self._began:.0f} s")
 
     def end(self) -> None:
         """Clear the line."""
@@ -47,3 +55,37 @@ class ProgressLine:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
             self._open = False
+
+
+class Pulse:
+    """Shows every second what something says of itself that has no time to show it.
+
+    ``text`` is called from a thread of its own.
+    """
+
+    def __init__(self, text: Callable[[], str], *, quiet: bool) -> None:
+        """Show nothing yet; nothing at all when ``quiet``."""
+        self._text = text
+        self._line = ProgressLine(quiet=quiet)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Clear the line, whatever has happened."""
+        self._over.set()
+        self._thread.join()
+        self._line.end()
+
+    def _beat(self) -> None:
+        while not self._over.wait(PULSE_S):
+            self._line.show_spent(self._text())

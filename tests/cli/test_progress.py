@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
-from shootdown_cli.progress import ProgressLine
+from shootdown_cli.progress import ProgressLine, Pulse
 
 
 def test_a_file_gets_a_line_now_and_then(
@@ -21,3 +23,23 @@ def test_a_file_gets_a_line_now_and_then(
     lines = capsys.readouterr().err.splitlines()
     assert 1 < len(lines) < 10
     assert "of 48 bugs" in lines[0]
+
+
+def test_what_is_too_busy_to_tell_is_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text is asked for again and again until the work is over, and then no more."""
+    monkeypatch.setattr("shootdown_cli.progress.PULSE_S", 0.001)
+    monkeypatch.setattr("shootdown_cli.progress.LINE_EVERY_S", 0.0)
+    asked = threading.Semaphore(0)
+
+    def text() -> str:
+        asked.release()
+        return "at work"
+
+    with Pulse(text, quiet=False):
+        told = [asked.acquire(timeout=30) for _ in range(3)]
+
+    assert all(told)
+    assert "at work, 0 s" in capsys.readouterr().err
+    assert "pulse" not in {thread.name for thread in threading.enumerate()}

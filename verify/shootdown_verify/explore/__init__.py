@@ -4,7 +4,7 @@
 `system` (what a step does, remembered), `breadth_first` and `reduction`, `dpor`, the others.
 """
 
-from shootdown_verify.explore.explorer import INTERRUPTED, PREEMPTIONS, explore
+from shootdown_verify.explore.explorer import INTERRUPTED, PREEMPTIONS, Exploration, explore
 from shootdown_verify.explore.result import (
     Budget,
     Counterexample,
@@ -24,6 +24,7 @@ __all__ = [
     "Budget",
     "Counterexample",
     "Divergence",
+    "Exploration",
     "Hazards",
     "RandomBound",
     "Result",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from time import monotonic
@@ -81,6 +81,7 @@ def explore(
     samples: int = SAMPLES,
     faults: Environment = NO_FAULTS,
     interruptible: bool = False,
+    watch: Callable[[Exploration], object] | None = None,
 ) -> Result:
     """Look for orders in which a program goes wrong under a discipline.
 
@@ -88,7 +89,8 @@ def explore(
     makes more states. With ``every``, an exhaustive search goes on after its first finding and
     brings a counterexample for each check that fails. ``seed`` decides what random strategies
     choose and what is sampled. ``faults`` is what may go wrong besides. An ``interruptible``
-    search that Ctrl-C ends is inconclusive and says how far it came.
+    search that Ctrl-C ends is inconclusive and says how far it came. ``watch`` is given the
+    exploration before it begins, to ask it `Exploration.so_far` meanwhile.
 
     Raises `UnsoundStep` if a device, operation or discipline breaks the rule of `soundness`.
     """
@@ -103,6 +105,8 @@ def explore(
         registers=bool(conditions) or outcomes,
         endless=strategy not in {Strategy.SOURCE_DPOR, Strategy.SLEEP_SETS},
     )
+    if watch is not None:
+        watch(exploration)
     try:
         with _uncollected():
             result = exploration.search(strategy, preemptions=preemptions, seed=seed, every=every)
@@ -192,6 +196,13 @@ class Exploration:
                 return self._by_preemptions(preemptions)
             case Strategy.PCT | Strategy.POS | Strategy.RANDOM:
                 return self._at_random(strategy, random.Random(seed))
+
+    def so_far(self) -> str:
+        """How far the search has come, in words; any thread may ask."""
+        search = self._running
+        if isinstance(search, ScheduleSearch):
+            return f"{search.tally.steps:,} steps"
+        return f"{len(search.parent):,} states" if search is not None else ""
 
     def cut_off(self, strategy: Strategy, why: str) -> Result:
         """The result of a search that something has ended in its midst."""
