@@ -320,11 +320,19 @@ class Runner:
         return []
 
     def report_outside(self, task: str) -> None:
-        """Stamp records that a function of the shell, not a task, has made."""
+        """Stamp records that a function of the shell, not a task, has made.
+
+        Who waits for what it has changed is woken.
+        """
+        store = self.store
         begin = self._now()
-        for record in self.store.records:
+        for record in store.records:
             self.log(begin, begin, self._instance_of(record), task, record)
-        self.store.records.clear()
+        store.records.clear()
+        if self._waiting.keys().isdisjoint(store.changed):
+            store.changed.clear()
+        else:
+            self.wake()
 
     def forget(self, task: Task) -> None:
         """Drop what is kept of a task that has ended."""

@@ -392,10 +392,9 @@ class LiveRun:
         return expected
 
     def tell_completed(self) -> None:
-        """Record completions that were taken in, and wake who waited for them."""
+        """Record what the IOMMU has made of completions, or of others, and wake who waited."""
         runner = self.runner
         runner.report_outside("iommu")
-        runner.wake()
         if runner.woken:
             self.flight.wake()
 

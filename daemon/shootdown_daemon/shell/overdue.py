@@ -109,6 +109,4 @@ class Invalidations:
             self._report()
 
     def _report(self) -> None:
-        self._live.runner.report_outside("iommu")
-        self._live.runner.wake()
-        self._live.flight.wake()
+        self._live.tell_completed()
