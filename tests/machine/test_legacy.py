@@ -6,9 +6,10 @@ from typing import cast
 
 import pytest
 from tests.machine.machines import scene
-from tests.verify.record_builders import column, load, location, store
+from tests.verify.record_builders import column, load, location, run, store
 
 from shootdown_daemon.machine.disciplines import DISCIPLINES
+from shootdown_daemon.shell.live_run import LiveRun
 from shootdown_device_agent.machine.device import Device
 from shootdown_device_agent.shell.batches import AgentRun
 from shootdown_device_agent.shell.legacy import legacy_of
@@ -18,8 +19,9 @@ from shootdown_protocol import layout as at
 from shootdown_protocol.history import Access, AnyRecord
 from shootdown_protocol.layout import Layout
 from shootdown_protocol.plain_segment import PlainSegment
-from shootdown_protocol.program import State
+from shootdown_protocol.program import Program, State
 from shootdown_protocol.restart_messages import Legacy
+from shootdown_protocol.segment import Segment
 from shootdown_verify.whole import PASID_FIRST, Whole
 
 COLUMNS = (
@@ -34,10 +36,11 @@ BEGIN = messages.BatchBegin(0, 1, 1, 7, 4, (messages.BatchSlot(0, 0, (0,), (PASI
 class Ground:
     """Memory with one instance in it, and a batch of it; ``records`` are all processes'."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: Program = PROGRAM) -> None:
+        self.program = program
         self.records: list[tuple[str, AnyRecord]] = []
         self.segments: list[PlainSegment] = []
-        whole = Whole(PROGRAM, DISCIPLINES["none"], self.make_store)
+        whole = Whole(program, DISCIPLINES["none"], self.make_store)
         words = self.segments[0].words
         words[at.H_PASID_DIRECTORY] = whole.directory
         words[at.H_ZERO_PFN] = whole.memory.zero_pfn
@@ -53,7 +56,7 @@ class Ground:
     def process(self, legacy: Legacy | None = None) -> AgentRun:
         """An agent's process, with the batch begun, which may run from then on."""
         welcome = messages.Welcome(0, 1, 0, "", 0, 100, 200, 1, True, 0, False)
-        loaded = messages.LoadProgram(0, 1, PROGRAM, board.BOARD_FIXED, 1, (0,), "")
+        loaded = messages.LoadProgram(0, 1, self.program, board.BOARD_FIXED, 1, (0,), "")
         run = AgentRun(
             self.segments[0],
             loaded,
@@ -82,11 +85,12 @@ class Ground:
 def killed_after(steps: int, *, keeps_caches: bool) -> tuple[Ground, AgentRun, Legacy]:
     """The ground when an agent was killed after some steps, and what it left, off the wire."""
     ground = Ground()
-    run = ground.process()
+    process = ground.process()
     for _ in range(steps):
-        run.make_steps(1)
-    legacy = legacy_of(run, (), {}, keeps_caches=keeps_caches)
-    return ground, run, cast("Legacy", codec.decode_device_from_daemon(codec.encode_device(legacy)))
+        process.make_steps(1)
+    legacy = legacy_of(process, (), {}, keeps_caches=keeps_caches)
+    sent = codec.decode_device_from_daemon(codec.encode_device(legacy))
+    return ground, process, cast("Legacy", sent)
 
 
 @pytest.mark.parametrize("keeps_caches", [False, True])
@@ -95,9 +99,9 @@ def test_every_access_is_made_once(steps: int, *, keeps_caches: bool) -> None:
     """Wherever an agent is killed, the next process makes what is left, and nothing twice."""
     ground, _, legacy = killed_after(steps, keeps_caches=keeps_caches)
 
-    run = ground.process(legacy)
+    process = ground.process(legacy)
     for _ in range(200):
-        run.make_steps(1)
+        process.make_steps(1)
 
     assert ground.is_done()
     assert ground.accesses() == [
@@ -120,3 +124,57 @@ def test_a_tlb_outlives_its_process() -> None:
 
     ground, run, legacy = killed_after(16, keeps_caches=False)
     assert cached(ground.process(legacy)) == {}
+
+
+def test_a_register_is_obeyed_behind_the_last_column() -> None:
+    """A kernel may reset a device whose columns have ended, and whose process was killed then."""
+    columns = (column("CPU0", run("pci_reset_function", 0)), column("DEV0", load(0)))
+    ground = Ground(scene(*columns, places=PLACES))
+    process = ground.process()
+    while not ground.is_done():
+        process.make_steps(1)
+    words, (first,) = ground.segments[0].words, ground.slot.functions
+    words[first + board.F_CONTROL] = 0
+    process.make_steps(9)
+    assert words[first + board.F_STATUS] == 0
+
+    legacy = legacy_of(process, (), {}, keeps_caches=False)
+    following = ground.process(legacy)
+    assert not following.devices[0].ats_enabled(following.store, ground.slot)
+    words[first + board.F_CONTROL] = board.ONE_RESET
+    following.make_steps(9)
+
+    assert words[first + board.F_STATUS] == board.ONE_RESET
+
+
+def racing(program: Program) -> LiveRun:
+    """The daemon's side of a run whose only batch is under way, its device columns ended."""
+    live = LiveRun(
+        cast("Segment", PlainSegment(Layout(512, 4096, 5))),
+        program,
+        DISCIPLINES["clear_flush"],
+        agents=(0,),
+        instances=2,
+        instances_per_batch=2,
+        window=2,
+        seed=1,
+        now=lambda: 0,
+        fence=lambda: None,
+        log=lambda *_: None,
+    )
+    for word in (board.A_WARM, board.A_DONE):
+        live.advance()
+        live.segment.words[live.segment.layout.board + board.agent_word(0, word)] = 1
+    live.advance()
+    return live
+
+
+@pytest.mark.parametrize(("operation", "needed"), [("pci_reset_function", 1), ("zap_pte_range", 0)])
+def test_a_kernel_needs_whoever_obeys_its_registers(operation: str, needed: int) -> None:
+    """A batch goes on at an agent for as long; once it was cut off there, it does not."""
+    columns = (column("CPU0", run(operation, 0)), column("DEV0", load(0)))
+    live = racing(scene(*columns, places=PLACES))
+
+    assert len(live.unfinished_at(0)) == needed
+    assert len(live.cut_off_agent(0)) == 2 * needed
+    assert live.unfinished_at(0) == []

@@ -82,6 +82,10 @@ class Bank:
         """Slots that have an instance in the present batch."""
         return self.slots[: self.count]
 
+    def has_lost(self, agent: int) -> bool:
+        """Whether instances of its batch were cut off with an agent."""
+        return any(agent in agents for agents in self.cut_off.values())
+
 
 class LiveRun:
     """A run on the daemon's side; the caller moves messages and calls `advance` and `make_steps`.
@@ -309,8 +313,8 @@ class LiveRun:
         """
         done = self._word(board.agent_word(agent, board.A_DONE))
         lost = []
-        for bank in self.banks:
-            if bank.state in UNDER_WAY and bank.batch > self.segment.words[done]:
+        for bank in self.unfinished_at(agent):
+            if bank.state in UNDER_WAY:
                 self.segment.words[done] = bank.batch
                 lost += [kslot for kslot in bank.used if agent in self.serving(kslot.index)]
         for kslot in lost:
@@ -450,9 +454,17 @@ class LiveRun:
         self.segment.words[self._word(board.agent_word(agent, board.A_WARM))] = warm
 
     def unfinished_at(self, agent: int) -> list[Bank]:
-        """Banks whose batches an agent has not come to the end of, in the batches' order."""
+        """Banks whose batches an agent has not come to the end of, in the batches' order.
+
+        Where devices have registers, its part goes on for as long as a kernel may write to them.
+        """
         done = self.segment.words[self._word(board.agent_word(agent, board.A_DONE))]
-        banks = [b for b in self.banks if b.state is not BankState.EMPTY and b.batch > done]
+        banks = [
+            bank
+            for bank in self.banks
+            if bank.state is not BankState.EMPTY
+            and (bank.batch > done or (self.program.has_functions and not bank.has_lost(agent)))
+        ]
         return sorted(banks, key=lambda bank: bank.batch)
 
     def _begin(self, bank: Bank) -> None:

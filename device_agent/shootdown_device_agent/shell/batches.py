@@ -27,7 +27,7 @@ from shootdown_device_agent.machine.device_faults import fault_tasks, lose_every
 from shootdown_device_agent.machine.function import function_servers
 from shootdown_device_agent.machine.own_threads import own_task, own_threads
 from shootdown_device_agent.shell.injecting import DeviceFaults
-from shootdown_device_agent.shell.legacy import take_up
+from shootdown_device_agent.shell.legacy import take_up, take_up_registers
 from shootdown_device_agent.shell.registers import Registers
 from shootdown_engine.channels import InvalidateRequest
 from shootdown_engine.fault_step import BUDGET
@@ -178,16 +178,8 @@ class AgentRun:
         """
         self.random = Random(f"{begin.seed}:{begin.batch}:{self.agent}")
         slots = [(self._slot(item), item.devices) for item in begin.slots]
-        legacy = self.legacy
         if self._may_run(begin.batch):
-            if legacy is None or legacy.batch != begin.batch:
-                raise RemoteProtocolError(
-                    ErrorCode.OUT_OF_RANGE,
-                    seen=f"{begin.batch}, which runs already",
-                    expected="one that has not begun, for its caches are to be made warm",
-                    where="BatchBegin.batch",
-                )
-            self._take_up(Batch(begin, slots), legacy)
+            self._take_up(Batch(begin, slots))
             return
         for slot, devices in slots:
             for number in devices:
@@ -196,13 +188,28 @@ class AgentRun:
         self.announced.append(Batch(begin, slots))
         self._say(board.A_WARM, begin.batch)
 
-    def _take_up(self, batch: Batch, legacy: Legacy) -> None:
-        """Go on with a batch that this agent's last process was killed in."""
-        self.legacy = None
+    def _take_up(self, batch: Batch) -> None:
+        """Go on with a batch that this agent's last process was killed in, or behind.
+
+        Its kernel may need the devices' registers for longer than the columns went on.
+        """
+        done = self.segment.words[self._board + board.agent_word(self.agent, board.A_DONE)]
+        legacy, ended = self.legacy, done >= batch.number
+        if legacy is None or not (ended or legacy.batch == batch.number):
+            raise RemoteProtocolError(
+                ErrorCode.OUT_OF_RANGE,
+                seen=f"{batch.number}, which runs already",
+                expected="one that has not begun, for its caches are to be made warm",
+                where="BatchBegin.batch",
+            )
         for slot, devices in batch.slots:
             for number in devices:
                 self._bind_threads(slot, number)
-        take_up(self, batch, legacy)
+        if ended:
+            take_up_registers(self, batch, legacy)
+        else:
+            self.legacy = None
+            take_up(self, batch, legacy)
         self.announced.append(batch)
 
     def _slot(self, item: messages.BatchSlot) -> Slot:

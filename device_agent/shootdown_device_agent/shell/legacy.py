@@ -40,19 +40,20 @@ def legacy_of(
 ) -> Legacy:
     """What a run leaves; ``requests`` are those for pages that have not been answered."""
     batch = run.running or (run.announced[0] if run.announced else None)
-    if batch is None:
-        return Legacy(0, run.number, 0, 0, (), (), requests, counters)
-    pasids = {pasid for slot, _ in batch.slots for pasid in slot.pasids}
-    kinds = (*COUNTS, *REGISTERS, *(*CACHES, *ORDERS) * keeps_caches)
+    kinds: tuple[str, ...] = REGISTERS
+    pasids = set[int]()
+    if batch is not None:
+        kinds = (*COUNTS, *REGISTERS, *(*CACHES, *ORDERS) * keeps_caches)
+        pasids = {pasid for slot, _ in batch.slots for pasid in slot.pasids}
     cells = [
         kept for cell in run.store.cells if cell[0] in kinds for kept in _kept(run, cell, pasids)
     ]
     return Legacy(
         sequence=0,
         program_number=run.number,
-        batch=batch.number,
-        started=batch.next_slot,
-        resumed=tuple(_resumed(batch)),
+        batch=0 if batch is None else batch.number,
+        started=0 if batch is None else batch.next_slot,
+        resumed=() if batch is None else tuple(_resumed(batch)),
         cells=tuple(cells[:KEPT_CELLS_MAX]),
         requests=requests,
         counters=counters,
@@ -80,6 +81,15 @@ def take_up(run: AgentRun, batch: Batch, legacy: Legacy) -> None:
                 for task in run.tasks_of(slot, number)
                 if task.name not in stages and (slot.index, task.name) in left
             ]
+
+
+def take_up_registers(run: AgentRun, batch: Batch, legacy: Legacy) -> None:
+    """Go on obeying the registers of a batch whose columns have ended, whose kernel has not."""
+    for kept in legacy.cells:
+        if kept.kind in REGISTERS:
+            run.store.put((kept.kind, *kept.key), _value(kept))
+    run.store.changed.clear()
+    batch.next_slot = len(batch.slots)
 
 
 def _resumed(batch: Batch) -> Iterator[Resumed]:
