@@ -38,6 +38,7 @@ from shootdown_engine.trap import BLOCKED
 from shootdown_protocol import ats_range, board, messages
 from shootdown_protocol.fence import full_fence
 from shootdown_protocol.memory import PAGE_SHIFT, PAGE_SIZE
+from shootdown_verify.testbed import Testbed
 
 AGENTS = (1, 2, 4, 8)
 TARGET = 1.5
@@ -239,6 +240,7 @@ def _config(folder: Path, agents: int) -> DaemonConfig:
         frames=1024,
         board_words=4096,
         instances_per_batch=1,
+        atc_entries=Testbed("benchmark", agents).atc_entries,
         heartbeat_limit_ms=60_000,
     )
 

@@ -17,8 +17,6 @@ WAYS: Final = 16
 """Entries of one set, at most."""
 LRU: Final = "lru"
 FIFO: Final = "fifo"
-_SMALL: Final = (PAGE_SHIFT,)
-"""Sizes where no page is larger than 4 KiB."""
 
 Key = tuple[int, int, int]
 """PASID, first page number of the page, log2 of its size in bytes."""
@@ -48,17 +46,31 @@ def cell_of(kind: str, device: int, pasid: int, vpn: int, shift: int) -> tuple[H
     return (kind, device, pasid, first_page(vpn, shift), shift)
 
 
-@lru_cache(4096)
-def _cells_within(
-    kind: str, device: int, pasid: int, pages: tuple[int, ...], first: int, last: int
-) -> tuple[tuple[Hashable, ...], ...]:
-    """Cells of those of some 4 KiB pages that lie in a range."""
-    return tuple((kind, device, pasid, vpn) for vpn in pages if first <= vpn <= last)
-
-
 def first_page(vpn: int, shift: int) -> int:
     """Number of the first 4 KiB page of the page of a size that holds page ``vpn``."""
     return vpn >> shift - PAGE_SHIFT << shift - PAGE_SHIFT
+
+
+@lru_cache(4096)
+def _cells_within(
+    kind: str,
+    device: int,
+    pasid: int,
+    pages: tuple[int, ...],
+    shifts: tuple[int, ...],
+    first: int,
+    last: int,
+) -> tuple[tuple[tuple[Hashable, ...], Key], ...]:
+    """Cells, and keys, of all that may be cached of some pages and overlaps a range."""
+    return tuple(
+        {
+            cell_of(kind, device, pasid, vpn, shift): (pasid, first_page(vpn, shift), shift)
+            for vpn in pages
+            for shift in shifts
+            if first_page(vpn, shift) <= last
+            and first_page(vpn, shift) + (1 << shift - PAGE_SHIFT) > first
+        }.items()
+    )
 
 
 def pfn_of(entry: Cached, vpn: int) -> int:
@@ -112,17 +124,14 @@ class TranslationCache:
 
         ``pages`` are those of the PASID that may be cached.
         """
-        if self.shifts == _SMALL and not self.ways:
-            for cell in _cells_within(self.kind, self.device, pasid, pages, first, last):
+        bounded = self.ways
+        covered = _cells_within(self.kind, self.device, pasid, pages, self.shifts, first, last)
+        for cell, key in covered:
+            if not bounded:
                 store.put(cell, None)
-            return
-        for vpn in pages:
-            for shift in self.shifts:
-                base = first_page(vpn, shift)
-                if base <= last and base + (1 << shift - PAGE_SHIFT) > first:
-                    store.put(cell_of(self.kind, self.device, pasid, vpn, shift), None)
-                    if self.ways:
-                        self._leave(store, (pasid, base, shift))
+            elif store.get(cell) is not None:
+                store.put(cell, None)
+                self._leave(store, key)
 
     # The order within a set: the first goes first.
 
