@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import msgspec
 import pytest
 from tests.machine.machines import scene
 from tests.verify.record_builders import column, load, location, run, store
@@ -16,11 +17,11 @@ from shootdown_device_agent.shell.legacy import legacy_of
 from shootdown_engine.live_store import LiveStore
 from shootdown_protocol import board, codec, messages
 from shootdown_protocol import layout as at
-from shootdown_protocol.history import Access, AnyRecord
+from shootdown_protocol.history import Access, AnyRecord, Invalidation
 from shootdown_protocol.layout import Layout
 from shootdown_protocol.plain_segment import PlainSegment
 from shootdown_protocol.program import Program, State
-from shootdown_protocol.restart_messages import Legacy
+from shootdown_protocol.restart_messages import KeptCell, Legacy
 from shootdown_protocol.segment import Segment
 from shootdown_verify.whole import PASID_FIRST, Whole
 
@@ -145,6 +146,30 @@ def test_a_register_is_obeyed_behind_the_last_column() -> None:
     following.make_steps(9)
 
     assert words[first + board.F_STATUS] == board.ONE_RESET
+
+
+def test_registers_of_another_batch_are_not_taken_up() -> None:
+    """What is left of a batch that is over says nothing to a process that never heard of it."""
+    columns = (column("CPU0", run("pci_reset_function", 0)), column("DEV0", load(0)))
+    ground = Ground(scene(*columns, places=PLACES))
+    left = legacy_of(ground.process(), (), {}, keeps_caches=True)
+    elsewhere = KeptCell("function", (0, 9), (board.ONE_RESET,))
+
+    following = ground.process(msgspec.structs.replace(left, cells=(*left.cells, elsewhere)))
+
+    assert legacy_of(following, (), {}, keeps_caches=True).cells == left.cells
+
+
+def test_what_is_asked_again_is_not_the_next_instances() -> None:
+    """A slot that is made ready for another instance has no late invalidation."""
+    ground = Ground()
+    process = ground.process()
+    late = Invalidation("applied", "d0", 3, PASID_FIRST, 0, 0)
+    assert process._instance_of(late) == 0
+
+    ground.segments[0].words[ground.slot.started] = 0
+
+    assert process._instance_of(late) == -1
 
 
 def racing(program: Program) -> LiveRun:

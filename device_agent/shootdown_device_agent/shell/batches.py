@@ -207,10 +207,11 @@ class AgentRun:
                 self._bind_threads(slot, number)
         if ended:
             take_up_registers(self, batch, legacy)
+            self._watch(batch.slots)
         else:
             self.legacy = None
             take_up(self, batch, legacy)
-        self.announced.append(batch)
+            self.announced.append(batch)
 
     def _slot(self, item: messages.BatchSlot) -> Slot:
         slot = self.slots.get(item.slot)
@@ -257,14 +258,17 @@ class AgentRun:
             self._end_servers_of_slots()
             batch = self.running = self.announced.pop(0)
             self.ready += batch.tasks
-            for slot, devices in batch.slots[: batch.next_slot]:  # Taken up as they were.
-                for number in devices:
-                    self.registers.watch(self.devices[number], slot)
+            self._watch(batch.slots[: batch.next_slot])  # Taken up as they were.
             batch.unfinished = len(batch.tasks) + sum(
                 sum(map(len, self._threads_of(slot, device)))
                 for slot, devices in batch.slots[batch.next_slot :]
                 for device in devices
             )
+
+    def _watch(self, slots: list[tuple[Slot, tuple[int, ...]]]) -> None:
+        for slot, devices in slots:
+            for number in devices:
+                self.registers.watch(self.devices[number], slot)
 
     def _end_servers_of_slots(self) -> None:
         """End those of the last batch, which its kernel may have needed longer than its columns."""
@@ -569,9 +573,13 @@ class AgentRun:
         return self._slot_of_pasid.get(pasid)
 
     def _instance_of(self, record: AnyRecord) -> int:
+        """The instance of a record of an invalidation; -1 when it is of none that has begun.
+
+        One that was sent again may come when its slot is being made ready for another instance.
+        """
         if isinstance(record, Invalidation):
             slot = self._slot_of_pasid.get(record.pasid)
-            if slot is not None:
+            if slot is not None and self.segment.words[slot.started]:
                 return slot.instance
         return -1
 

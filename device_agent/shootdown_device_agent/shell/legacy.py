@@ -63,8 +63,9 @@ def legacy_of(
 def take_up(run: AgentRun, batch: Batch, legacy: Legacy) -> None:
     """Go on with a batch where the last process was killed; its slots are bound, caches empty."""
     for kept in legacy.cells:
-        run.store.put((kept.kind, *kept.key), _value(kept))
-    run.store.changed.clear()
+        if kept.kind not in REGISTERS:
+            run.store.put((kept.kind, *kept.key), _value(kept))
+    take_up_registers(run, batch, legacy)
     batch.next_slot = legacy.started
     left = {(each.slot, each.task): each.stage for each in legacy.resumed}
     for slot, devices in batch.slots[: batch.next_slot]:
@@ -84,12 +85,12 @@ def take_up(run: AgentRun, batch: Batch, legacy: Legacy) -> None:
 
 
 def take_up_registers(run: AgentRun, batch: Batch, legacy: Legacy) -> None:
-    """Go on obeying the registers of a batch whose columns have ended, whose kernel has not."""
+    """Know what the registers of a batch's slots said, as far as that was obeyed."""
+    slots = {slot.index for slot, _ in batch.slots}
     for kept in legacy.cells:
-        if kept.kind in REGISTERS:
+        if kept.kind in REGISTERS and kept.key[-1] in slots:
             run.store.put((kept.kind, *kept.key), _value(kept))
     run.store.changed.clear()
-    batch.next_slot = len(batch.slots)
 
 
 def _resumed(batch: Batch) -> Iterator[Resumed]:
