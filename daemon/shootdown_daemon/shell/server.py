@@ -113,8 +113,8 @@ class Daemon:
         if self.faults.live or router.faults is not None:
             router.faults = self._links if self._links.active else None
         busy = run is not None and run.round(STEPS_A_ROUND)
-        is_plain = router.faults is None and router.is_local
-        if run is not None and is_plain and not busy and run.only_waits:
+        may_wait = router.is_local and router.faults is None
+        if run is not None and not busy and may_wait and run.only_waits:
             self.devices.wait(run)
         else:
             self._look_at_sockets(busy=busy)
