@@ -309,14 +309,19 @@ class LiveRun:
     def cut_off_agent(self, agent: int) -> list[KernelSlot]:
         """End every instance under way in which a dead agent serves a device; gives their slots.
 
-        What it held has gone with it, so what it was asked to drop counts as dropped.
+        What it held has gone with it, so what it was asked to drop counts as dropped. Of a batch
+        that it has come to the end of, those go on whose kernels have, too: others may wait for
+        what it said last, or for a register.
         """
         done = self._word(board.agent_word(agent, board.A_DONE))
         lost = []
-        for bank in self.unfinished_at(agent):
+        for bank in self.banks:
             if bank.state in UNDER_WAY:
-                self.segment.words[done] = bank.batch
-                lost += [kslot for kslot in bank.used if agent in self.serving(kslot.index)]
+                served = [kslot for kslot in bank.used if agent in self.serving(kslot.index)]
+                if bank.batch <= self.segment.words[done]:
+                    served = [kslot for kslot in served if not self._kernel_has_ended(kslot)]
+                self.segment.words[done] = max(bank.batch, self.segment.words[done])
+                lost += served
         for kslot in lost:
             self.bank_of(kslot.index).cut_off.setdefault(kslot.index, set()).add(agent)
             self._cut_off(kslot, agent)
@@ -327,6 +332,11 @@ class LiveRun:
         for cell in [c for c in self.store.cells if c[0] == "page_group" and c[1] in cut]:
             self.store.put(cell, None)
         return lost
+
+    def _kernel_has_ended(self, kslot: KernelSlot) -> bool:
+        slot = kslot.slot
+        words = [self.store.load(slot.ended[index]) for index in self._cpu_columns]
+        return all(word == slot.instance + 1 for word in words)
 
     def is_cut_off(self, agent: int, slot: int) -> bool:
         """Whether an agent died while it played a part in the instance of a slot."""

@@ -195,7 +195,7 @@ class AgentRun:
         """
         done = self.segment.words[self._board + board.agent_word(self.agent, board.A_DONE)]
         legacy, ended = self.legacy, done >= batch.number
-        if legacy is None or not (ended or legacy.batch == batch.number):
+        if not ended and (legacy is None or legacy.batch != batch.number):
             raise RemoteProtocolError(
                 ErrorCode.OUT_OF_RANGE,
                 seen=f"{batch.number}, which runs already",
@@ -205,10 +205,11 @@ class AgentRun:
         for slot, devices in batch.slots:
             for number in devices:
                 self._bind_threads(slot, number)
-        if ended:
+        if legacy is not None:
             take_up_registers(self, batch, legacy)
+        if ended:
             self._watch(batch.slots)
-        else:
+        elif legacy is not None:
             self.legacy = None
             take_up(self, batch, legacy)
             self.announced.append(batch)

@@ -65,7 +65,7 @@ def take_up(run: AgentRun, batch: Batch, legacy: Legacy) -> None:
     for kept in legacy.cells:
         if kept.kind not in REGISTERS:
             run.store.put((kept.kind, *kept.key), _value(kept))
-    take_up_registers(run, batch, legacy)
+    run.store.changed.clear()
     batch.next_slot = legacy.started
     left = {(each.slot, each.task): each.stage for each in legacy.resumed}
     for slot, devices in batch.slots[: batch.next_slot]:
