@@ -43,6 +43,8 @@ class LiveStore:
         self.load = words.__getitem__
         self.put = self._putter()
         """Write a private cell and note that it changed."""
+        self.send = self._sender()
+        """Put a message into the outbox, or straight into a channel of this process."""
         self._poison: dict[int, bytes] = {}
         self.atomics: Atomics | None = None
 
@@ -58,6 +60,17 @@ class LiveStore:
             note(cell)
 
         return put
+
+    def _sender(self) -> Callable[[tuple[Hashable, ...], Hashable], None]:
+        remote, put_out = self.remote, self.outbox.append
+
+        def send(channel: tuple[Hashable, ...], message: Hashable) -> None:
+            if channel[0] in remote:
+                put_out((channel, message))
+            else:
+                deliver(self, channel, message)
+
+        return send
 
     def store(self, word: int, value: int) -> None:
         """Write a word and note that it changed, if anybody waits for it."""
@@ -116,13 +129,6 @@ class LiveStore:
             if word != pattern:
                 return word
         return None
-
-    def send(self, channel: tuple[Hashable, ...], message: Hashable) -> None:
-        """Put a message into the outbox, or straight into a channel of this process."""
-        if channel[0] in self.remote:
-            self.outbox.append((channel, message))
-        else:
-            deliver(self, channel, message)
 
     def _pattern(self, word: int) -> bytes:
         cached = self._poison.get(word)

@@ -214,7 +214,11 @@ class Runner:
             for record in records:
                 log(begin, end, instance, task, record)
             records.clear()
-        self.wake()
+        changed = store.changed
+        if self._waiting.keys().isdisjoint(changed):
+            changed.clear()
+        else:
+            self.wake()
         return result
 
     def can_step(self, task: Task) -> bool:

@@ -22,6 +22,7 @@ from shootdown_engine.translation_agent import TranslationAgent, around, pages_o
 from shootdown_engine.translation_cache import TranslationCache
 from shootdown_engine.trap import BLOCKED, Blocked, trap
 from shootdown_protocol.history import Invalidation
+from shootdown_protocol.memory import PAGE_SHIFT
 from shootdown_protocol.messages import InvalidateFlag
 
 Cell = tuple[Hashable, ...]
@@ -157,9 +158,10 @@ class Invalidated:
         """
         config = self.config
         if not (config.walk_cache or config.walk_by_level):
-            first, last = pages_of(request)
+            address, pages = request.address, self.pages
+            first, last = address >> PAGE_SHIFT, address + request.size - 1 >> PAGE_SHIFT
             for pasid in self.pasids(request):
-                self.iotlb.drop(store, pasid, self.pages.get(pasid, ()), first, last)
+                self.iotlb.drop(store, pasid, pages.get(pasid, ()), first, last)
             return
         near = {pasid: self.around(request, pasid) for pasid in self.pasids(request)}
         pages = {pasid: self.pages.get(pasid, ()) for pasid in near}
@@ -199,9 +201,10 @@ class Invalidated:
 
     def obey(self, store: Store, request: InvalidateRequest) -> None:
         """Drop matching entries, cancel translations under way, mark what must drain."""
-        first, last = pages_of(request)
+        address, pages = request.address, self.pages
+        first, last = address >> PAGE_SHIFT, address + request.size - 1 >> PAGE_SHIFT
         for pasid in self.pasids(request):
-            self.atc.drop(store, pasid, self.pages.get(pasid, ()), first, last)
+            self.atc.drop(store, pasid, pages.get(pasid, ()), first, last)
             for thread, walking, issued in self._cells.get(pasid, ()):
                 if store.get(walking) is not None:
                     self._cancel(store, thread, pasid, self.around(request, pasid))
