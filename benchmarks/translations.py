@@ -29,7 +29,7 @@ from shootdown_engine.live_store import LiveStore
 from shootdown_engine.runner import Runner
 from shootdown_engine.task import Task
 from shootdown_engine.walker import Translation, walk
-from shootdown_protocol.history import AnyRecord, Kind
+from shootdown_protocol.history import Entry, Kind
 from shootdown_protocol.layout import Layout
 from shootdown_protocol.segment import Segment
 
@@ -119,7 +119,7 @@ def _nothing() -> None:
     """Order nothing: loads need no fence."""
 
 
-def _no_log(begin: int, end: int, instance: int, task: str, record: AnyRecord) -> None:
+def _no_log(_entry: Entry) -> None:
     """Keep nothing."""
 
 

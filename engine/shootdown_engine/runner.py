@@ -14,10 +14,9 @@ from shootdown_engine.live_store import LiveStore
 from shootdown_engine.store import Store
 from shootdown_engine.task import Task
 from shootdown_engine.trap import BLOCKED, Request
-from shootdown_protocol.history import Access, AnyRecord, Kind, Step
+from shootdown_protocol.history import Access, AnyRecord, Entry, Kind, Step
 
-Log = Callable[[int, int, int, str, AnyRecord], None]
-"""Takes begin, end (ns), instance, task name and record."""
+Log = Callable[[Entry], object]
 A = TypeVar("A")
 Cell = tuple[Hashable, ...]
 _STORE = Kind.STORE
@@ -153,7 +152,7 @@ class Runner:
                 owner = task.owner
                 instance = -1 if owner is None else owner.instance
                 step = Step(operation, name, request.location, request.detail)
-                self.log(begin, self._now(), instance, task.name, step)
+                self.log((begin, self._now(), instance, task.name, step))
         changed = store.changed
         if changed:
             if self._waiting.keys().isdisjoint(changed):
@@ -197,7 +196,7 @@ class Runner:
             end = self._now()
             name = server.name
             for record in store.records:
-                self.log(begin, end, self._instance_of(record), name, record)
+                self.log((begin, end, self._instance_of(record), name, record))
             store.records.clear()
         return made
 
@@ -212,7 +211,7 @@ class Runner:
         if records:
             end, log = self._now(), self.log
             for record in records:
-                log(begin, end, instance, task, record)
+                log((begin, end, instance, task, record))
             records.clear()
         changed = store.changed
         if self._waiting.keys().isdisjoint(changed):
@@ -331,7 +330,7 @@ class Runner:
         store = self.store
         begin = self._now()
         for record in store.records:
-            self.log(begin, begin, self._instance_of(record), task, record)
+            self.log((begin, begin, self._instance_of(record), task, record))
         store.records.clear()
         if self._waiting.keys().isdisjoint(store.changed):
             store.changed.clear()
@@ -355,12 +354,13 @@ class Runner:
         if name == "atc_lookup":
             self._began[task] = begin
         if task.is_told and name and (operation != "device" or name == "walk"):
-            log(begin, end, instance, who, Step(operation, name, request.location, request.detail))
+            step = Step(operation, name, request.location, request.detail)
+            log((begin, end, instance, who, step))
         for record in records:
             if type(record) is Access:
-                log(self._began.get(task, begin), end, instance, who, record)
+                log((self._began.get(task, begin), end, instance, who, record))
                 continue
             if instance < 0:
                 instance = self._instance_of(record)
-            log(begin, end, instance, who, record)
+            log((begin, end, instance, who, record))
         records.clear()

@@ -190,6 +190,10 @@ AnyRecord = (
 )
 
 
+Entry = tuple[int, int, int, str, AnyRecord]
+"""A `Stamped` without its number: begin, end (ns), instance, task, record."""
+
+
 class Stamped(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A record with who made it and when.
 

@@ -22,7 +22,7 @@ import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from time import monotonic_ns
@@ -32,7 +32,7 @@ from typing import Annotated, BinaryIO, Final, NoReturn, Self
 import msgspec
 
 from shootdown_protocol.errors import ErrorCode, HistoryError
-from shootdown_protocol.history import AnyRecord, Stamped
+from shootdown_protocol.history import AnyRecord, Entry, Stamped
 from shootdown_protocol.limits import (
     HISTORY_FRAME_BYTES_MAX,
     HISTORY_FRAME_RECORDS_MAX,
@@ -75,10 +75,6 @@ _decode_frame = msgspec.msgpack.Decoder(
 ).decode
 
 
-Keep = Callable[[int, int, int, str, AnyRecord], None]
-"""Takes begin, end (ns), instance, task and record."""
-
-
 UNREADY_SUFFIX: Final = ".new"
 """Ends the name of a file that has no header yet; who is killed just then leaves it behind."""
 
@@ -86,8 +82,8 @@ UNREADY_SUFFIX: Final = ".new"
 class HistoryWriter:
     """Appends records to a new file.
 
-    What was flushed survives the death of the process. `append` flushes by itself when
-    ``buffer_records`` wait; a process also flushes when it has nothing better to do.
+    What was flushed survives the death of the process. It flushes when it is told to: when nothing
+    better is to be done, and, by `flush_if_full`, whenever ``buffer_records`` may wait.
     """
 
     def __init__(
@@ -99,7 +95,9 @@ class HistoryWriter:
         assert 0 < len(name) <= _NAME_BYTES_MAX, f"a name of {NAME_CHARACTERS_MAX} characters"
         self.path = path
         self.records = 0
-        self._buffer: list[Stamped] = []
+        self._buffer: list[Entry | Stamped] = []
+        self.keep: Callable[[Entry], None] = self._buffer.append
+        """Take a record as a process reports it; its number is its place among all of them."""
         self._buffer_records = buffer_records
         self._frame = bytearray()
         self._end = HEADER_BYTES
@@ -122,8 +120,6 @@ class HistoryWriter:
             raise
         finally:
             begun.unlink()
-        self.keep: Keep = self._keeper()
-        """Takes a record as a process reports it and numbers it; errors as in `append`."""
 
     @property
     def kept(self) -> int:
@@ -131,34 +127,32 @@ class HistoryWriter:
         return self.records + len(self._buffer)
 
     def append(self, stamped: Stamped) -> None:
-        """Take a record; `HistoryError` when the buffer is full and cannot be flushed."""
-        buffer = self._buffer
-        if len(buffer) >= self._buffer_records:
+        """Take a record that has a number; `HistoryError` when it cannot be flushed if it must."""
+        self.flush_if_full()
+        self._buffer.append(stamped)
+
+    def flush_if_full(self) -> None:
+        """Write what was kept if it is so much that it should not wait; errors as in `flush`."""
+        if len(self._buffer) >= self._buffer_records:
             self.flush()
-        buffer.append(stamped)
-
-    def _keeper(self) -> Keep:
-        """What is called for every record holds all that it needs."""
-        buffer, limit, flush = self._buffer, self._buffer_records, self.flush
-        append, number = buffer.append, count(1).__next__
-
-        def keep(begin: int, end: int, instance: int, task: str, record: AnyRecord) -> None:
-            if len(buffer) >= limit:
-                flush()
-            append(Stamped(begin, end, number(), instance, task, record))
-
-        return keep
 
     def flush(self) -> None:
-        """Write what was appended: after this it survives a kill.
+        """Write what was kept: after this it survives a kill.
 
-        On `HistoryError` nothing of it is in the file and all of it is still in the buffer.
+        On `HistoryError` what is not in the file is still in the buffer.
         """
-        if not self._buffer:
-            return
+        while self._buffer:
+            self._write_frame(self._buffer[: self._buffer_records])
+
+    def _write_frame(self, entries: list[Entry | Stamped]) -> None:
+        """Write the first records that wait as a frame, and let them wait no more."""
         frame = self._frame
+        records = [
+            entry if isinstance(entry, Stamped) else _numbered(number, *entry)
+            for number, entry in enumerate(entries, self.records + 1)
+        ]
         try:
-            _encode_into(self._buffer, frame, FRAME_HEAD_BYTES)
+            _encode_into(records, frame, FRAME_HEAD_BYTES)
         except (TypeError, ValueError, OverflowError, msgspec.EncodeError) as error:
             where = f"{self.path}, after record {self.records}"
             _fail(ErrorCode.HISTORY_RECORD, where, str(error), "fields of their types")
@@ -173,8 +167,8 @@ class HistoryWriter:
         self._end += len(frame)
         # x86-64 stores are seen in order: whoever sees this length sees the frame.
         self._words[F_LENGTH] = self._end
-        self.records += len(self._buffer)
-        self._buffer.clear()
+        self.records += len(entries)
+        del self._buffer[: len(entries)]
 
     def close(self) -> None:
         """Flush, then cut the file to what is valid; a second call does nothing."""
@@ -286,6 +280,12 @@ class History:
                 yield from frame
                 records += len(frame)
             self.end = HistoryEnd(records, _torn_bytes(file))
+
+
+def _numbered(
+    number: int, begin: int, end: int, instance: int, task: str, record: AnyRecord
+) -> Stamped:
+    return Stamped(begin, end, number, instance, task, record)
 
 
 def is_history(head: bytes) -> bool:

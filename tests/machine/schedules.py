@@ -15,7 +15,7 @@ from tests.machine.machines import Bench
 from shootdown_daemon.machine.kernel import settle
 from shootdown_engine.runner import Runner
 from shootdown_engine.task import Task
-from shootdown_protocol.history import AnyRecord, Stamped
+from shootdown_protocol.history import Entry, Stamped
 
 STEPS_MAX = 4000
 PREFETCHES_MAX = 12
@@ -83,5 +83,6 @@ class Schedule:
                 return task
         return None
 
-    def _log(self, begin: int, end: int, instance: int, task: str, record: AnyRecord) -> None:
+    def _log(self, entry: Entry) -> None:
+        begin, end, instance, task, record = entry
         self.records.append(Stamped(begin, end, len(self.records), max(0, instance), task, record))

@@ -13,7 +13,7 @@ from shootdown_engine.runner import Runner
 from shootdown_engine.store import Store, deliver
 from shootdown_engine.task import Task
 from shootdown_engine.trap import BLOCKED, Blocked, Request, trap
-from shootdown_protocol.history import Ended, Stamped, Step
+from shootdown_protocol.history import Ended, Entry, Stamped, Step
 from shootdown_protocol.layout import Layout
 
 CELL = ("a", "cell")
@@ -35,11 +35,13 @@ class Live:
             self.store,
             now=lambda: next(clock),
             fence=lambda: None,
-            log=lambda begin, end, instance, task, record: self.log.append(
-                Stamped(begin, end, 0, instance, task, record)
-            ),
+            log=self._log,
             instance_of=lambda _record: 9,
         )
+
+    def _log(self, entry: Entry) -> None:
+        begin, end, instance, task, record = entry
+        self.log.append(Stamped(begin, end, 0, instance, task, record))
 
     def parked(self, task: Task) -> bool:
         """Try a task, which must be blocked; whether it is parked then."""

@@ -16,7 +16,7 @@ from tests.protocol.strategies import of_struct
 
 from shootdown_protocol import history_file
 from shootdown_protocol.errors import ErrorCode, HistoryError
-from shootdown_protocol.history import Ended, Stamped, Step
+from shootdown_protocol.history import Ended, Entry, Stamped, Step
 from shootdown_protocol.history_file import (
     F_LENGTH,
     F_MAGIC,
@@ -237,6 +237,23 @@ def test_a_full_disk_keeps_what_was_flushed(path: Path) -> None:
         assert list(read_history(path)) == [stamped(0)]
         writer.flush()
     assert [record.sequence for record in read_history(path)] == list(range(21))
+
+
+def test_what_is_kept_is_numbered_by_its_place(path: Path) -> None:
+    """Frames are of the size asked for, and nothing is written before one is full or it is told."""
+    entries: list[Entry] = [(n, n + 1, 3, "CPU0", Ended(n)) for n in range(5)]
+    with HistoryWriter(path, "daemon", buffer_records=2) as writer:
+        writer.keep(entries[0])
+        writer.flush_if_full()
+        assert (writer.records, writer.kept) == (0, 1)
+        for entry in entries[1:]:
+            writer.keep(entry)
+        writer.flush_if_full()
+        assert (writer.records, writer.kept) == (5, 5)
+
+    assert [(s.sequence, s.record) for s in read_history(path)] == [
+        (n + 1, Ended(n)) for n in range(5)
+    ]
 
 
 def test_a_full_disk_ends_in_a_readable_file(path: Path) -> None:

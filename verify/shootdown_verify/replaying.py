@@ -20,7 +20,7 @@ from shootdown_device_agent.machine.device import Device
 from shootdown_engine.live_store import LiveStore
 from shootdown_engine.runner import Runner
 from shootdown_engine.task import Task
-from shootdown_protocol.history import AnyRecord, Stamped
+from shootdown_protocol.history import Entry, Stamped
 from shootdown_protocol.layout import Layout
 from shootdown_protocol.program import Program
 from shootdown_verify.fault_tasks import NO_FAULTS, Environment
@@ -117,13 +117,14 @@ class Follower:
         begin = self.now()
         settle(self.store, self.whole.kslot)
         for record in self.store.records:
-            self._log(begin, begin, self.whole.slot.instance, "settle", record)
+            self._log((begin, begin, self.whole.slot.instance, "settle", record))
         self.store.records.clear()
 
     def _goes(self, task: Task) -> bool:
         return task.request is not None and self.runner.step(task)
 
-    def _log(self, begin: int, end: int, instance: int, task: str, record: AnyRecord) -> None:
+    def _log(self, entry: Entry) -> None:
+        begin, end, instance, task, record = entry
         number = len(self.records) + 1
         self.records.append(Stamped(begin, end, number, instance, task, record))
 

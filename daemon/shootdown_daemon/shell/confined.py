@@ -449,7 +449,7 @@ class ConfinedAgents:
             self.live.flight.wake()
 
     def _log(self, kslot: KernelSlot, task: str, began: int, record: AnyRecord) -> None:
-        self.live.runner.log(began, self.live.now(), kslot.slot.instance, task, record)
+        self.live.runner.log((began, self.live.now(), kslot.slot.instance, task, record))
 
 
 P = TypeVar("P")

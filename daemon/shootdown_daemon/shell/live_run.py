@@ -509,7 +509,7 @@ class LiveRun:
             settle(self.store, kslot)
             begin = self.now()
             for record in self.store.records:
-                self.runner.log(begin, begin, kslot.slot.instance, "settle", record)
+                self.runner.log((begin, begin, kslot.slot.instance, "settle", record))
             self.store.records.clear()
             for pasid in kslot.slot.pasids:
                 self._instances.pop(pasid, None)

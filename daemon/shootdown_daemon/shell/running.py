@@ -34,7 +34,7 @@ from shootdown_protocol import messages
 from shootdown_protocol.board import BOARD_FIXED
 from shootdown_protocol.errors import ErrorCode, HistoryError
 from shootdown_protocol.fence import full_fence
-from shootdown_protocol.history import AnyRecord
+from shootdown_protocol.history import AnyRecord, Entry
 from shootdown_protocol.history_file import HistoryWriter
 from shootdown_protocol.messages import RunEnd
 from shootdown_protocol.segment import Segment
@@ -169,6 +169,8 @@ class Running:
             if not made:
                 self.live.flight.try_again()
                 made = self.live.make_steps(steps)
+            if self.history is not None:
+                self.history.flush_if_full()
         except Exception as error:  # noqa: BLE001 - see `_failing`
             self._failed(error)
         self._send_outbox()
@@ -564,12 +566,12 @@ class Running:
     def injected(self, instance: int, task: str, record: AnyRecord) -> None:
         """Keep a record of a fault that was applied."""
         now = time.monotonic_ns()
-        self.live.runner.log(now, now, instance, task, record)
+        self.live.runner.log((now, now, instance, task, record))
 
     def _flush(self) -> None:
         if self.history is not None:
             self.history.flush()
 
 
-def _forget(_begin: int, _end: int, _instance: int, _task: str, _record: AnyRecord) -> None:
+def _forget(_entry: Entry) -> None:
     """Keep no record, as when no history is wanted, or when it is closed."""

@@ -24,7 +24,7 @@ from shootdown_protocol.device_message import DeviceMessage
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError, ShootdownError, UsageError
 from shootdown_protocol.fault_messages import FAULTS, RESENDS, Resend, SetFaults
 from shootdown_protocol.fence import full_fence
-from shootdown_protocol.history import AnyRecord, Injected
+from shootdown_protocol.history import Entry, Injected
 from shootdown_protocol.peer import peer_process
 from shootdown_protocol.restart_messages import NOTHING, RESTARTS, HandOver, Legacy
 from shootdown_protocol.segment import Segment
@@ -178,6 +178,8 @@ class Agent:
             self._finish_detach()
             return 0
         made = run.make_steps(STEPS_A_ROUND)
+        if self.history is not None:
+            self.history.flush_if_full()
         if run.store.outbox:
             self._send_outbox(run)
         if run.is_hosted:
@@ -385,7 +387,7 @@ class Agent:
     def _injected(self, record: Injected) -> None:
         now = time.monotonic_ns()
         if self.history is not None:
-            self.history.keep(now, now, -1, record.target, record)
+            self.history.keep((now, now, -1, record.target, record))
 
     def _counters(self) -> dict[str, int]:
         own = {} if self.faults is None else self.faults.counters
@@ -541,7 +543,7 @@ class Agent:
             raise AgentEnd(f"the daemon was silent for {silent_ms:.0f} ms (limit {limit} ms)", 4)
 
 
-def _forget(_begin: int, _end: int, _instance: int, _task: str, _record: AnyRecord) -> None:
+def _forget(_entry: Entry) -> None:
     """Keep no record, as when no history is wanted."""
 
 

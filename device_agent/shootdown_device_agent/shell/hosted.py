@@ -33,7 +33,7 @@ from shootdown_protocol import board, messages
 from shootdown_protocol import remote_messages as remote
 from shootdown_protocol.board import ATS_ENABLE, F_CONTROL, F_STATUS, SlotLayout
 from shootdown_protocol.device_message import DeviceMessage
-from shootdown_protocol.history import AnyRecord, Denied, Ended, Fault, Kind
+from shootdown_protocol.history import Denied, Ended, Entry, Fault, Kind
 from shootdown_protocol.layout import Layout
 from shootdown_protocol.limits import REMOTE_PER_MESSAGE_MAX, REMOTE_TAG_MAX
 from shootdown_protocol.memory import LEVELS, PAGE_SHIFT, PRESENT, RW, USER, Pfn
@@ -389,8 +389,9 @@ class HostedRun(AgentRun):
             told_of.clear()
         return told
 
-    def _take(self, begin: int, end: int, instance: int, task: str, record: AnyRecord) -> None:
+    def _take(self, entry: Entry) -> None:
         """Tell the daemon what it cannot know; all else it records itself."""
+        record = entry[-1]
         running = self.runner.asked.task
         if isinstance(record, (Ended, Denied)) or (isinstance(record, Fault) and record.exhausted):
             assert running is not None
@@ -400,7 +401,7 @@ class HostedRun(AgentRun):
                 self._ends.append(remote.ColumnEnd(slot.index, record.column))
             else:
                 self._denied.append(self._given_up(slot, record))
-        self._log(begin, end, instance, task, record)
+        self._log(entry)
 
     def _statuses(self) -> Iterator[DeviceMessage]:
         """What devices have obeyed of their registers since the last round."""
