@@ -67,14 +67,18 @@ def test_a_device_that_does_not_answer_is_quarantined(ground: Ground) -> None:
 
 @pytest.mark.parametrize("agents", [1, 2])
 def test_after_a_fault_has_killed_an_agent_the_run_goes_on(ground: Ground, agents: int) -> None:
-    """What it was in is cut off, and all else is judged with the process that took its place."""
+    """What it was in is cut off, and all else is judged with the process that took its place.
+
+    Where two share a batch, the one that was killed may have come to the end of its part.
+    """
     ended = run(ground, "--fault", plan(ground, 'kind = "agent.kill"\ncount = 1'), agents=agents)
 
-    assert ended.status == 3, str(ended)
-    (reason,) = ended.told["reasons"]
-    assert "cut off (the first by agent.kill: agent" in reason
     lost = ended.told["counters"]["unfinished_instances"]
+    assert ended.status == (3 if lost else 0), str(ended)
+    assert ended.told["faults"][0]["applied"] == 1
     assert (ended.told["instances"] + lost, lost <= 64) == (400, True)
+    said = "cut off (the first by agent.kill: agent" in str(ended.told["reasons"])
+    assert said == bool(lost)
 
 
 def test_a_run_waits_for_an_agent_that_is_started_anew(ground: Ground) -> None:
