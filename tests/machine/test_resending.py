@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -11,6 +12,7 @@ from shootdown_daemon.machine import iommu, resending
 from shootdown_daemon.machine.iommu import State, Ticket
 from shootdown_daemon.machine.phases import InvalidateRange
 from shootdown_daemon.shell.live_run import Bank, LiveRun
+from shootdown_daemon.shell.overdue import Invalidations
 from shootdown_engine.live_store import LiveStore
 from shootdown_engine.store import receive
 from shootdown_engine.trap import BLOCKED
@@ -169,3 +171,41 @@ def test_a_completion_is_of_no_instance_to_come(*, begun: bool, instance: int) -
     record = Invalidation("completed", "d0", 0, whole.slot.pasids[0], 0x5000, 0x1000)
 
     assert run._instance_of(record) == instance
+
+
+def lost_by_reset(store: LiveStore) -> Invalidations:
+    """ITag 0 of device 0, whose request a reset has lost, and 1, sent later and waited for."""
+    live = SimpleNamespace(store=store, program=SimpleNamespace(has_functions=True))
+    invalidations = Invalidations(cast("LiveRun", live), timeout_ms=1)
+    (ticket,) = sent(store, State.POSTED)
+    resending.release(store, 0, (SPAN.pasid,))
+    invalidations.sent_ns.update({ticket: 1, (0, 1): 2})
+    return invalidations
+
+
+def test_what_a_reset_has_lost_is_used_again(store: LiveStore) -> None:
+    """A device completes in the order of the requests, so that what is missing will not come."""
+    invalidations = lost_by_reset(store)
+
+    invalidations.completed(0, 1)
+    invalidations.use_lost()
+
+    assert iommu.outstanding(store, 0, 0) is None
+
+
+def test_what_the_host_completes_says_nothing_of_a_device(store: LiveStore) -> None:
+    """Nor is lost what the host has held, and may pass on behind the others."""
+    invalidations = lost_by_reset(store)
+
+    invalidations.over(0, 1)
+    invalidations.use_lost()
+    assert iommu.outstanding(store, 0, 0) is not None
+
+    invalidations.hold(0, 0)
+    invalidations.sent_ns[0, 2] = 2
+    invalidations.completed(0, 2)
+    invalidations.use_lost()
+    assert iommu.outstanding(store, 0, 0) is not None
+
+    invalidations.pass_on(0, 0, 3)
+    assert invalidations.sent_ns[0, 0] == 3

@@ -69,6 +69,11 @@ class LinkFaults:
             self._faults.live or self._to_send or self._to_obey or self._until or self._clogged
         )
 
+    @property
+    def holds(self) -> bool:
+        """Whether a request or a completion is held, so that others go before it."""
+        return bool(self._to_send or self._to_obey)
+
     # What is sent
 
     def outgoing(self, link: AgentLink, message: DeviceMessage) -> Iterator[DeviceMessage]:

@@ -27,6 +27,7 @@ class Invalidations:
         self.newest_ns: dict[int, int] = {}
         """By device that may be reset, when the newest was sent that has been completed lately."""
         self._resting: list[tuple[int, int, int]] = []
+        self._held: set[tuple[int, int]] = set()
 
     def __len__(self) -> int:
         """How many are under way."""
@@ -38,6 +39,21 @@ class Invalidations:
         if self._resets and sent_ns is not None:
             self.newest_ns[device] = max(sent_ns, self.newest_ns.get(device, 0))
 
+    def hold(self, device: int, itag: int) -> None:
+        """The host keeps a request to itself: its IOTLB comes first, and may take a while."""
+        self._held.add((device, itag))
+
+    def pass_on(self, device: int, itag: int, now_ns: int) -> None:
+        """A request that was held goes to its device now, and has its place in the order."""
+        self._held.discard((device, itag))
+        if (device, itag) in self.sent_ns:
+            self.sent_ns[device, itag] = now_ns
+
+    def over(self, device: int, itag: int) -> None:
+        """A request was the host's own, and says nothing of what the device has come to."""
+        self._held.discard((device, itag))
+        self.sent_ns.pop((device, itag), None)
+
     def use_lost(self) -> None:
         """Use ITags again that resets have lost: what was sent later has been completed since.
 
@@ -45,7 +61,7 @@ class Invalidations:
         """
         for device, before_ns in self.newest_ns.items():
             for key, ns in list(self.sent_ns.items()):
-                lost = key[0] == device and ns < before_ns
+                lost = key[0] == device and ns < before_ns and key not in self._held
                 if lost and resending.reclaim(self._live.store, *key):
                     del self.sent_ns[key]
         self.newest_ns.clear()

@@ -176,6 +176,8 @@ class Running:
         self._send_outbox()
         if self.confined.links:
             for link, message in self.confined.to_send():
+                if isinstance(message, messages.Invalidate):
+                    self._pass_on(link, message)
                 self.router.send(link, message)
         if isinstance(self.live, GatedRun):
             self._send_grants(self.live)
@@ -338,7 +340,8 @@ class Running:
                     elif (count == 1 and not live.by_tasks) or not live.awaits(number, itag):
                         self.invalidations.completed(number, itag)
             live.tell_completed()
-            if self.invalidations.newest_ns:
+            faults = self.router.faults
+            if self.invalidations.newest_ns and not (faults and faults.holds):
                 self.invalidations.use_lost()
         except Exception as error:  # noqa: BLE001 - see `_failing`
             self._failed(error)
@@ -436,6 +439,7 @@ class Running:
             sent_ns[number, message.itag] = now
             agent, device = divmod(number, devices)
             if agent in confined:
+                self.invalidations.hold(number, message.itag)
                 self.confined.translations.invalidate(number, message)
             elif agent in told:
                 told[agent].append(invalidate_request(device, message))
@@ -470,7 +474,14 @@ class Running:
         with self._failing():
             self.live.completion(device, itag)
         if not self.live.awaits(device, itag):
-            self.invalidations.completed(device, itag)
+            self.invalidations.over(device, itag)
+
+    def _pass_on(self, link: AgentLink, message: messages.Invalidate) -> None:
+        """Note that an agent without shared memory is asked now for what was held here."""
+        now_ns = self.limits_ns()
+        for request in message.requests:
+            device = self.live.device_number(link.number, request.device)
+            self.invalidations.pass_on(device, request.itag, now_ns)
 
     def _response(self, channel: tuple[Any, ...], answer: str) -> messages.PageResponse | None:
         """The message of a response; None when who asked has died."""
