@@ -67,10 +67,7 @@ def test_a_device_that_does_not_answer_is_quarantined(ground: Ground) -> None:
 
 @pytest.mark.parametrize("agents", [1, 2])
 def test_after_a_fault_has_killed_an_agent_the_run_goes_on(ground: Ground, agents: int) -> None:
-    """What it was in is cut off, and all else is judged with the process that took its place.
-
-    Where two share a batch, the one that was killed may have come to the end of its part.
-    """
+    """What it was in, if anything, is cut off; all else is judged with its next process."""
     ended = run(ground, "--fault", plan(ground, 'kind = "agent.kill"\ncount = 1'), agents=agents)
 
     lost = ended.told["counters"]["unfinished_instances"]
