@@ -201,6 +201,11 @@ def test_what_the_host_completes_says_nothing_of_a_device(store: LiveStore) -> N
     invalidations.use_lost()
     assert iommu.outstanding(store, 0, 0) is not None
 
+    invalidations.sent_ns[0, 2] = 2
+    invalidations.completed(0, 2)
+    invalidations.use_lost(out_of_order={(0, 0)})
+    assert iommu.outstanding(store, 0, 0) is not None, "a fault holds it"
+
     invalidations.hold(0, 0)
     invalidations.sent_ns[0, 2] = 2
     invalidations.completed(0, 2)

@@ -7,7 +7,7 @@ holds. What is held comes out again by itself when its time is over, or at once 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final, NamedTuple
 
 import msgspec
@@ -61,18 +61,24 @@ class LinkFaults:
         self._to_obey: list[_Held] = []
         self._until: dict[tuple[str, AgentLink], float] = {}
         self._clogged: dict[tuple[str, AgentLink], list[bytes]] = {}
+        self._out_of_order: dict[tuple[int, int, int], float] = {}
 
     @property
     def active(self) -> bool:
         """Whether anything may be applied or is held."""
         return bool(
-            self._faults.live or self._to_send or self._to_obey or self._until or self._clogged
+            self._faults.live
+            or self._to_send
+            or self._to_obey
+            or self._until
+            or self._clogged
+            or self._out_of_order
         )
 
     @property
-    def holds(self) -> bool:
-        """Whether a request or a completion is held, so that others go before it."""
-        return bool(self._to_send or self._to_obey)
+    def out_of_order(self) -> Collection[tuple[int, int, int]]:
+        """Agents, devices and ITags whose completions may come behind those of later requests."""
+        return self._out_of_order.keys()
 
     # What is sent
 
@@ -165,6 +171,8 @@ class LinkFaults:
                     yield link, data
         for key in [key for key, until in self._until.items() if heal or self._now() >= until]:
             del self._until[key]
+        for late in [late for late, until in self._out_of_order.items() if self._now() >= until]:
+            del self._out_of_order[late]
 
     # Inside
 
@@ -227,7 +235,10 @@ class LinkFaults:
         overtaken: bool = False,
     ) -> None:
         self._numbers += 1
-        heapq.heappush(queue, _Held(self._now() + lasts_s, self._numbers, link, message, overtaken))
+        due_s = self._now() + lasts_s
+        heapq.heappush(queue, _Held(due_s, self._numbers, link, message, overtaken))
+        for device, itag in _named(message):
+            self._out_of_order[link.number, device, itag] = due_s + self._timeout_ms / 1000
 
     def _take_overtaken(
         self, link: AgentLink, queue: list[_Held]
@@ -269,6 +280,18 @@ class LinkFaults:
 
     def _report(self, found: LiveFault, link: AgentLink, detail: str) -> None:
         self._log(Injected(found.fault.kind, link.name, found.number, detail))
+
+
+def _named(
+    message: messages.Invalidate | messages.InvalidateCompletion,
+) -> Iterator[tuple[int, int]]:
+    """Device and ITag of each request, or of each that is completed."""
+    if isinstance(message, messages.Invalidate):
+        yield from ((request.device, request.itag) for request in message.requests)
+    else:
+        for completion in message.completions:
+            named = (itag for itag in range(ITAGS) if completion.itags >> itag & 1)
+            yield from ((completion.device, itag) for itag in named)
 
 
 def _joined(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from shootdown_daemon.machine import iommu, resending
 from shootdown_daemon.shell.live_run import LiveRun
@@ -54,14 +54,16 @@ class Invalidations:
         self._held.discard((device, itag))
         self.sent_ns.pop((device, itag), None)
 
-    def use_lost(self) -> None:
+    def use_lost(self, out_of_order: Collection[tuple[int, int]] = ()) -> None:
         """Use ITags again that resets have lost: what was sent later has been completed since.
 
-        An agent completes in the order of the requests, and what is in one message all at once.
+        An agent completes in the order of the requests, and what is in one message all at once;
+        faults of its link may make some come ``out_of_order``.
         """
         for device, before_ns in self.newest_ns.items():
             for key, ns in list(self.sent_ns.items()):
-                lost = key[0] == device and ns < before_ns and key not in self._held
+                may_come = key in self._held or key in out_of_order
+                lost = key[0] == device and ns < before_ns and not may_come
                 if lost and resending.reclaim(self._live.store, *key):
                     del self.sent_ns[key]
         self.newest_ns.clear()

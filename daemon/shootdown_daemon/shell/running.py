@@ -340,12 +340,17 @@ class Running:
                     elif (count == 1 and not live.by_tasks) or not live.awaits(number, itag):
                         self.invalidations.completed(number, itag)
             live.tell_completed()
-            faults = self.router.faults
-            if self.invalidations.newest_ns and not (faults and faults.holds):
-                self.invalidations.use_lost()
+            if self.invalidations.newest_ns:
+                self.invalidations.use_lost(self._out_of_order())
         except Exception as error:  # noqa: BLE001 - see `_failing`
             self._failed(error)
         return errors
+
+    def _out_of_order(self) -> set[tuple[int, int]]:
+        """Devices and ITags whose completions a fault makes come behind those of later requests."""
+        faults = self.router.faults
+        late = () if faults is None else faults.out_of_order
+        return {(self.live.device_number(agent, device), itag) for agent, device, itag in late}
 
     # To agents
 
