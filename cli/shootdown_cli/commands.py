@@ -106,6 +106,17 @@ def status(
     return work(on, agent, as_json=as_json)
 
 
+def top(
+    on: OnOption = None,
+    every: Annotated[int, Option("Seconds between two looks.", least=1)] = 1,
+    times: Annotated[int, Option("How often; 0: until it ends, or Ctrl-C.", least=0)] = 0,
+) -> int:
+    """Watch a live testbed: its processes, how fast they go, and what happens."""
+    from shootdown_cli.top import top as work
+
+    return work(on, every, times)
+
+
 def down(on: OnOption = None) -> int:
     """End a live testbed and remove what it leaves."""
     from shootdown_cli.staying import down as work
@@ -464,6 +475,7 @@ COMMANDS = (
     check,
     up,
     status,
+    top,
     down,
     daemon,
     agent,

@@ -83,6 +83,22 @@ def test_status_is_for_reading_too(ground: Ground) -> None:
     assert ground.do("down").status == 0
 
 
+def test_top_looks_on_until_the_testbed_ends(ground: Ground) -> None:
+    """It says how fast all goes and what is published meanwhile, and ends with the testbed."""
+    ground.up("watched", "--load", "cow-two-pages")
+    looking = ground.start("top", "--on", ground.name("watched"))
+    lines = looking.process.stdout
+    assert lines is not None
+    assert any("/s)" in line for line in lines)
+
+    assert ground.do("fault", "add", "agent.kill", "--agent", "agent0").status == 0
+    assert any("agent_restarted: agent agent0" in line for line in lines)
+    assert ground.do("down").status == 0
+
+    assert any(line == f"{ground.name('watched')} has ended\n" for line in lines)
+    assert looking.end().status == 0
+
+
 def test_a_load_makes_way_for_a_run(ground: Ground) -> None:
     """A load goes on until ``down``; a run takes its place for a while, and it goes on again."""
     ground.up("loaded", "--load", "cow-two-pages")
