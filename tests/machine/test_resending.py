@@ -214,3 +214,20 @@ def test_what_the_host_completes_says_nothing_of_a_device(store: LiveStore) -> N
 
     invalidations.pass_on(0, 0, 3)
     assert invalidations.sent_ns[0, 0] == 3
+
+
+def test_a_rest_is_over_with_its_own_completion(store: LiveStore) -> None:
+    """What an ITag is used for behind that is not given up when the first use would have been."""
+    invalidations = lost_by_reset(store)
+    del invalidations.sent_ns[0, 1]
+    invalidations._report = lambda: None  # type: ignore[method-assign]
+    overdue_ns, rested_ns = 2_000_000, 9_000_000
+    assert invalidations.look(overdue_ns) is None
+    assert iommu.complete(store, 0, 0)
+    invalidations.completed(0, 0)
+    sent(store, State.POSTED)
+    resending.release(store, 0, (SPAN.pasid,))
+
+    invalidations.look(rested_ns)
+
+    assert iommu.outstanding(store, 0, 0) is not None

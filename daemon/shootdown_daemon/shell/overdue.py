@@ -34,8 +34,10 @@ class Invalidations:
         return len(self.sent_ns)
 
     def completed(self, device: int, itag: int) -> None:
-        """Its last completion has come, if it was still waited for."""
+        """Its last completion has come, if it was still waited for, and the ITag rests no more."""
         sent_ns = self.sent_ns.pop((device, itag), None)
+        if self._resting:
+            self._resting = [rest for rest in self._resting if rest[1:] != (device, itag)]
         if self._resets and sent_ns is not None:
             self.newest_ns[device] = max(sent_ns, self.newest_ns.get(device, 0))
 
