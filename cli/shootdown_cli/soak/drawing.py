@@ -34,6 +34,8 @@ AT_SHARE: Final = 0.5
 """How often a fault of a thread is bound to a step."""
 BY_MESSAGES_SHARE: Final = 0.2
 """How often agents have no shared memory, so that all that they do goes over their links."""
+BY_MESSAGES_INSTANCES: Final = 100
+"""Instances of such a round: where threads are held, a batch takes seconds."""
 NEEDS_MEMORY: Final = frozenset({"agent.restart", "agent.restart_warm"})
 """Kinds that are applied to agents with shared memory alone."""
 LONGEST_MS: Final = 400
@@ -115,19 +117,21 @@ def draw_round(seed: int, scenarios: Sequence[Scenario], disciplines: Sequence[s
     device = "" if random.random() < RIGHT_DEVICE_SHARE else random.choice(sorted(ZOO))
     window = random.choice((8, 16, 32))
     by_messages = Random(f"memory:{seed}").random() < BY_MESSAGES_SHARE
-    return Round(
+    by_messages &= turn.name not in NEEDS_MEMORY
+    drawn = Round(
         seed=seed,
         scenario=scenario.name,
         discipline=discipline,
         safe=discipline in safe,
         device=device,
         agents=random.choice((1, 1, 2)),
-        by_messages=by_messages and turn.name not in NEEDS_MEMORY,
+        by_messages=by_messages,
         per_batch=window * random.choice((1, 2, 4)),
         window=window,
         instances=random.choice((100, 200, 400)),
         faults=_draw_faults(random, scenario, turn),
     )
+    return replace(drawn, instances=BY_MESSAGES_INSTANCES) if by_messages else drawn
 
 
 LIVE: Final = tuple(kind for kind in KINDS.values() if kind.is_live)
