@@ -55,6 +55,10 @@ def itags_in(vector: int) -> tuple[int, ...]:
     return tuple(itag for itag in range(ITAGS) if vector >> itag & 1)
 
 
+completion_of: Final[Callable[[tuple[int, int]], Completion]] = partial(tuple.__new__, Completion)
+"""A completion of both its fields, made likewise."""
+
+
 STOP_MARKER: Final = -1
 """Location of a page request that asks for nothing."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Container, Hashable
+from typing import Any
 
 from shootdown_engine.store import deliver
 from shootdown_protocol.atomics import Atomics
@@ -33,7 +34,7 @@ class LiveStore:
         self.bytes = words.cast("B")
         self.remote = remote
         self.cells: dict[tuple[Hashable, ...], Hashable] = {}
-        self.outbox: list[tuple[tuple[Hashable, ...], Hashable]] = []
+        self.outbox: list[tuple[tuple[Any, ...], Any]] = []
         self.records: list[AnyRecord] = []
         self.changed: list[tuple[Hashable, ...] | int] = []
         self.watched: set[int] = set()

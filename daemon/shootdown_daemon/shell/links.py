@@ -247,7 +247,8 @@ class DeviceRouter:
 
     def _send(self, link: AgentLink, message: DeviceMessage, *, numbered: bool = False) -> None:
         if not numbered:
-            message = _replace(message, sequence=link.sent)
+            if message.sequence != link.sent:
+                message = _replace(message, sequence=link.sent)
             link.kept.keep(message)
             link.sent += 1
         data = encode_device(message)

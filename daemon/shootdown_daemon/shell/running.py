@@ -454,7 +454,7 @@ class Running:
         for agent, requests in told.items():
             link = self.links.get(agent)
             if link is not None:
-                self.router.send(link, messages.Invalidate(0, tuple(requests)))
+                self.router.send(link, messages.Invalidate(link.sent, tuple(requests)))
         if answers:
             self._send_answers(answers)
 

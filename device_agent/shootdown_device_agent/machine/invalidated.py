@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 from shootdown_device_agent.machine import atc
 from shootdown_device_agent.machine.atc import CANCELLED, Issued, Thread, Walking
 from shootdown_device_agent.machine.config import DeviceConfig
-from shootdown_engine.channels import Completion, InvalidateRequest
+from shootdown_engine.channels import InvalidateRequest, completion_of
 from shootdown_engine.memory import PhysicalMemory
 from shootdown_engine.slot import Slot, leaf_shifts
 from shootdown_engine.store import Store, receive
@@ -214,7 +214,7 @@ class Invalidated:
     def send_completion(self, store: Store, itags: int, count: int | None = None) -> None:
         """Send a completion; ``count`` is what it says that each ITag gets in all."""
         said = self.config.completions if count is None else count
-        store.send(self._completion, Completion(itags, said % 8))
+        store.send(self._completion, completion_of((itags, said % 8)))
 
     def pasids(self, request: InvalidateRequest) -> tuple[int, ...]:
         """PASIDs that a request is about: its own, or with the global bit all that are bound."""

@@ -11,7 +11,7 @@ import select
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import zmq
@@ -42,6 +42,8 @@ _READABLE = int(zmq.POLLIN)
 
 _NEXT = Arrival.NEXT
 _Invalidate = messages.Invalidate
+_InvalidateCompletion = messages.InvalidateCompletion
+_ItagCompletion = messages.ItagCompletion
 STEPS_A_ROUND = 64
 IDLE_MS = 50
 """Longest wait of a round that has nothing to do."""
@@ -502,24 +504,28 @@ class Agent:
         self.send(messages.Granted(0, grant.slot, grant.task, step, made))
 
     def _send_outbox(self, run: AgentRun) -> None:
+        outbox = run.store.outbox
+        if len(outbox) == 1 and type(outbox[0][1]) is Completion:
+            (_, device), (itags, due) = outbox.pop()
+            said = (_ItagCompletion(device, itags, due),)
+            self._send_numbered(_InvalidateCompletion(self.sent, said))
+        else:
+            self._send_mixed(run, outbox)
+
+    def _send_mixed(self, run: AgentRun, outbox: list[tuple[tuple[Any, ...], Any]]) -> None:
+        """Send completions and page requests, each kind in one message."""
         completions: list[messages.ItagCompletion] = []
         requests: list[messages.PageRequest] = []
-        for channel, message in run.store.outbox:
+        for channel, message in outbox:
             if isinstance(message, Completion):
-                device = channel[1]
-                assert isinstance(device, int)
-                if completions:
-                    _add_completion(completions, device, message)
-                else:
-                    completions.append(messages.ItagCompletion(device, *message))
+                _add_completion(completions, channel[1], message)
             else:
                 assert isinstance(message, PageRequest)
                 request = self.groups.ask(run, message)
                 requests += () if request is None else (request,)
-        run.store.outbox.clear()
+        outbox.clear()
         if completions:
-            said = messages.InvalidateCompletion(self.sent, tuple(completions))
-            self._send_numbered(said)
+            self.send(messages.InvalidateCompletion(0, tuple(completions)))
         if requests:
             self.send(messages.PageRequests(0, tuple(requests)))
 

@@ -29,7 +29,7 @@ from shootdown_device_agent.machine.own_threads import own_task, own_threads
 from shootdown_device_agent.shell.injecting import DeviceFaults
 from shootdown_device_agent.shell.legacy import take_up, take_up_registers
 from shootdown_device_agent.shell.registers import Registers
-from shootdown_engine.channels import InvalidateRequest
+from shootdown_engine.channels import request_of
 from shootdown_engine.fault_step import BUDGET
 from shootdown_engine.live_store import LiveStore
 from shootdown_engine.memory import PhysicalMemory
@@ -513,7 +513,7 @@ class AgentRun:
         for each in asked:
             number, instance = each.device, each.instance
             address, size = ats_range.decode(each.address)
-            request = InvalidateRequest(each.itag, each.pasid, address, size, instance, each.flags)
+            request = request_of((each.itag, each.pasid, address, size, instance, each.flags))
             if at_once and number in straight:
                 steps, task = straight[number]
                 at_once = self.runner.make_at_once(steps, request, task, instance)
