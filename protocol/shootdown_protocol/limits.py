@@ -96,6 +96,8 @@ PID_MAX: Final = 1 << 22
 """Largest process number (Linux)."""
 HEARTBEAT_MS_MAX: Final = 3_600_000
 """Longest heartbeat interval or limit, milliseconds."""
+AGENT_PATIENCE: Final = 2
+"""How many times as long as the daemon waits for an agent the agent waits for the daemon."""
 
 FAULTS_MAX: Final = 64
 """Faults of a testbed or a plan at a time."""

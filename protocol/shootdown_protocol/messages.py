@@ -155,8 +155,9 @@ class Welcome(DeviceMessage, frozen=True, tag=2):
     ``agent`` numbers its board words. ``segment`` is empty for an agent without shared memory:
     one that did not announce ``shared_memory``.
     ``heartbeat_ms`` is how often the daemon asks, ``heartbeat_limit_ms`` after how long without
-    an answer each side takes the other for dead. ``iotlb``: the agent hosts an IOTLB;
-    ``walk_by_level``: a table walk is one step a level.
+    a word the agent takes the daemon for dead: `AGENT_PATIENCE` times as long as the daemon waits
+    for the agent, so that of two that live and do not hear each other the daemon notices first.
+    ``iotlb``: the agent hosts an IOTLB; ``walk_by_level``: a table walk is one step a level.
     """
 
     protocol_version: Version

@@ -65,6 +65,18 @@ def test_a_device_that_does_not_answer_is_quarantined(ground: Ground) -> None:
     assert ended.told["error"] is None
 
 
+def test_an_agent_behind_a_long_partition_is_quarantined(ground: Ground) -> None:
+    """Neither hears the other beyond the limit: it is the daemon that notices, and a verdict."""
+    testbed = ground.testbed(heartbeat_limit_ms=500)
+    faults = plan(ground, 'kind = "link.partition"\nms = 3000\ncount = 1')
+
+    ended = ground.run("cow-two-pages", "--testbed", str(testbed), "--fault", faults, instances=400)
+
+    assert ended.status == 3, str(ended)
+    (why,) = [reason for reason in ended.told["reasons"] if "quarantined" in reason]
+    assert "limit 500 ms" in why
+
+
 @pytest.mark.parametrize("agents", [1, 2])
 def test_after_a_fault_has_killed_an_agent_the_run_goes_on(ground: Ground, agents: int) -> None:
     """What it was in, if anything, is cut off; all else is judged with its next process."""

@@ -17,7 +17,12 @@ import msgspec
 from shootdown_protocol.board import AGENTS_MAX
 from shootdown_protocol.device_options import DEVICE_OPTIONS, OFF, ON, expected, takes
 from shootdown_protocol.layout import FRAMES_MAX
-from shootdown_protocol.limits import ATC_ENTRIES_MAX, HEARTBEAT_MS_MAX, SLOTS_MAX
+from shootdown_protocol.limits import (
+    AGENT_PATIENCE,
+    ATC_ENTRIES_MAX,
+    HEARTBEAT_MS_MAX,
+    SLOTS_MAX,
+)
 from shootdown_verify.source import Source, SourceError, Span, nearest, one_of, quote
 from shootdown_verify.toml_text import read_text, read_toml, toml_word
 
@@ -42,9 +47,10 @@ class Testbed(msgspec.Struct, frozen=True):
     ``frames`` is the size of physical memory in 4 KiB frames, a power of two.
     ``instances_per_batch`` run between two points where all caches are drained; at most
     ``window`` of them are in flight at once. ``walk_by_level`` makes a table walk one step a
-    level. A process that shows no heartbeat for ``heartbeat_limit_ms`` is taken for dead, and so
-    is an agent that has not completed an invalidation in ``completion_timeout_ms``; a batch that
-    is not over after ``drain_timeout_ms`` has failed. ``device`` are options as a scenario says
+    level. An agent that shows no sign of life for ``heartbeat_limit_ms`` is taken for dead, the
+    daemon by its agents after `AGENT_PATIENCE` times as long, and so is an agent that has not
+    completed an invalidation in ``completion_timeout_ms``; a batch that is not over after
+    ``drain_timeout_ms`` has failed. ``device`` are options as a scenario says
     them (`device_options`); what a scenario says goes before. Without ``shared_memory`` its agents
     translate and access by messages, as those of other hosts do.
     """
@@ -94,7 +100,7 @@ _BOUNDS: Final = {
     "window": _Bounds(1, _INSTANCES_MAX, "instances in flight"),
     "atc_entries": _Bounds(1, ATC_ENTRIES_MAX, "entries"),
     "heartbeat_ms": _Bounds(10, HEARTBEAT_MS_MAX, "milliseconds"),
-    "heartbeat_limit_ms": _Bounds(20, HEARTBEAT_MS_MAX, "milliseconds"),
+    "heartbeat_limit_ms": _Bounds(20, HEARTBEAT_MS_MAX // AGENT_PATIENCE, "milliseconds"),
     "completion_timeout_ms": _Bounds(10, HEARTBEAT_MS_MAX, "milliseconds"),
     "drain_timeout_ms": _Bounds(100, HEARTBEAT_MS_MAX, "milliseconds"),
 }

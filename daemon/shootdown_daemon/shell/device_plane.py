@@ -18,7 +18,7 @@ from shootdown_protocol.board import AGENTS_MAX
 from shootdown_protocol.errors import ErrorCode, RemoteProtocolError
 from shootdown_protocol.fault_messages import FAULTS, RESENDS, Resend, SetFaults
 from shootdown_protocol.faults import FaultStatus
-from shootdown_protocol.limits import MESSAGES_A_ROUND_MAX, RESENDS_MAX
+from shootdown_protocol.limits import AGENT_PATIENCE, MESSAGES_A_ROUND_MAX, RESENDS_MAX
 from shootdown_protocol.messages import RunEnd
 from shootdown_protocol.program import Program
 from shootdown_protocol.restart_messages import Legacy
@@ -244,7 +244,7 @@ class DevicePlane:
                 segment="" if confined else self.segment.name,
                 segment_generation=0 if confined else self.segment.generation,
                 heartbeat_ms=config.heartbeat_ms,
-                heartbeat_limit_ms=config.heartbeat_limit_ms,
+                heartbeat_limit_ms=AGENT_PATIENCE * config.heartbeat_limit_ms,
                 seed=self.seed,
                 iotlb=config.iotlb and not confined,
                 atc_entries=config.atc_entries,
