@@ -137,6 +137,18 @@ class DevicePlane:
                 why = f"silent for {silent_ms:.0f} ms (limit {limit_ms} ms)"
                 self.router.lose(link, why, quarantine=True)
 
+    def lose_ended(self, run: Running | None) -> None:
+        """Take out every agent whose connection or process is gone.
+
+        What it sent before is taken in first, for that may say why.
+        """
+        ended = [link for link in self.links() if link.killed_by is None and link.has_ended()]
+        if ended or self.router.gone:
+            self.handle(run)
+        self.router.lose_gone()
+        for link in ended:
+            self.router.lose(link, "its process has ended")
+
     def forgive(self, lost_s: float) -> None:
         """Count a time in which this process did not live, or its clock jumped, against nobody."""
         for link in self.links():

@@ -184,6 +184,8 @@ class DeviceRouter:
         self.is_local = remote is None
         self.lost: list[tuple[AgentLink, str]] = []
         self.ending: list[tuple[str, int]] = []
+        self.gone: dict[AgentLink, str] = {}
+        """Whose connection is gone, and why: lost when what they had sent is taken in."""
         self.faults: LinkFaults | None = None
 
     def join(self, link: AgentLink) -> None:
@@ -301,7 +303,7 @@ class DeviceRouter:
             return
 
     def flush(self, link: AgentLink) -> None:
-        """Send what waits; a peer that is gone, or too far behind, is lost."""
+        """Send what waits; a peer that is too far behind is lost, and one that is gone is noted."""
         if self.faults is not None and self.faults.is_full(link):
             if len(link.queue) > QUEUE_MESSAGES_MAX:
                 self.lose(link, f"{len(link.queue)} messages wait for it")
@@ -319,7 +321,7 @@ class DeviceRouter:
     def _not_taken(self, link: AgentLink, error: zmq.ZMQError) -> None:
         """The socket did not take what is first in a link's queue: that waits, up to a limit."""
         if not isinstance(error, zmq.Again):
-            self.lose(link, f"its connection is gone ({error.strerror})")
+            self.gone[link] = f"its connection is gone ({error.strerror})"
         elif len(link.queue) > QUEUE_MESSAGES_MAX:
             self.lose(link, f"{len(link.queue)} messages wait for it")
 
@@ -328,6 +330,12 @@ class DeviceRouter:
         if self.leave(link):
             link.close()
 
+    def lose_gone(self) -> None:
+        """Take out whose connection is gone, unless they have said meanwhile why they end."""
+        gone, self.gone = self.gone, {}
+        for link, why in gone.items():
+            self.lose(link, why)
+
     def lose(
         self, link: AgentLink, why: str, *, kill: bool = True, quarantine: bool = False
     ) -> None:
@@ -335,6 +343,7 @@ class DeviceRouter:
 
         ``quarantine``: it lives, but does not do what it must. Either way it is killed if it may
         be, and its end is watched: as long as it lives, it may touch the memory that it maps.
+        Not ``kill``: it ends by itself and has said ``why``.
         """
         if link.killed_by is not None:  # Its end is watched, and somebody else's matter.
             link.queue.clear()
@@ -342,7 +351,8 @@ class DeviceRouter:
         if not self.leave(link):
             return
         if link.has_ended():
-            why, quarantine = "its process has ended", False
+            quarantine = False
+            why = "its process has ended" if kill else why
         link.quarantined = quarantine
         link.queue.clear()
         pidfd = link.close(kill=kill)

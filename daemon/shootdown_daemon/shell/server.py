@@ -290,8 +290,7 @@ class Daemon:
         for link in self.agents():
             if link.has_ended() and link.killed_by is not None:
                 self._replace(link, link.killed_by)
-            elif link.has_ended():
-                self.devices.router.lose(link, "its process has ended")
+        self.devices.lose_ended(self.run)
 
     def _replace(self, link: AgentLink, fault: Injected) -> None:
         """A fault has killed an agent: quarantine it, and have its next process take its place.
