@@ -94,7 +94,8 @@ KINDS: Final[dict[str, FaultKind]] = {
             "an invalidation arrives twice",
             "the daemon's end of the link sends it twice",
             _CHANNEL,
-            "the second completion finds its ITag free: refused, and a violation of `protocol`",
+            "the second completion finds its ITag free: refused, and a violation of `protocol`"
+            + _IN_USE,
             3,
         ),
         FaultKind(
@@ -159,7 +160,7 @@ KINDS: Final[dict[str, FaultKind]] = {
             "a completion arrives twice",
             "the daemon's end of the link takes it twice",
             _CHANNEL,
-            "the second finds its ITag free: refused, and a violation of `protocol`",
+            "the second finds its ITag free: refused, and a violation of `protocol`" + _IN_USE,
             3,
         ),
         FaultKind(

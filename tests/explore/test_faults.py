@@ -3,6 +3,7 @@
 import pytest
 from tests.explore.shipped import ALL
 
+from shootdown_cli.soak.judging_rounds import lies
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_daemon.machine.host_faults import NEVER
 from shootdown_protocol.errors import UsageError
@@ -30,10 +31,17 @@ CAUGHT = {
 SCENARIO_OF = {"agent.hoard": "late-insertion", "completion.early": "completion-before-drain"}
 """Where a kind is caught, if not in `USUAL`."""
 USUAL = "zap-use-after-free"
+ITAG_IN_USE = "duplicate-completion"
+"""Where an ITag is used again at once: a completion that is not the request's own may be its."""
 
 
 def explored(
-    name: str, kinds: tuple[str, ...], strategy: Strategy = Strategy.EXHAUSTIVE, budget: int = 1
+    name: str,
+    kinds: tuple[str, ...],
+    strategy: Strategy = Strategy.EXHAUSTIVE,
+    budget: int = 1,
+    *,
+    every: bool = False,
 ) -> Result:
     """A shipped scenario under the right discipline, with faults."""
     scenario = ALL[name]
@@ -43,6 +51,7 @@ def explored(
         conditions=scenario.conditions,
         strategy=strategy,
         faults=Environment(kinds, budget),
+        every=every,
     )
 
 
@@ -78,6 +87,17 @@ def test_what_cannot_be_survived_is_caught(kind: str) -> None:
         faults=Environment((kind,), 1),
     )
     assert replayed.verdict.split()[0] == CAUGHT[kind], replayed.diverged
+
+
+@pytest.mark.parametrize("kind", EXPLORED)
+def test_a_soak_judges_whatever_a_right_kernel_survives(kind: str) -> None:
+    """It leaves S1 to S5 alone under just those kinds that break them in some order."""
+    scenario = ALL[SCENARIO_OF.get(kind, ITAG_IN_USE)]
+
+    result = explored(scenario.name, (kind,), every=True)
+
+    found = {finding.check for told in result.counterexamples for finding in told.findings}
+    assert (result.complete, bool(found - {"protocol"})) == (True, lies(kind)), found
 
 
 @pytest.mark.parametrize("kind", EXPLORED)

@@ -145,20 +145,19 @@ def _check(drawn: Round, told: dict[str, Any], errors: str, outcome: Outcome) ->
     allowed = {EXIT_OK, EXIT_VIOLATION, EXIT_INCONCLUSIVE} | ({EXIT_FAILED} if may_fail else set())
     if outcome.status not in allowed:
         yield f"exit status {outcome.status}: {told['error'] or errors.strip()[-300:]}"
-    lies = any(_lies(kind) for kind in kinds)
-    if drawn.safe and not drawn.device and not lies:
+    if drawn.safe and not drawn.device and not any(lies(kind) for kind in kinds):
         checks = {finding["check"] for finding in told["findings"]}
         noticed = {PROTOCOL} if any(_is_noticed(kind) for kind in kinds) else set()
         if checks - noticed:
             yield f"a violation ({', '.join(sorted(checks - noticed))}) where none can be"
 
 
-def _lies(kind: str) -> bool:
+def lies(kind: str) -> bool:
     """Whether a kind may show in what a device reads: it completes what was not yet done.
 
-    So does a completion under an ITag that happens to be another request's.
+    So does a completion too many, or under a wrong ITag, if another request uses that ITag.
     """
-    return KINDS[kind].promise == FAULTY_DEVICE or kind.endswith("wrong_itag")
+    return KINDS[kind].promise == FAULTY_DEVICE or kind.endswith(("wrong_itag", "duplicate"))
 
 
 def _is_noticed(kind: str) -> bool:
