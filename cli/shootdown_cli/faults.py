@@ -18,10 +18,12 @@ from shootdown_protocol import fault_messages, messages
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_protocol.faults import PAUSE_MS, Fault, FaultStatus
 from shootdown_protocol.messages import PROTOCOL_VERSION
+from shootdown_protocol.process_status import ProcessRole
 
 if TYPE_CHECKING:
+    from shootdown_cli.places import TestbedRecord
     from shootdown_protocol.program import Program
-    from shootdown_verify.fault_plan import Names
+    from shootdown_verify.fault_plan import Agents, Names
     from shootdown_verify.litmus import Scenario
 
 Request = Callable[[int], messages.ControlToDaemon]
@@ -41,6 +43,8 @@ def add(fault: Fault, span: str, on: str | None, *, as_json: bool) -> int:
     if span:
         fault = msgspec.structs.replace(fault, for_ms=_span(span))
     _check(fault)
+    if fault.agent:
+        _check_agent(fault, on)
     told = _ask(on, lambda request: fault_messages.AddFault(request, PROTOCOL_VERSION, fault))
     return _show("fault add", told, as_json=as_json)
 
@@ -57,14 +61,16 @@ def at(spec: str, action: str, on: str | None, *, as_json: bool) -> int:
             expected=f"one of {', '.join(ACTIONS)}" + (f" (did you mean {hint}?)" * bool(hint)),
             where="what happens there",
         )
-    thread, colon, step = spec.rpartition(":")
-    if not colon:
+    thread, _, step = spec.rpartition(":")
+    if not (thread and step):
         raise UsageError(
-            ErrorCode.USAGE, seen=f"'{spec}'", expected="THREAD:STEP", where="fault at"
+            ErrorCode.USAGE,
+            seen=f"'{spec}'",
+            expected="THREAD:STEP, such as CPU0:wp_page_copy.set_pte_at",
+            where="fault at",
         )
     ms = PAUSE_MS if action == "pause" else 0
-    crash = action.startswith("crash")
-    fault = Fault(ACTIONS[action], thread="" if crash else thread, at=step, ms=ms, count=1)
+    fault = Fault(ACTIONS[action], thread=thread, at=step, ms=ms, count=1)
     return add(fault, "", on, as_json=as_json)
 
 
@@ -118,14 +124,26 @@ def allowed_by(scenario: Scenario) -> tuple[Fault, ...]:
     return tuple(Fault(kind, count=scenario.faults) for kind in scenario.fault_kinds)
 
 
-def load_faults(plan: str | None, programs: Sequence[Program]) -> tuple[Fault, ...]:
-    """The faults of a plan by path or shipped name, checked against the programs that will run."""
+def load_faults(
+    plan: str | None, programs: Sequence[Program], agents: Agents | None
+) -> tuple[Fault, ...]:
+    """The faults of a plan by path or shipped name, checked against what will run, and where."""
     if plan is None:
         return ()
     from shootdown_verify.fault_plan import load_plan
 
     path = places.find_config("faults", plan, ".toml")
-    return load_plan(path, _names(programs)).faults
+    return load_plan(path, _names(programs, agents)).faults
+
+
+def agents_of(record: TestbedRecord) -> Agents:
+    """The agents of a live testbed; one of its own that is being started anew is no member now."""
+    from shootdown_verify.fault_plan import Agents
+
+    with ControlClient(record.endpoint("control")) as client:
+        processes = client.status().processes
+    members = {each.name for each in processes if each.role is ProcessRole.AGENT}
+    return Agents(record.agents, members | (record.pids.keys() - {"daemon"}))
 
 
 def say_idle(faults: Sequence[FaultStatus]) -> list[str]:
@@ -158,17 +176,23 @@ def _check(fault: Fault) -> None:
     check_fault(fault, any_names() if named else Names((), ()))
 
 
+def _check_agent(fault: Fault, on: str | None) -> None:
+    from shootdown_verify.fault_plan import Names, check_fault
+
+    check_fault(fault, Names((), (), agents_of(places.find_testbed(on))))
+
+
 def any_names() -> Names:
     """Steps and columns of all shipped scenarios, for who does not say which one it is."""
     return _names(shipped_programs())
 
 
-def _names(programs: Sequence[Program]) -> Names:
+def _names(programs: Sequence[Program], agents: Agents | None = None) -> Names:
     from shootdown_verify.fault_plan import Names
     from shootdown_verify.step_names import steps_of
 
     threads = {c.name for program in programs for c in program.columns if c.device < 0}
-    return Names(steps_of(programs), threads)
+    return Names(steps_of(programs), threads, agents)
 
 
 def _ask(on: str | None, make: Request) -> tuple[FaultStatus, ...]:

@@ -16,7 +16,7 @@ from shootdown_cli import places
 from shootdown_cli.classes import absolute, device_classes
 from shootdown_cli.client import ControlClient
 from shootdown_cli.exits import EXIT_FAILED, EXIT_OF
-from shootdown_cli.faults import allowed_by, fault_object, load_faults, say_idle
+from shootdown_cli.faults import agents_of, allowed_by, fault_object, load_faults, say_idle
 from shootdown_cli.judging import Watch, attached_agents, judge
 from shootdown_cli.places import TestbedRecord
 from shootdown_cli.progress import ProgressLine
@@ -31,6 +31,7 @@ from shootdown_protocol.faults import AT_START, Fault
 from shootdown_protocol.limits import INSTANCE_MAX
 from shootdown_protocol.messages import PROTOCOL_VERSION
 from shootdown_protocol.process_status import ProcessRole
+from shootdown_verify.fault_plan import own_agents
 from shootdown_verify.judge.run import VIOLATION, RunVerdict
 from shootdown_verify.litmus import Scenario
 from shootdown_verify.report.histogram import render_histogram
@@ -75,9 +76,9 @@ def run(options: RunOptions) -> int:
     load_discipline(options.discipline)
     load_mutant(options.mutant)
     options = replace(options, classes=device_classes(options.devices, scenario.program))
-    plan = (*load_faults(options.fault, [scenario.program]), *allowed_by(scenario))
     own = None if options.on is not None else _own_testbed(options)
     record = None if options.on is None else places.find_testbed(options.on)
+    plan = (*_planned(options, scenario, own, record), *allowed_by(scenario))
     for removed in places.sweep():
         print(f"removed what a dead testbed had left: {removed}", file=sys.stderr)
     out = places.new_run_directory(options.out, scenario.name)
@@ -138,6 +139,16 @@ def _check_numbers(options: RunOptions) -> None:
 
 def _own_testbed(options: RunOptions) -> Testbed:
     return load_testbed(places.find_config("testbeds", options.testbed, ".toml"))
+
+
+def _planned(
+    options: RunOptions, scenario: Scenario, own: Testbed | None, record: TestbedRecord | None
+) -> tuple[Fault, ...]:
+    """The faults of the plan, if there is one, checked against the scenario and the testbed."""
+    if options.fault is None:
+        return ()
+    agents = agents_of(record) if record is not None else own_agents(own.agents) if own else None
+    return load_faults(options.fault, [scenario.program], agents)
 
 
 def _race_on_own(

@@ -54,7 +54,7 @@ def up(where: Where, load: Load, fault: str | None, *, as_json: bool) -> int:
     _check_kernel(load)
     program = None if load.scenario is None else _program(load.scenario)
     classes = _classes(load, program)
-    faults = _faults(fault, program)
+    faults = _faults(fault, program, testbed.agents)
     for removed in places.sweep():
         print(f"removed what a dead testbed had left: {removed}", file=sys.stderr)
     directory = places.new_run_directory(where.out, name)
@@ -123,12 +123,14 @@ def _classes(load: Load, program: Program | None) -> tuple[str, ...]:
     return device_classes(load.devices, program)
 
 
-def _faults(plan: str | None, program: Program | None) -> tuple[Fault, ...]:
+def _faults(plan: str | None, program: Program | None, agents: int) -> tuple[Fault, ...]:
     if plan is None:
         return ()
     from shootdown_cli.faults import load_faults, shipped_programs
+    from shootdown_verify.fault_plan import own_agents
 
-    return load_faults(plan, shipped_programs() if program is None else [program])
+    programs = shipped_programs() if program is None else [program]
+    return load_faults(plan, programs, own_agents(agents))
 
 
 def _start_load(

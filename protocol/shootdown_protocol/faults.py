@@ -423,7 +423,7 @@ KINDS: Final[dict[str, FaultKind]] = {
             "no: nothing is ordered after it; what it must leave are files",
             "agents by its pidfd, the command by its lock; histories are read up to the tear",
             7,
-            ("at",),
+            ("at", "thread"),
         ),
         FaultKind(
             "daemon.crash_after",
@@ -433,7 +433,7 @@ KINDS: Final[dict[str, FaultKind]] = {
             "no: nothing is ordered after it; what it must leave are files",
             "agents by its pidfd, the command by its lock; histories are read up to the tear",
             7,
-            ("at",),
+            ("at", "thread"),
         ),
         FaultKind(
             "clock.jump",

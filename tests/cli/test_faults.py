@@ -25,6 +25,10 @@ def test_steps_are_listed(shootdown: Shootdown) -> None:
         (("add", "inv.drop", "--ms", "5"), "--ms with inv.drop"),
         (("add", "inv.delay", "--for", "5"), "5s"),
         (("at", STEP, "pause"), "THREAD:STEP"),
+        (("at", "CPU0:", "die"), "THREAD:STEP"),
+        (("at", f":{STEP}", "die"), "THREAD:STEP"),
+        (("at", f"CPU9:{STEP}", "crash_before"), "did you mean CPU3"),
+        (("at", f"CPU9:{STEP}", "crash_after"), "did you mean CPU3"),
         (("at", f"CPU0:{STEP}", "pose"), "did you mean pause"),
     ],
 )

@@ -147,7 +147,7 @@ def test_what_a_dead_thread_left_undone_holds_nobody_up(ground: Ground) -> None:
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_crash_at_a_commit_point_leaves_a_history(ground: Ground, when: str) -> None:
     """The testbed has failed, and what was recorded until then can be read to its last record."""
-    fault = f'kind = "daemon.crash_{when}"\nat = "wp_page_copy.set_pte_at"'
+    fault = f'kind = "daemon.crash_{when}"\nthread = "CPU1"\nat = "wp_page_copy.set_pte_at"'
 
     ended = run(ground, "--fault", plan(ground, fault), agents=1)
 
@@ -166,10 +166,12 @@ def test_a_faulty_device_is_caught(ground: Ground) -> None:
 
 def test_a_fault_that_never_fired_is_said_aloud(ground: Ground) -> None:
     """A run that was to show something and did not is not ok."""
-    ended = run(ground, "--fault", plan(ground, 'kind = "inv.drop"\nagent = 7'), instances=100)
+    elsewhere = 'kind = "cpu.preempt"\nthread = "CPU2"\nat = "wp_page_copy.set_pte_at"'
+
+    ended = run(ground, "--fault", plan(ground, elsewhere), instances=100)
 
     assert ended.status == 3, str(ended)
-    assert "fault 1 was never applied: inv.drop --agent 7" in ended.errors
+    assert "fault 1 was never applied: cpu.preempt --thread CPU2" in ended.errors
     assert ended.told["faults"][0]["applied"] == 0
 
 
@@ -203,15 +205,17 @@ def test_a_batch_that_does_not_end_says_who_waits(ground: Ground) -> None:
 
 
 def test_a_fault_that_is_cleared_unapplied_is_an_error(ground: Ground) -> None:
-    """It is said aloud, and so is a kind, a step or a thread that there is not."""
+    """It is said aloud, and so is an agent, a step or a thread that there is not."""
     ground.up("one")
     assert ground.do("fault", "add", "inv.drop", "--agent", "0", "--count", "3").status == 0
 
     cleared = ground.do("fault", "clear")
+    nobody = ground.do("fault", "add", "inv.drop", "--agent", "agent7")
     wrong = ground.do("fault", "at", "CPU0:wp_page_copy.set_pte", "pause")
 
     assert (cleared.status, "was never applied" in cleared.errors) == (3, True), str(cleared)
-    assert wrong.status == 2
+    assert (nobody.status, wrong.status) == (2, 2)
+    assert "did you mean agent0" in nobody.errors
     assert "did you mean wp_page_copy.set_pte_at" in wrong.errors
     assert ground.do("down").status == 0
 

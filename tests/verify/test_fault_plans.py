@@ -14,12 +14,14 @@ from shootdown_verify.fault_plan import (
     FaultPlanError,
     Names,
     check_fault,
+    own_agents,
     parse_plan,
     parse_span,
 )
 
+ODD = '[[fault]]\nkind = "inv.drop"\nagent = true\n'
 STEPS = ("wp_page_copy.set_pte_at", "wp_page_copy.put_page")
-NAMES = Names(STEPS, ("CPU0", "CPU1"))
+NAMES = Names(STEPS, ("CPU0", "CPU1"), own_agents(2))
 
 
 def wrong(text: str) -> FaultPlanError:
@@ -56,19 +58,47 @@ def test_a_word_that_no_message_could_carry_is_refused() -> None:
         ('[[fault]]\nkind = "inv.drop"\nprop = 0.5\n', 3, "prob"),
         ('[[fault]]\nkind = "cpu.preempt"\nat = "wp_page_copy.set_pte"\n', 3, STEPS[0]),
         ('[[fault]]\nkind = "cpu.preempt"\nthread = "cpu0"\n', 3, "CPU0"),
+        ('[[fault]]\nkind = "inv.drop"\nagent = "agent2"\n', 3, "agent1"),
+        ('[[fault]]\nkind = "inv.drop"\nagent = "randon"\n', 3, "random"),
+        ('[[fault]]\nkind = "inv.drop"\nagent = 7\n', 3, "1"),
+        ('[[fault]]\nkind = "inv.drop"\nagent = -1\n', 3, "0"),
+        ('[[fault]]\nkind = "inv.drop"\nagent = "bogus"\n', 3, ""),
+        (
+            '[[fault]]\nkind = "daemon.crash_after"\nat="wp_page_copy.put_page"\nthread="CPU9"\n',
+            4,
+            "CPU1",
+        ),
         ('[[faults]]\nkind = "inv.drop"\n', 1, "fault"),
     ],
 )
 def test_a_wrong_word_is_given_the_nearest_right_one(text: str, line: int, nearest: str) -> None:
-    """Kinds, keys, steps and columns alike."""
+    """Kinds, keys, steps, columns and agents alike."""
     error = wrong(text)
 
     assert (error.line, error.nearest) == (line, nearest)
 
 
+@pytest.mark.parametrize("agent", ["0", "1", '"1"', '"agent0"', '"all"', '"random"'])
+def test_an_agent_of_the_testbed_may_be_named(agent: str) -> None:
+    """By its number or its name, and so may all of them, and one that is drawn."""
+    text = f'[[fault]]\nkind = "inv.drop"\nagent = {agent}\n'
+
+    (fault,) = parse_plan(text, "plan.toml", NAMES).faults
+
+    assert fault.agent == agent.strip('"')
+
+
 @pytest.mark.parametrize(
     "text",
-    ["", "[[fault]]\nms = 5\n", "[[fault]]\nkind = 3\n", "fault = 1\n", "[[fault\n", "a = 1\n"],
+    [
+        "",
+        "[[fault]]\nms = 5\n",
+        "[[fault]]\nkind = 3\n",
+        ODD,
+        "fault = 1\n",
+        "[[fault\n",
+        "a = 1\n",
+    ],
 )
 def test_what_is_no_plan_is_refused(text: str) -> None:
     """An error says what was expected."""
@@ -103,4 +133,4 @@ def test_shipped_plans_are_right() -> None:
 
     assert plans
     for plan in plans:
-        assert load_faults(str(plan), programs)
+        assert load_faults(str(plan), programs, own_agents(2))

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from shootdown_protocol.errors import ErrorCode, UsageError
-from shootdown_protocol.faults import KINDS, Fault, misfits
+from shootdown_protocol.faults import ALL_AGENTS, KINDS, RANDOM_AGENT, Fault, misfits
 from shootdown_protocol.limits import (
     FAULT_COUNT_MAX,
     FAULTS_MAX,
@@ -25,6 +25,7 @@ from shootdown_protocol.limits import (
 from shootdown_verify.source import Source, SourceError, Span, nearest, one_of, quote
 from shootdown_verify.toml_text import read_text, read_toml, toml_word
 
+_NUMBER: Final = re.compile(r"-?[0-9]+")
 _SPANS: Final = {"ms": 1, "s": 1000, "m": 60_000}
 """Milliseconds of each unit in which ``for`` may be given."""
 
@@ -34,11 +35,43 @@ class FaultPlanError(SourceError):
 
 
 @dataclass(frozen=True, slots=True)
+class Agents:
+    """The agents of a testbed: ``own`` go by numbers from 0, too, and ``names`` are everybody's."""
+
+    own: int
+    names: Collection[str]
+
+    def has(self, word: str) -> bool:
+        """Whether a word means one of them, or all, or one that is drawn."""
+        if _NUMBER.fullmatch(word):
+            return 0 <= int(word) < self.own
+        return word in {ALL_AGENTS, RANDOM_AGENT} or word in self.names
+
+    def nearest(self, word: str) -> str:
+        """The word for some of them that is most like a wrong one."""
+        if _NUMBER.fullmatch(word):
+            return str(max(0, min(int(word), self.own - 1)))
+        return nearest(word, (*self.names, ALL_AGENTS, RANDOM_AGENT))
+
+    def __str__(self) -> str:
+        """What may be said, in the words of an error."""
+        numbers = "0" if self.own == 1 else f"a number from 0 to {self.own - 1}"
+        words = [numbers, ALL_AGENTS, RANDOM_AGENT]
+        return f"{one_of(words)}, or an agent's name ({', '.join(sorted(self.names))})"
+
+
+def own_agents(count: int) -> Agents:
+    """The agents that a testbed begins with."""
+    return Agents(count, [f"agent{number}" for number in range(count)])
+
+
+@dataclass(frozen=True, slots=True)
 class Names:
-    """What faults may name: full names of steps, and columns of CPUs."""
+    """What faults may name: full names of steps, columns of CPUs, agents if they are known yet."""
 
     steps: Collection[str]
     threads: Collection[str]
+    agents: Agents | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +95,17 @@ def _is_word(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= 2 * NAME_CHARACTERS_MAX
 
 
+def _is_agent(value: object) -> bool:
+    return type(value) is int or _is_word(value)
+
+
 def _is_count(most: int) -> Callable[[Any], bool]:
     return lambda value: type(value) is int and 0 < value <= most
 
 
 _KEYS: Final = {
     "kind": _Key("kind", "a kind of fault", _is_word),
-    "agent": _Key("agent", "an agent's number or name, all or random", lambda v: _is_word(str(v))),
+    "agent": _Key("agent", "an agent's number or name, all or random", _is_agent),
     "thread": _Key("thread", "a CPU column, such as CPU0", _is_word),
     "at": _Key("at", "a step, such as wp_page_copy.set_pte_at", _is_word),
     "ms": _Key("ms", f"1 to {HEARTBEAT_MS_MAX} milliseconds", _is_count(HEARTBEAT_MS_MAX)),
@@ -203,6 +240,9 @@ def _wrongs(fault: Fault, names: Names) -> list[tuple[str, str, str, str]]:
         right = nearest(fault.thread, names.threads)
         expected = f"a CPU column ({one_of(sorted(names.threads))})"
         found.append(("thread", f"thread {quote(fault.thread)}", expected, right))
+    if not found and fault.agent and names.agents and not names.agents.has(fault.agent):
+        right = names.agents.nearest(fault.agent)
+        found.append(("agent", f"agent {quote(fault.agent)}", str(names.agents), right))
     return found
 
 

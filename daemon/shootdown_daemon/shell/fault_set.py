@@ -209,7 +209,7 @@ class FaultSet:
             return ""
         if fault.agent == RANDOM_AGENT:
             return self.random.choice(sorted(agents.values())) if agents else ""
-        if fault.agent.isdigit():
+        if fault.agent.isdecimal():
             return agents.get(int(fault.agent), f"agent{fault.agent}")
         return fault.agent
 
