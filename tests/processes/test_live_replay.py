@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.explore.test_faults import CAUGHT, SCENARIO_OF, USUAL
 from tests.processes.ground import Ground
 
 MINE = """
@@ -35,6 +36,18 @@ def test_what_was_explored_happens_live(
 
     assert again.status == 0, str(again)
     assert (again.told["same"], again.told["verdict"]) == (TIMES, shows)
+
+
+@pytest.mark.parametrize("kind", CAUGHT)
+def test_every_kind_of_fault_that_is_caught_happens_live(ground: Ground, kind: str) -> None:
+    """A fault of a schedule is applied by whoever has it, whatever the name of its task is."""
+    scenario = SCENARIO_OF.get(kind, USUAL)
+    found = ground.do("explore", scenario, "--faults", "1", "--fault-kinds", kind, "--json")
+
+    again = ground.do("replay", found.told["replay"], "--live", "--verify", "1", "--json")
+
+    assert again.status == 0, str(again)
+    assert (again.told["same"], again.told["verdict"].split()[0]) == (1, CAUGHT[kind])
 
 
 def test_a_deadlock_is_told_from_a_lost_agent(ground: Ground) -> None:

@@ -36,7 +36,7 @@ GRANT_LIMIT_NS = 3_000_000_000
 STANDSTILL_NS = 2_000_000_000
 """How long nothing may move, once a schedule is over, before nothing is said to move any more."""
 COMPLETION_TASK = "completion"
-"""Beginning of the names of the tasks that take completions in."""
+"""Beginning of the names of the tasks that take completions in; a device's number follows."""
 
 SPECULATION_TASK = "speculation"
 """Beginning of the names of prefetchers; their number follows."""
@@ -110,7 +110,7 @@ class GatedRun(LiveRun):
             if expected.task.startswith(TIMEOUT_TASK):
                 self._note_overdue(expected.task)
             return self._step(task, expected)
-        if expected.task.startswith(COMPLETION_TASK):
+        if _takes_completions(expected.task):
             self._advance()
             return True
         self._check_limit(expected)
@@ -222,6 +222,11 @@ def device_of_task(program: Program, task: str) -> int:
         return program.speculation[int(number)].device
     message = f"no task of this scenario is called {task}"
     raise Divergence(message)
+
+
+def _takes_completions(task: str) -> bool:
+    """Whether a task takes a device's completions in: its name is no fault's that begins so."""
+    return task.startswith(COMPLETION_TASK) and task.removeprefix(COMPLETION_TASK).isdigit()
 
 
 def _on_host(apply: HostFault, device: int, store: Store) -> str:
