@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,8 @@ from shootdown_protocol.messages import PROTOCOL_VERSION
 
 ANSWER_S = 10.0
 """How long a daemon may take to answer a short request."""
+LOOK_S = 0.1
+"""How often a person is asked meanwhile whether they are tired of waiting."""
 
 
 class ControlClient:
@@ -57,12 +60,16 @@ class ControlClient:
             return None
         return codec.decode_control_from_daemon(self._socket.recv())
 
-    def ask(self, request: messages.ControlToDaemon) -> messages.ControlFromDaemon:
-        """Send a request and wait for its answer."""
+    def ask(
+        self, request: messages.ControlToDaemon, given_up: Callable[[], bool] = lambda: False
+    ) -> messages.ControlFromDaemon:
+        """Send a request and wait for its answer, or until ``given_up``: then KeyboardInterrupt."""
         self.send(request)
         deadline = time.monotonic() + ANSWER_S
         while (left := deadline - time.monotonic()) > 0:
-            answer = self.receive(left)
+            answer = self.receive(min(left, LOOK_S))
+            if given_up():
+                raise KeyboardInterrupt
             if answer is not None and answer.request == request.request:
                 return answer
         message = f"no answer from {self.endpoint} within {ANSWER_S:.0f} s"

@@ -272,11 +272,31 @@ def new_run_directory(out: Path, scenario: str) -> Path:
             expected="a folder that can be written",
             where=f"--out {out}",
         ) from error
+    _point(out, name)
+    return out / name
+
+
+def take_back(directory: Path) -> None:
+    """Remove the run directory of what was refused; ``latest`` is the one before it again."""
+    import shutil
+
+    shutil.rmtree(directory, ignore_errors=True)
+    out = directory.parent
+    if not (out / "latest").is_symlink() or (out / "latest").readlink() != Path(directory.name):
+        return
+    others = sorted(path.name for path in out.iterdir() if re.match(r"\d{8}-\d{6}-", path.name))
+    if others:
+        _point(out, others[-1])
+    else:
+        (out / "latest").unlink()
+
+
+def _point(out: Path, name: str) -> None:
+    """Let ``OUT/latest`` mean the run directory of that name."""
     part = out / f".latest-{os.getpid()}"
     with contextlib.suppress(OSError):
         part.symlink_to(name)
         part.replace(out / "latest")
-    return out / name
 
 
 def _make_first_free(out: Path, wanted: str) -> str:

@@ -5,15 +5,13 @@ Whatever happens, the histories recorded so far are there to be judged.
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import FrameType
-from typing import Self
 
 from shootdown_cli import places
 from shootdown_cli.client import ControlClient
+from shootdown_cli.interrupts import Interrupts
 from shootdown_cli.places import TestbedRecord
 from shootdown_cli.testbed import Processes
 from shootdown_protocol import messages
@@ -44,29 +42,6 @@ class Raced:
     doubts: list[str] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
     faults: tuple[FaultStatus, ...] = ()
-
-
-class Interrupts:
-    """Counts Ctrl-C instead of raising, so that clean-up is never cut short."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self.count = 0
-
-    def __enter__(self) -> Self:
-        """Take SIGINT and SIGTERM over."""
-        self._before = {
-            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Give them back."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self.count += 1
 
 
 class Race:

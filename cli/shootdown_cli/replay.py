@@ -15,8 +15,9 @@ from shootdown_cli import places
 from shootdown_cli.classes import absolute, device_classes, load_device
 from shootdown_cli.client import ControlClient
 from shootdown_cli.exits import EXIT_FAILED, EXIT_OK
+from shootdown_cli.interrupts import Interrupts
 from shootdown_cli.judging import Watch, judge
-from shootdown_cli.racing import Interrupts, Race, Raced
+from shootdown_cli.racing import Race, Raced
 from shootdown_cli.testbed import END_S, start
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_daemon.machine.operations import OPERATIONS
@@ -139,7 +140,7 @@ def _live(found: Replay, scenario: Scenario, verify: int, *, shared_memory: bool
             f"replay-{os.getpid()}",
             Path(folder) / "logs",
             pids_file=Path(folder) / "pids.json",
-            given_up=lambda: given.count > 0,
+            given_up=given.given_up,
         )
         try:
             with ControlClient(processes.record.endpoint("control")) as client:

@@ -17,10 +17,11 @@ from shootdown_cli.classes import absolute, device_classes
 from shootdown_cli.client import ControlClient
 from shootdown_cli.exits import EXIT_FAILED, EXIT_OF
 from shootdown_cli.faults import agents_of, allowed_by, fault_object, load_faults, say_idle
+from shootdown_cli.interrupts import Interrupts
 from shootdown_cli.judging import Watch, attached_agents, judge
 from shootdown_cli.places import TestbedRecord
 from shootdown_cli.progress import ProgressLine
-from shootdown_cli.racing import Interrupts, Race, Raced
+from shootdown_cli.racing import Race, Raced
 from shootdown_cli.scenarios import load_scenario
 from shootdown_cli.testbed import END_S, last_words, start, write_pids
 from shootdown_daemon.shell.disciplines import load_discipline
@@ -167,7 +168,7 @@ def _race_on_own(
         out / "logs",
         pids_file=out / "pids.json",
         faults=tuple(fault for fault in plan if fault.kind in AT_START),
-        given_up=lambda: interrupts.count > 0,
+        given_up=interrupts.given_up,
     )
     raced = Raced(hung=True)
     try:

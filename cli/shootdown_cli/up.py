@@ -12,6 +12,7 @@ import msgspec
 from shootdown_cli import places
 from shootdown_cli.declared import DISCIPLINE
 from shootdown_cli.exits import EXIT_OK
+from shootdown_cli.interrupts import Interrupts
 from shootdown_cli.testbed import Processes, TestbedFailed, start
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_verify.testbed import load_testbed
@@ -57,37 +58,63 @@ def up(where: Where, load: Load, fault: str | None, *, as_json: bool) -> int:
     faults = _faults(fault, program, testbed.agents)
     for removed in places.sweep():
         print(f"removed what a dead testbed had left: {removed}", file=sys.stderr)
-    directory = places.new_run_directory(where.out, name)
-    processes = start(
-        testbed,
-        name,
-        directory / "logs",
-        pids_file=directory / "pids.json",
-        stays=True,
-        faults=faults,
-        remote=remote,
-    )
-    if program is not None:
-        _start_load(processes, program, load, classes)
+    with Interrupts() as interrupts:
+        directory = places.new_run_directory(where.out, name)
+        try:
+            processes = start(
+                testbed,
+                name,
+                directory / "logs",
+                pids_file=directory / "pids.json",
+                stays=True,
+                faults=faults,
+                given_up=interrupts.given_up,
+                remote=remote,
+            )
+            try:
+                if program is not None:
+                    _start_load(processes, _request(1, program, load, classes), interrupts)
+                interrupts.obey()
+                _tell(
+                    processes,
+                    directory,
+                    load.scenario,
+                    is_remote=remote is not None,
+                    as_json=as_json,
+                )
+            except BaseException:
+                processes.end(0.0)
+                raise
+        except (UsageError, KeyboardInterrupt):
+            places.take_back(directory)
+            raise
+    return EXIT_OK
+
+
+def _tell(
+    processes: Processes, directory: Path, load: str | None, *, is_remote: bool, as_json: bool
+) -> None:
+    """Say that it is up, and see that this was written: of what nobody was told nothing stays."""
+    name = processes.record.name
     told = {
         "command": "up",
         "testbed": name,
         "daemon": processes.record.daemon,
         "agents": {n: pid for n, pid in processes.pids.items() if n != "daemon"},
-        "load": load.scenario,
+        "load": load,
         "out": str(directory),
     }
-    if remote is not None:
+    if is_remote:
         told["key"] = str(processes.record.path / "remote.key")
     if as_json:
         print(json.dumps(told))
     else:
         agents = ", ".join(f"{n} {pid}" for n, pid in processes.pids.items())
         print(f"{name} is up ({agents}); logs in {directory / 'logs'}")
-        if remote is not None:
+        if is_remote:
             print(f"agents of other hosts: shootdown attach ... --key {told['key']}")
         print("next: shootdown status, shootdown run SCENARIO --on " + name + ", shootdown down")
-    return EXIT_OK
+    sys.stdout.flush()
 
 
 def _check_kernel(load: Load) -> None:
@@ -133,17 +160,13 @@ def _faults(plan: str | None, program: Program | None, agents: int) -> tuple[Fau
     return load_faults(plan, programs, own_agents(agents))
 
 
-def _start_load(
-    processes: Processes, program: Program, load: Load, classes: tuple[str, ...]
-) -> None:
+def _start_load(processes: Processes, request: RunScenario, interrupts: Interrupts) -> None:
     from shootdown_cli.client import ControlClient
     from shootdown_protocol.messages import ErrorReply
 
     with ControlClient(processes.record.endpoint("control")) as client:
-        answer = client.ask(_request(client.number(), program, load, classes))
+        answer = client.ask(request, interrupts.given_up)
         if isinstance(answer, ErrorReply):
-            client.stop("its load could not be started")
-            processes.end()
             raise TestbedFailed(answer.why)
 
 

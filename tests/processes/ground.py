@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 WAIT_S = 25.0
 """Longest wait for anything: several times what it takes on two busy cores."""
+PROGRAM = (sys.executable, "-m", "shootdown_cli.main")
+"""How the command is called."""
 LEAK_S = 8.0
 """How long processes whose command was killed may take to end by themselves."""
 
@@ -136,11 +138,16 @@ class Ground:
         """
         return self.names.setdefault(name, name + self.root.name.removeprefix("sd"))
 
-    def start(self, *words: str, **options: Any) -> Command:  # noqa: ANN401 - Popen's own
-        """Start a command."""
+    def start(
+        self,
+        *words: str,
+        program: tuple[str, ...] = PROGRAM,
+        **options: Any,  # noqa: ANN401 - Popen's own
+    ) -> Command:
+        """Start a command; ``program`` is what obeys the words."""
         words = tuple(self.names.get(word, word) for word in words)
         process = subprocess.Popen(
-            [sys.executable, "-m", "shootdown_cli.main", *words],
+            [*program, *words],
             env=self.env,
             cwd=self.root,
             stdout=subprocess.PIPE,
