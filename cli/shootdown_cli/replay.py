@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +69,11 @@ def replay(file: Path, verify: int, *, live: bool, by_messages: bool, as_json: b
     else:
         attempts = follow_here(found, scenario, verify)
     same = sum(attempt.same_as(found) for attempt in attempts)
-    _show(found, attempts, same, live=live, as_json=as_json)
+    interrupted = len(attempts) < verify
+    _show(found, attempts, same, live=live, interrupted=interrupted, as_json=as_json)
+    if interrupted:
+        tried = f"{same} of the {len(attempts)} times so far were followed, of {verify} asked for"
+        print(f"shootdown: interrupted: {tried}", file=sys.stderr)
     return EXIT_OK if same == verify else EXIT_FAILED
 
 
@@ -121,7 +124,10 @@ def follow_here(found: Replay, scenario: Scenario, verify: int) -> list[Attempt]
 
 
 def _live(found: Replay, scenario: Scenario, verify: int, *, shared_memory: bool) -> list[Attempt]:
-    """Follow the schedule on a daemon and an agent that make a step only when granted one."""
+    """Follow the schedule on a daemon and an agent that make a step only when granted one.
+
+    Fewer times than asked for when a person has had enough; what Ctrl-C cut off is none of them.
+    """
     classes = device_classes([found.device] if found.device else [], scenario.program)
     for removed in places.sweep():
         print(f"removed what a dead testbed had left: {removed}", file=sys.stderr)
@@ -134,6 +140,7 @@ def _live(found: Replay, scenario: Scenario, verify: int, *, shared_memory: bool
         # Where nothing is lost, a device that waits for ever is not to be given up before that.
         completion_timeout_ms=500 if found.faults else 5000,
     )
+    attempts: list[Attempt] = []
     with tempfile.TemporaryDirectory(prefix="shootdown-replay-") as folder, Interrupts() as given:
         processes = start(
             testbed,
@@ -149,27 +156,26 @@ def _live(found: Replay, scenario: Scenario, verify: int, *, shared_memory: bool
                     record = processes.record
                     return Race(client, request, record, processes, given, lambda _: None).run()
 
-                attempts = [
-                    _follow(found, scenario, classes, Path(folder) / str(number), client, once)
-                    for number in range(verify)
-                ]
+                for number in range(verify):
+                    if given.count:
+                        break
+                    history = Path(folder) / str(number)
+                    history.mkdir()
+                    raced = once(_request(client.number(), found, scenario, classes, history))
+                    if given.count and (raced.failed or raced.doubts):
+                        break
+                    attempts.append(_attempt(found, scenario, history, raced))
                 client.stop("the replay is over")
         finally:
-            processes.end(END_S)
+            processes.end(0.0 if given.count > 1 else END_S)
     return attempts
 
 
-def _follow(
-    found: Replay,
-    scenario: Scenario,
-    classes: tuple[str, ...],
-    folder: Path,
-    client: ControlClient,
-    once: Callable[[messages.RunScenario], Raced],
-) -> Attempt:
-    folder.mkdir()
-    request = messages.RunScenario(
-        request=client.number(),
+def _request(
+    number: int, found: Replay, scenario: Scenario, classes: tuple[str, ...], history: Path
+) -> messages.RunScenario:
+    return messages.RunScenario(
+        request=number,
         protocol_version=PROTOCOL_VERSION,
         program=scenario.program,
         discipline=found.discipline,
@@ -177,14 +183,17 @@ def _follow(
         device_classes=classes,
         instances=1,
         seed=found.seed,
-        history=str(folder),
+        history=str(history),
         schedule=tuple(messages.ScheduledStep(step.task, step.step) for step in found.steps),
     )
-    raced = once(request)
+
+
+def _attempt(found: Replay, scenario: Scenario, history: Path, raced: Raced) -> Attempt:
+    """What a run by the schedule has shown."""
     if raced.failed:
         return Attempt("", "", raced.failed)
     watch = Watch(lambda _: None, lambda: False)
-    verdict = judge(scenario, found.discipline, folder, raced, watch)
+    verdict = judge(scenario, found.discipline, history, raced, watch)
     shown = ""
     if verdict.first is not None:
         findings = verdict.first.verdict.findings
@@ -194,7 +203,15 @@ def _follow(
     return Attempt(shown, outcome, "")
 
 
-def _show(found: Replay, attempts: list[Attempt], same: int, *, live: bool, as_json: bool) -> None:
+def _show(
+    found: Replay,
+    attempts: list[Attempt],
+    same: int,
+    *,
+    live: bool,
+    interrupted: bool,
+    as_json: bool,
+) -> None:
     where = "on real processes" if live else "in the explorer"
     told = {
         "command": "replay",
@@ -204,6 +221,7 @@ def _show(found: Replay, attempts: list[Attempt], same: int, *, live: bool, as_j
         "faults": found.faults or None,
         "shrunk": found.shrunk or None,
         "live": live,
+        "interrupted": interrupted,
         "times": len(attempts),
         "same": same,
         "verdict": found.verdict,

@@ -9,7 +9,9 @@ from tests.processes.ground import Ground
 
 PATCHED = """
 import os, signal
-from shootdown_cli import client, main, testbed
+import msgspec
+from shootdown_cli import client, main, racing, testbed
+from shootdown_protocol import messages
 
 def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
@@ -41,6 +43,16 @@ testbed._fork = forks
 """
 NO_ANSWER = """
 client.ANSWER_S = -1.0
+"""
+IN_THE_THIRD_TIME = """
+hear = racing.Race._hear
+def hears(self, answer):
+    if self.request.request == 3 and isinstance(answer, messages.RunStarted):
+        interrupt()
+    if self.request.request == 3 and isinstance(answer, messages.RunEnded):
+        answer = msgspec.structs.replace(answer, end=messages.RunEnd.ABORTED)
+    hear(self, answer)
+racing.Race._hear = hears
 """
 
 
@@ -83,3 +95,17 @@ def test_an_up_that_was_refused_leaves_no_folder(ground: Ground) -> None:
     assert sorted(path.name for path in ground.out.iterdir()) == [out.rpartition("/")[2], "latest"]
     assert (ground.out / "latest").resolve() == (ground.root / out).resolve()
     assert ground.do("down").status == 0
+
+
+def test_a_live_replay_ends_and_counts_what_was_followed(ground: Ground) -> None:
+    """The time that was cut off is none of those that were tried, and no more are made."""
+    found = ground.do("explore", "cow-two-pages", "--discipline", "range_end", "--json").told
+    words = ("replay", found["replay"], "--live", "--verify", "200", "--json")
+
+    ended = ground.do(*words, program=patched(IN_THE_THIRD_TIME))
+
+    assert ended.status == 4, str(ended)
+    told = ended.told
+    assert (told["interrupted"], told["times"], told["same"]) == (True, 2, 2), str(ended)
+    assert "interrupted: 2 of the 2 times so far were followed, of 200 asked for" in ended.errors
+    assert (ground.processes(), ground.leftovers(), ground.segments()) == ({}, [], [])
