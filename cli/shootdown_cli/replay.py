@@ -157,12 +157,12 @@ def _live(found: Replay, scenario: Scenario, verify: int, *, shared_memory: bool
                     return Race(client, request, record, processes, given, lambda _: None).run()
 
                 for number in range(verify):
-                    if given.count:
+                    if given.given_up():
                         break
                     history = Path(folder) / str(number)
                     history.mkdir()
                     raced = once(_request(client.number(), found, scenario, classes, history))
-                    if given.count and (raced.failed or raced.doubts):
+                    if given.given_up() and (raced.failed or raced.doubts):
                         break
                     attempts.append(_attempt(found, scenario, history, raced))
                 client.stop("the replay is over")
