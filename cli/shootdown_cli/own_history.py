@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from shootdown_cli.checked import HISTORY_SUFFIX, SHOOTDOWN, Checked
+from shootdown_cli.recorded_facts import RecordedFacts, read_facts
 from shootdown_cli.scenarios import load_scenario
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_daemon.machine.operations import OPERATIONS
 from shootdown_daemon.shell.running import FACTS_FILE
 from shootdown_protocol.errors import ErrorCode, HistoryError, UsageError
-from shootdown_protocol.history import Access, Kind, Resident, Stamped
+from shootdown_protocol.history import Access, Ended, Kind, Resident, Stamped
 from shootdown_protocol.history_file import History, read_history
 from shootdown_protocol.program import Program
 from shootdown_verify.check.finding import Finding, Model
@@ -24,6 +25,9 @@ from shootdown_verify.litmus import Scenario, parse
 
 SCENARIO_FILE: Final = "scenario.litmus"
 BOUNDED: Final = "judged batch by batch: memory holds one batch, by every pass"
+AS_ONE: Final = "judged as one batch, since nothing tells their size: memory holds the whole run"
+_NO_BATCHES: Final = 1 << 62
+"""More instances, and more agents, than a run has."""
 
 
 class Recorded(NamedTuple):
@@ -32,7 +36,7 @@ class Recorded(NamedTuple):
     name: str
     files: list[Path]
     scenario: Scenario
-    facts: dict[str, Any]
+    facts: RecordedFacts
 
 
 def check_own(paths: list[Path], scenario: str) -> Checked:
@@ -67,35 +71,44 @@ def _find(paths: list[Path], scenario: str) -> Recorded:
             )
     else:
         folder, files = first.parent, paths
-    facts = _facts(folder)
+    facts = read_facts(folder)
     name = str(first if first.is_dir() else folder)
     return Recorded(name, files, _scenario(folder, facts, scenario), facts)
 
 
-def _facts(folder: Path) -> dict[str, Any]:
-    """What the daemon wrote beside its history; empty when it did not come so far."""
-    try:
-        facts = json.loads((folder / FACTS_FILE).read_text())
-    except (OSError, ValueError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
+def _scenario(folder: Path, facts: RecordedFacts, given: str) -> Scenario:
+    """What ran: as it lies beside the history, else as the command line says, else by its name.
 
-
-def _scenario(folder: Path, facts: dict[str, Any], given: str) -> Scenario:
-    """What ran: as the command line says, as it lies beside the history, or by its name."""
+    A scenario on the command line that is not the one that ran is an error, never a verdict.
+    """
+    places = (folder.parent / SCENARIO_FILE, folder / SCENARIO_FILE)
+    beside = next((path for path in places if path.is_file()), None)
+    kept = None if beside is None else _recorded_scenario(beside)
+    if facts.scenario and kept is not None:
+        _check_name(facts.scenario, kept.name, str(beside))
     if given:
-        return load_scenario(given)
-    for beside in (folder.parent / SCENARIO_FILE, folder / SCENARIO_FILE):
-        if beside.is_file():
-            return _recorded_scenario(beside)
-    if "scenario" in facts:
-        return load_scenario(str(facts["scenario"]))
+        told = load_scenario(given)
+        ran = facts.scenario or (kept.name if kept is not None else "")
+        if ran:
+            _check_name(ran, told.name, f"--scenario {given}")
+        return kept or told
+    if kept is not None:
+        return kept
+    if facts.scenario:
+        return load_scenario(facts.scenario)
     raise UsageError(
         ErrorCode.USAGE,
         seen=f"neither {SCENARIO_FILE} nor {FACTS_FILE} beside the history",
         expected="the scenario that ran, with --scenario",
         where=str(folder),
     )
+
+
+def _check_name(ran: str, told: str, where: str) -> None:
+    """Refuse a scenario that is not the one that ran (`UsageError`)."""
+    if told != ran:
+        expected = f"{ran}: this run was of {ran}"
+        raise UsageError(ErrorCode.USAGE, seen=f"scenario {told}", expected=expected, where=where)
 
 
 def _recorded_scenario(path: Path) -> Scenario:
@@ -117,25 +130,52 @@ def _recorded_scenario(path: Path) -> Scenario:
 
 
 def _judge(recorded: Recorded) -> tuple[RunVerdict, list[str]]:
-    """Judge batch after batch; a file that cannot be read to its end is a reason against ok."""
+    """Judge batch after batch; a file that cannot be read to its end is a reason against ok.
+
+    Where it is not known which instances were a batch, all are taken for one: each is judged, and
+    nothing is said of what only a whole batch shows.
+    """
     facts = recorded.facts
-    agents = facts.get("agents")
-    names = agents if isinstance(agents, list) else []
-    per_batch = facts.get("instances_per_batch", 1)
-    size = per_batch if isinstance(per_batch, int) and per_batch > 0 else 1
+    size = facts.instances_per_batch if facts.are_whole else _NO_BATCHES
     streams = [Stream(path) for path in recorded.files]
-    missing = {*map(str, names), "daemon"} - {path.stem for path in recorded.files}
+    missing = facts.histories - {path.stem for path in recorded.files}
     run = RunJudge(
         recorded.scenario,
-        discipline=str(facts.get("discipline", "")),
-        agents=max(1, len(names)),
+        discipline=facts.discipline,
+        agents=max(1, len(facts.agents)) if facts.are_whole else _NO_BATCHES,
     )
+    fits = False
     for batch in read_batches(streams, size):
-        whole = not missing and all(each.reaches_beyond(batch.number, size) for each in streams)
+        if not fits:
+            _check_fit(batch, recorded)
+            fits = True
+        whole = facts.are_whole and not missing
+        whole = whole and all(each.reaches_beyond(batch.number, size) for each in streams)
         run.judge_batch(batch, ended=whole and _is_ended(batch))
     doubts = [each.doubt for each in streams if each.doubt]
     doubts += [f"the records of {name} are missing" for name in sorted(missing)]
-    return run.finish(doubts), [BOUNDED]
+    doubts += [facts.doubt] if facts.doubt else []
+    return run.finish(doubts), [BOUNDED if facts.are_whole else AS_ONE]
+
+
+def _check_fit(batch: Batch, recorded: Recorded) -> None:
+    """Refuse a scenario that lacks what records are of (`UsageError`): it is not what ran."""
+    program = recorded.scenario.program
+    columns = [column.name for column in program.columns]
+    for stamped in chain.from_iterable(batch.instances.values()):
+        record = stamped.record
+        seen = ""
+        if isinstance(record, Ended) and columns[record.column : record.column + 1] != [
+            stamped.task
+        ]:
+            seen = f"column {record.column} is {stamped.task}"
+        elif getattr(record, "location", -1) >= len(program.locations):
+            seen = f"{stamped.task} was at a location of number {getattr(record, 'location', 0)}"
+        if seen:
+            where = f"{recorded.name}, instance {stamped.instance}"
+            has = f"columns {', '.join(columns)} and {len(program.locations)} locations"
+            expected = f"records of {recorded.scenario.name}, which has {has}"
+            raise UsageError(ErrorCode.USAGE, seen=seen, expected=expected, where=where)
 
 
 class Stream:
@@ -235,10 +275,8 @@ def _text(recorded: Recorded, verdict: RunVerdict, notes: list[str]) -> Iterator
     """What a person is shown."""
     from shootdown_verify.report.verdict import RunFacts, verdict_line
 
-    facts = recorded.facts
-    under = RunFacts(
-        "check", recorded.scenario.name, str(facts.get("discipline", "?")), 0, 0.0, recorded.name
-    )
+    discipline = recorded.facts.discipline or "?"
+    under = RunFacts("check", recorded.scenario.name, discipline, 0, 0.0, recorded.name)
     yield verdict_line(verdict, under)
     yield (
         f"           {recorded.name}: {verdict.records:,} records, {verdict.instances:,} "

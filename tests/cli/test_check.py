@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,13 @@ def write_run(folder: Path, records: list[Stamped]) -> Path:
     history = folder / "history"
     history.mkdir(parents=True)
     (folder / "scenario.litmus").write_text(SCENARIO.read_text())
-    facts = {"scenario": "cow-two-pages", "discipline": "range_end", "agents": ["agent0"]}
+    facts = {
+        "scenario": "cow-two-pages",
+        "discipline": "range_end",
+        "agents": ["agent0"],
+        "histories": ["daemon", "agent0"],
+        "instances_per_batch": 4,
+    }
     (history / "run.json").write_text(json.dumps(facts))
     by_agent = [s for s in records if s.task.startswith(("DEV", "d0"))]
     for name, own in (("daemon", [s for s in records if s not in by_agent]), ("agent0", by_agent)):
@@ -200,6 +207,86 @@ def test_a_history_without_its_scenario_asks_for_it(shootdown: Shootdown) -> Non
 
     assert (told.status, "--scenario" in told.errors) == (2, True)
     assert given.status == 1
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_scenario_that_did_not_run_is_refused(shootdown: Shootdown, *, beside: bool) -> None:
+    """What ran is known by its file or by what the daemon noted, and no other gives a verdict."""
+    folder = write_run(Path("out/r"), deferred_two_pages())
+    if not beside:
+        (folder / "scenario.litmus").unlink()
+
+    for other in ("first-touch", "zap-use-after-free"):
+        told = shootdown("check", str(folder), "--scenario", other)
+
+        assert told.status == 2
+        assert f"saw scenario {other}; expected cow-two-pages: this run was of" in told.errors
+
+
+def test_the_scenario_beside_a_history_counts(shootdown: Shootdown) -> None:
+    """One of the same name on the command line is not what was kept of the run."""
+    folder = write_run(Path("out/r"), deferred_two_pages())
+    Path("cow-two-pages.litmus").write_text(
+        (SCENARIO.parent / "first-touch.litmus").read_text().replace("first-touch", "cow-two-pages")
+    )
+
+    told = shootdown("check", str(folder), "--scenario", "cow-two-pages.litmus", "--json")
+
+    assert json.loads(told.output)["weakest_model"] == "realtime"
+
+
+def test_records_of_another_scenario_are_refused(shootdown: Shootdown) -> None:
+    """Where nothing names what ran, the records' columns and locations do not fit."""
+    folder = write_run(Path("out/r"), deferred_two_pages())
+    (folder / "scenario.litmus").unlink()
+    (folder / "history" / "run.json").unlink()
+
+    told = shootdown("check", str(folder), "--scenario", "first-touch")
+
+    assert told.status == 2
+    assert "expected records of first-touch, which has columns CPU0, CPU1, DEV0" in told.errors
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "run.json is missing"),
+        ("{", "run.json is no JSON ("),
+        ("[]", "run.json is no JSON object"),
+        ('{"scenario": "cow-two-pages", "discipline": "x", "agents": []}', "instances_per_batch"),
+        ('{"agents": 3, "instances_per_batch": true}', "no right agents (3), instances_per_batch"),
+    ],
+)
+def test_a_run_whose_batches_are_not_known_is_judged_as_one(
+    shootdown: Shootdown, content: str | None, why: str
+) -> None:
+    """Instances that ran side by side are judged once each, and it is told what is not known."""
+    side_by_side = zip(*(deferred_two_pages(number) for number in range(6)), strict=True)
+    folder = write_run(Path("out/r"), list(chain.from_iterable(side_by_side)))
+    noted = folder / "history" / "run.json"
+    if content is None:
+        noted.unlink()
+    else:
+        noted.write_text(content)
+
+    shown = json.loads(shootdown("check", str(folder), "--json").output)
+
+    assert {finding["count"] for finding in shown["findings"]} == {6}
+    (reason,) = shown["reasons"]
+    assert reason.startswith("run.json ")
+    assert why in reason
+
+
+def test_who_writes_no_history_is_not_missing(shootdown: Shootdown) -> None:
+    """The daemon records what an agent without shared memory does."""
+    folder = write_run(Path("out/r"), deferred_two_pages())
+    noted = folder / "history" / "run.json"
+    facts = json.loads(noted.read_text())
+    noted.write_text(json.dumps({**facts, "agents": ["agent0", "by-messages"]}))
+
+    shown = json.loads(shootdown("check", str(folder), "--json").output)
+
+    assert shown["reasons"] == []
 
 
 def test_a_counterexample_of_the_explorer_is_a_history(shootdown: Shootdown) -> None:

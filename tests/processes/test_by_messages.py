@@ -81,3 +81,18 @@ def test_a_schedule_of_the_iommu_s_steps_is_refused(ground: Ground) -> None:
     assert refused.status == 4, str(refused)
     assert "its IOMMU (option walk_by_level) is the daemon's" in refused.output
     assert (unasked.status, "--messages without --live" in unasked.errors) == (2, True)
+
+
+def test_check_judges_a_run_by_messages_as_the_run_did(ground: Ground) -> None:
+    """The daemon notes that its agents write no history; without its notes nothing is ok."""
+    testbed = str(ground.testbed(shared_memory="false"))
+
+    run = ground.run("zap-use-after-free", "--testbed", testbed, instances=INSTANCES)
+    checked = ground.do("check", str(ground.out / "latest"), "--json")
+    (ground.out / "latest" / "history" / "run.json").unlink()
+    unknown = ground.do("check", str(ground.out / "latest"), "--json")
+
+    assert (run.status, checked.status) == (0, 0), str(checked)
+    assert checked.told["reasons"] == []
+    assert (unknown.status, unknown.told["records"]) == (3, checked.told["records"])
+    assert unknown.told["reasons"][0].startswith("run.json is missing")

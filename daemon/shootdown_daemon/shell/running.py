@@ -40,7 +40,7 @@ from shootdown_protocol.messages import RunEnd
 from shootdown_protocol.segment import Segment
 
 FACTS_FILE = "run.json"
-"""Beside the histories: scenario, discipline, seed, agents, instances per batch."""
+"""Beside the histories: scenario, discipline, seed, agents, who writes one, instances per batch."""
 WAITS_TOLD = 3
 """How many of those that a batch waits for are named."""
 UNLOAD_S = 10.0
@@ -364,6 +364,10 @@ class Running:
             "mutant": self.request.mutant,
             "seed": self.request.seed,
             "agents": [link.name for link in self.links.values()],
+            "histories": [
+                "daemon",
+                *(link.name for link in self.links.values() if not is_confined(link)),
+            ],
             "attached": {
                 self.program.devices[device]: self.links[agent].name
                 for device, agent in self.attached.items()
