@@ -406,19 +406,24 @@ def heal(on: OnOption = None, as_json: JsonOption = False) -> int:
     """Clear every fault of a live testbed, and let all that they hold go on at once."""
     from shootdown_cli.faults import clear as work
 
-    return work(0, on, heal=True, as_json=as_json)
+    return work(None, on, heal=True, as_json=as_json)
 
 
 def fault_add(
     kind: Annotated[str, Argument("What happens: docs/faults.md has every kind.", "complete_kind")],
-    agent: Annotated[str, Option("N or a name, all, or random.")] = "",
-    thread: Annotated[str, Option("A CPU column, such as CPU0.")] = "",
+    agent: Annotated[str, Option("N or a name, all, or random; all if not said.")] = "",
+    thread: Annotated[str, Option("A CPU column, such as CPU0; any if not said.")] = "",
     at: Annotated[
         str, Option("A step: `shootdown steps` lists them.", complete="complete_step")
     ] = "",
-    ms: Annotated[int, Option("How long each application lasts.", least=0)] = 0,
+    ms: Annotated[
+        int | None,
+        Option("Milliseconds that each application lasts; 50 if not said.", least=1),
+    ] = None,
     jitter: Annotated[int, Option("Milliseconds by which it differs at most.", least=0)] = 0,
-    span: Annotated[str, Option("When it ends by itself: 5s, 500ms.", "--for")] = "",
+    span: Annotated[
+        str, Option("When it ends by itself: 5s, 500ms; never if not said.", "--for")
+    ] = "",
     prob: Annotated[float, Option("Probability at each occasion.")] = 1.0,
     count: Annotated[int, Option("Most applications; 0: any number.", least=0)] = 0,
     on: OnOption = None,
@@ -428,7 +433,7 @@ def fault_add(
     from shootdown_cli.faults import add as work
     from shootdown_protocol.faults import Fault
 
-    fault = Fault(kind, agent, thread, at, ms, jitter, 0, prob, count)
+    fault = Fault(kind, agent, thread, at, ms or 0, jitter, 0, prob, count)
     return work(fault, span, on, as_json=as_json)
 
 
@@ -454,7 +459,9 @@ def fault_list(on: OnOption = None, as_json: JsonOption = False) -> int:
 
 
 def fault_clear(
-    number: Annotated[int, Option("The fault to clear; all of them if not said.", least=0)] = 0,
+    number: Annotated[
+        int | None, Option("The fault to clear; all of them if not said.", least=1)
+    ] = None,
     on: OnOption = None,
     as_json: JsonOption = False,
 ) -> int:

@@ -81,14 +81,52 @@ def show(on: str | None, *, as_json: bool) -> int:
     return _show("fault list", told, as_json=as_json)
 
 
-def clear(number: int, on: str | None, *, heal: bool, as_json: bool) -> int:
+def clear(number: int | None, on: str | None, *, heal: bool, as_json: bool) -> int:
     """Apply faults no more; one that was never applied is an error, said aloud."""
     told = _ask(
         on,
-        lambda request: fault_messages.ClearFaults(request, PROTOCOL_VERSION, number, heal),
+        lambda request: fault_messages.ClearFaults(request, PROTOCOL_VERSION, number or 0, heal),
     )
-    _show("heal" if heal else "fault clear", told, as_json=as_json)
+    why = "" if told else _nothing_to_do(number, on, heal=heal)
+    if told or as_json:
+        _show("heal" if heal else "fault clear", told, as_json=as_json)
+    else:
+        print(f"nothing to {'heal' if heal else 'clear'}: {why}")
     return EXIT_INCONCLUSIVE if say_idle(told) else EXIT_OK
+
+
+def _nothing_to_do(number: int | None, on: str | None, *, heal: bool) -> str:
+    """Why a fault, or none of them, could be cleared; `UsageError` if there is none of a number."""
+    listed = _ask(on, lambda request: fault_messages.ListFaults(request, PROTOCOL_VERSION))
+    numbers = [each.number for each in listed]
+    if number is not None and number not in numbers:
+        there = (
+            f"a fault's number ({_ranges(numbers)})" if numbers else "a fault, and none is there"
+        )
+        raise UsageError(ErrorCode.USAGE, seen=str(number), expected=there, where="--number")
+    if not listed:
+        return "no fault has been added"
+    ended = [each for each in listed if number in {None, each.number}]
+    held = sum(not each.healed for each in ended)
+    who = "1 fault has ended" if number is None else f"fault {number} has ended"
+    which = "it"
+    if len(ended) > 1:
+        who, which = f"{len(ended)} faults have ended", f"{held} of them"
+    if heal or not held:
+        return f"{who} and nothing is held"
+    holds = "holds" if held == 1 else "hold"
+    return f"{who}, and {which} still {holds} something: `shootdown heal` lets it go"
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Rising numbers, those that follow each other as a range: ``1, 4 to 9``."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in ranges)
 
 
 def steps(scenarios: Sequence[str], *, as_json: bool) -> int:
@@ -192,7 +230,8 @@ def _names(programs: Sequence[Program], agents: Agents | None = None) -> Names:
     from shootdown_verify.step_names import steps_of
 
     threads = {c.name for program in programs for c in program.columns if c.device < 0}
-    return Names(steps_of(programs), threads, agents)
+    scenario = programs[0].name if len(programs) == 1 else ""
+    return Names(steps_of(programs), threads, agents, scenario)
 
 
 def _ask(on: str | None, make: Request) -> tuple[FaultStatus, ...]:

@@ -42,6 +42,16 @@ def test_a_wrong_word_is_given_the_nearest_right_one(
     assert said in ended.errors
 
 
+def test_help_says_what_is_taken_when_nothing_is_said(shootdown: Shootdown) -> None:
+    """A length of 0 means nothing, and is refused."""
+    told = shootdown("fault", "add", "--help").output
+
+    of_ms = told.partition("--ms")[2].partition("--jitter")[0]
+    assert "50 if not said" in " ".join(of_ms.replace("│", "").split())
+    assert "default" not in of_ms
+    assert shootdown("fault", "add", "inv.delay", "--ms", "0").status == 2
+
+
 def test_exploring_with_faults_says_which(shootdown: Shootdown) -> None:
     """A counterexample names those it has; a plan that was survived is proved with its budget."""
     words = ("explore", "zap-use-after-free", "--faults", "1", "--json", "--fault-kinds")

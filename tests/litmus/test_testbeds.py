@@ -173,7 +173,7 @@ def test_options_of_devices_are_those_of_scenarios() -> None:
         ('{ dialekt = "vtd" }', "option 'dialekt'", "an option of devices", "dialect"),
         ('{ dialect = "amd" }', "dialect = 'amd'", "direct, vtd, smmuv3, riscv", ""),
         ("{ queue_depth = 33 }", "queue_depth = '33'", "1 to 32", ""),
-        ("[]", "device = 'list'", "a table of options", ""),
+        ("[]", "device is an array", "a table of options", ""),
     ],
 )
 def test_wrong_option_of_devices_is_refused(

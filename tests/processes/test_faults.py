@@ -184,11 +184,12 @@ def test_a_thread_is_paused_at_a_step_until_it_is_healed(ground: Ground) -> None
     until(lambda: faults(ground)[0]["applied"], "it was applied")
     before = ground.counter("one", "instances")
     assert not faults(ground)[0]["healed"], "a thread is held"
+    assert "1 fault has ended, and it still holds" in ground.do("fault", "clear").output
     healed = ground.do("fault", "heal", "--json")
 
     assert (healed.status, healed.told["faults"][0]["number"]) == (0, 1), str(healed)
     assert faults(ground)[0]["healed"]
-    assert ground.do("heal", "--json").told["faults"] == [], "nothing is left to be healed"
+    assert ground.do("heal").output == "nothing to heal: 1 fault has ended and nothing is held\n"
     until(lambda: ground.counter("one", "instances") > before, "the load goes on")
     assert ground.do("down").status == 0
 
@@ -205,16 +206,21 @@ def test_a_batch_that_does_not_end_says_who_waits(ground: Ground) -> None:
 
 
 def test_a_fault_that_is_cleared_unapplied_is_an_error(ground: Ground) -> None:
-    """It is said aloud, and so is an agent, a step or a thread that there is not."""
+    """It is said aloud, and so is a number, an agent or a step that there is not."""
     ground.up("one")
+    assert ground.do("fault", "clear").output == "nothing to clear: no fault has been added\n"
     assert ground.do("fault", "add", "inv.drop", "--agent", "0", "--count", "3").status == 0
 
     cleared = ground.do("fault", "clear")
+    again = ground.do("fault", "clear", "--number", "1")
+    absent = ground.do("fault", "clear", "--number", "99")
     nobody = ground.do("fault", "add", "inv.drop", "--agent", "agent7")
     wrong = ground.do("fault", "at", "CPU0:wp_page_copy.set_pte", "pause")
 
     assert (cleared.status, "was never applied" in cleared.errors) == (3, True), str(cleared)
-    assert (nobody.status, wrong.status) == (2, 2)
+    assert again.output == "nothing to clear: fault 1 has ended and nothing is held\n"
+    assert "saw 99; expected a fault's number (1)" in absent.errors
+    assert (absent.status, nobody.status, wrong.status) == (2, 2, 2)
     assert "did you mean agent0" in nobody.errors
     assert "did you mean wp_page_copy.set_pte_at" in wrong.errors
     assert ground.do("down").status == 0

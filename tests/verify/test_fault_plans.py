@@ -120,6 +120,40 @@ def test_a_time_has_a_unit(text: str, ms: int | None) -> None:
     assert parse_span(text) == ms
 
 
+@pytest.mark.parametrize(
+    ("text", "seen", "expected", "line"),
+    [
+        ('[fault]\nkind = "inv.drop"\n', "fault is a table", "an array of tables", 1),
+        ("# none\nfault = [1]\n", "fault is an array", "an array of tables", 2),
+        ("fault = 1\n", "fault is an integer", "an array of tables", 1),
+        ("", "no fault", "an array of tables", 1),
+        ('[[fault]]\nkind = ["inv.drop"]\n', "kind is an array", "a string: a kind", 2),
+        ('[[fault]]\nkind = "inv.delay"\nms = "5"\n', "ms is a string", "an integer: 1 to", 3),
+        ('[[fault]]\nkind = "inv.delay"\nms = 0\n', "ms = '0'", "1 to", 3),
+    ],
+)
+def test_a_wrong_type_is_called_as_in_toml(text: str, seen: str, expected: str, line: int) -> None:
+    """What is seen and what is expected, and not what Python calls either."""
+    error = wrong(text)
+
+    assert (error.seen, error.line) == (seen, line)
+    assert error.expected.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("step", "nearest"),
+    [("zap_pte_range.put_page", STEPS[1]), ("wp_page_copy.x", STEPS[1]), ("walk", "")],
+)
+def test_a_step_of_another_scenario_is_none_of_this_one(step: str, nearest: str) -> None:
+    """The error says whose step it is not, and which is most like it."""
+    names = Names(STEPS, ("CPU0",), scenario="cow-two-pages")
+
+    with pytest.raises(FaultPlanError, match="which cow-two-pages does not have") as caught:
+        parse_plan(f'[[fault]]\nkind = "cpu.preempt"\nat = "{step}"\n', "plan.toml", names)
+
+    assert caught.value.nearest == nearest
+
+
 def test_a_fault_of_the_command_line_is_checked_alike() -> None:
     """The error names the nearest right step."""
     with pytest.raises(UsageError, match=r"did you mean wp_page_copy\.put_page"):

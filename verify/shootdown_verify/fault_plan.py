@@ -23,9 +23,10 @@ from shootdown_protocol.limits import (
     NAME_CHARACTERS_MAX,
 )
 from shootdown_verify.source import Source, SourceError, Span, nearest, one_of, quote
-from shootdown_verify.toml_text import read_text, read_toml, toml_word
+from shootdown_verify.toml_text import TYPES, read_text, read_toml, toml_seen, toml_type
 
 _NUMBER: Final = re.compile(r"-?[0-9]+")
+_MILLISECONDS: Final = f"1 to {HEARTBEAT_MS_MAX} milliseconds"
 _SPANS: Final = {"ms": 1, "s": 1000, "m": 60_000}
 """Milliseconds of each unit in which ``for`` may be given."""
 
@@ -67,11 +68,15 @@ def own_agents(count: int) -> Agents:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What faults may name: full names of steps, columns of CPUs, agents if they are known yet."""
+    """What faults may name: full names of steps, columns of CPUs, agents if they are known yet.
+
+    ``scenario`` is the one that has the steps, empty if they are those of all.
+    """
 
     steps: Collection[str]
     threads: Collection[str]
     agents: Agents | None = None
+    scenario: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +89,12 @@ class FaultPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """What a key of a plan takes, in words and as a test, and the field that it sets."""
+    """What a key of a plan takes, in words and as a test, of which types; the field it sets."""
 
     field: str
     expected: str
     takes: Callable[[Any], bool]
+    types: tuple[type, ...] = (str,)
 
 
 def _is_word(value: object) -> bool:
@@ -105,20 +111,19 @@ def _is_count(most: int) -> Callable[[Any], bool]:
 
 _KEYS: Final = {
     "kind": _Key("kind", "a kind of fault", _is_word),
-    "agent": _Key("agent", "an agent's number or name, all or random", _is_agent),
+    "agent": _Key("agent", "an agent's number or name, all or random", _is_agent, (int, str)),
     "thread": _Key("thread", "a CPU column, such as CPU0", _is_word),
     "at": _Key("at", "a step, such as wp_page_copy.set_pte_at", _is_word),
-    "ms": _Key("ms", f"1 to {HEARTBEAT_MS_MAX} milliseconds", _is_count(HEARTBEAT_MS_MAX)),
-    "jitter": _Key(
-        "jitter_ms", f"1 to {HEARTBEAT_MS_MAX} milliseconds", _is_count(HEARTBEAT_MS_MAX)
-    ),
+    "ms": _Key("ms", _MILLISECONDS, _is_count(HEARTBEAT_MS_MAX), (int,)),
+    "jitter": _Key("jitter_ms", _MILLISECONDS, _is_count(HEARTBEAT_MS_MAX), (int,)),
     "for": _Key("for_ms", "a time, such as 500ms or 5s", lambda v: parse_span(str(v)) is not None),
     "prob": _Key(
         "prob",
         "a probability above 0, at most 1",
         lambda v: type(v) in (int, float) and 0 < v <= 1,
+        (float, int),
     ),
-    "count": _Key("count", f"1 to {FAULT_COUNT_MAX} times", _is_count(FAULT_COUNT_MAX)),
+    "count": _Key("count", f"1 to {FAULT_COUNT_MAX} times", _is_count(FAULT_COUNT_MAX), (int,)),
 }
 
 
@@ -151,14 +156,22 @@ def parse_plan(text: str, path: str | Path, names: Names) -> FaultPlan:
             nearest=nearest(key, ("fault",)),
         )
     if not _are_tables(tables):
-        seen = "none" if tables is None else f"fault = {quote(toml_word(tables))}"
-        raise FaultPlanError(
-            source, Span(1, 1), seen=seen, expected=f"1 to {FAULTS_MAX} tables [[fault]]"
-        )
+        raise _no_tables(source, tables)
     faults = [_fault(source, table, number) for number, table in enumerate(tables)]
     for number, fault in enumerate(faults):
         _check(source, fault, number, names)
     return FaultPlan(Path(path).stem, tuple(faults))
+
+
+def _no_tables(source: Source, value: object) -> FaultPlanError:
+    """Say what there is in place of the tables."""
+    expected = f"an array of tables, 1 to {FAULTS_MAX} times [[fault]]"
+    if value is None:
+        return FaultPlanError(source, Span(1, 1), seen="no fault", expected=expected)
+    seen = f"fault is {toml_type(value)}"
+    if isinstance(value, list) and len(value) > FAULTS_MAX:
+        seen = f"{len(value)} faults"
+    return FaultPlanError(source, _place(source, "fault", 0), seen=seen, expected=expected)
 
 
 def check_fault(fault: Fault, names: Names) -> None:
@@ -189,11 +202,13 @@ def _fault(source: Source, table: dict[str, Any], number: int) -> Fault:
                 nearest=nearest(key, _KEYS),
             )
         if not known.takes(value):
+            fits = type(value) in known.types
+            types = one_of(TYPES[each] for each in known.types)
             raise FaultPlanError(
                 source,
                 _place(source, key, number),
-                seen=f"{key} = {quote(toml_word(value))}",
-                expected=known.expected,
+                seen=toml_seen(key, value) if fits else f"{key} is {toml_type(value)}",
+                expected=known.expected if fits else f"{types}: {known.expected}",
             )
         fields[known.field] = _converted(key, value)
     if "kind" not in fields:
@@ -233,9 +248,7 @@ def _wrongs(fault: Fault, names: Names) -> list[tuple[str, str, str, str]]:
         for misfit in misfits(fault)
     ]
     if not found and fault.at and fault.at not in names.steps:
-        right = nearest(fault.at, names.steps)
-        expected = "the full name of a step: `shootdown steps` lists them"
-        found.append(("at", f"step {quote(fault.at)}", expected, right))
+        found.append(_no_such_step(fault.at, names))
     if not found and fault.thread and fault.thread not in names.threads:
         right = nearest(fault.thread, names.threads)
         expected = f"a CPU column ({one_of(sorted(names.threads))})"
@@ -244,6 +257,22 @@ def _wrongs(fault: Fault, names: Names) -> list[tuple[str, str, str, str]]:
         right = names.agents.nearest(fault.agent)
         found.append(("agent", f"agent {quote(fault.agent)}", str(names.agents), right))
     return found
+
+
+def _no_such_step(step: str, names: Names) -> tuple[str, str, str, str]:
+    """As `_wrongs`; a step is like another, too, that has the same name in another operation."""
+    right = nearest(step, names.steps)
+    if not right and "." in step:
+        operation, _, name = step.partition(".")
+        steps = sorted(names.steps)
+        alike = [each for each in steps if each.endswith(f".{name}")]
+        alike += [each for each in steps if each.startswith(f"{operation}.")]
+        right = alike[0] if alike else ""
+    if not names.scenario:
+        expected = "the full name of a step: `shootdown steps` lists them"
+        return "at", f"step {quote(step)}", expected, right
+    seen = f"step {quote(step)}, which {names.scenario} does not have"
+    return "at", seen, "a step of that scenario: `shootdown steps SCENARIO` lists them", right
 
 
 def _place(source: Source, key: str, number: int) -> Span:

@@ -24,7 +24,7 @@ from shootdown_protocol.limits import (
     SLOTS_MAX,
 )
 from shootdown_verify.source import Source, SourceError, Span, nearest, one_of, quote
-from shootdown_verify.toml_text import read_text, read_toml, toml_word
+from shootdown_verify.toml_text import read_text, read_toml, toml_seen
 
 Transport = Literal["ipc", "tcp"]
 _TRANSPORTS: Final = ("ipc", "tcp")
@@ -150,7 +150,7 @@ def _check(source: Source, key: str, value: object) -> None:
         raise TestbedError(
             source,
             _place(source, key),
-            seen=f"{key} = {quote(toml_word(value))}",
+            seen=toml_seen(key, value),
             expected=wanted,
             nearest=hint,
         )
@@ -173,7 +173,7 @@ def _device_options(source: Source, table: Mapping[str, object]) -> dict[str, st
             raise TestbedError(
                 source,
                 _option_place(source, option),
-                seen=f"{option} = {quote(toml_word(value))}",
+                seen=toml_seen(option, value),
                 expected=expected(option),
             )
         told[option] = word

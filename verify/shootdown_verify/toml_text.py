@@ -8,9 +8,19 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from shootdown_verify.source import Source, SourceError, Span
+from shootdown_verify.source import Source, SourceError, Span, quote
+
+TYPES: Final[dict[type, str]] = {
+    str: "a string",
+    int: "an integer",
+    float: "a float",
+    bool: "a boolean",
+    list: "an array",
+    dict: "a table",
+}
+"""What TOML calls what its reader gives."""
 
 
 def read_text(path: str | Path, error: type[SourceError]) -> str:
@@ -39,11 +49,19 @@ def read_toml(source: Source, error: type[SourceError]) -> dict[str, Any]:
         raise error(source, Span(1, 1), seen=seen, expected="key = value") from wrong
 
 
-def toml_word(value: object) -> str:
-    """A value as an error quotes it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return type(value).__name__ if isinstance(value, dict | list) else str(value)
+def toml_seen(key: str, value: object) -> str:
+    """What a key was given, as an error says it: what has parts by its type, else the value."""
+    if isinstance(value, dict | list):
+        return f"{key} is {toml_type(value)}"
+    word = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"{key} = {quote(word)}"
+
+
+def toml_type(value: object) -> str:
+    """A value's type in TOML's own words."""
+    if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+        return "an array of tables"
+    return TYPES.get(type(value), "a date or a time")
 
 
 def _last_line(source: Source) -> Span:
