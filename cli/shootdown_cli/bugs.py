@@ -40,6 +40,8 @@ from shootdown_verify.source import nearest
 
 SHIPPED = "bugs"
 """The folder among the shipped scenarios."""
+TEXT_LEAST = 30
+"""Columns that a text needs beside its bug's id; with fewer it goes under it."""
 OK, VIOLATION, INCONCLUSIVE = "ok", "violation", "inconclusive"
 
 
@@ -148,6 +150,11 @@ def _line(bug: Bug, side: Side, ids: int, width: int) -> str:
     words = bug.wrong[0].words if named else f"discipline {configuration.discipline}"
     head = f"  {bug.id:<{ids}}  "
     text = f"{bug.scenario.summary} [{words}: {shown}]"
+    if width - len(head) < TEXT_LEAST:
+        under = " " * 6
+        return f"  {bug.id}\n" + textwrap.fill(
+            text, max(width, TEXT_LEAST), initial_indent=under, subsequent_indent=under
+        )
     return textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head))
 
 

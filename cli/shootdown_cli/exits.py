@@ -13,7 +13,7 @@ EXIT_VIOLATION: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INCONCLUSIVE: Final = 3
 EXIT_FAILED: Final = 4
-"""The testbed itself failed."""
+"""The testbed itself failed, or this program did, or a class of one's own: no verdict."""
 
 EXIT_UNREAD: Final = 128 + signal.SIGPIPE
 """Nobody read to the end what was printed; what a shell says of a program ended by SIGPIPE."""
@@ -34,17 +34,20 @@ def status_of(work: Callable[[], int]) -> int:
         # Else Python would try once more, and complain, when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_UNREAD
-    except Exception as error:  # noqa: BLE001 - what is not expected is raised again
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's class may raise anything
         status = _explain(error)
     return status
 
 
-def _explain(error: Exception) -> int:
-    """Say what was wrong, if it is an error that is expected; else let it be seen whole."""
+def _explain(error: Exception | SystemExit) -> int:
+    """Say what was wrong: in one line if it is expected, or comes from a file of one's own."""
     from shootdown_cli.testbed import TestbedFailed
+    from shootdown_engine.origin import origin_of
     from shootdown_protocol.errors import SegmentError, ShootdownError
     from shootdown_verify.source import SourceError
 
+    if origin_of(error).line:
+        return _give_up(error)
     if isinstance(error, SourceError):
         print(error, file=sys.stderr)
         return EXIT_USAGE
@@ -54,4 +57,15 @@ def _explain(error: Exception) -> int:
     if isinstance(error, ShootdownError):
         print(f"shootdown: {error}", file=sys.stderr)
         return EXIT_USAGE
-    raise error
+    import traceback
+
+    traceback.print_exception(error)
+    return _give_up(error)
+
+
+def _give_up(error: BaseException) -> int:
+    """Name an exception that nobody expected: there is no verdict, and it is no violation."""
+    from shootdown_engine.origin import in_words
+
+    print(f"shootdown: no verdict: {in_words(error)}", file=sys.stderr)
+    return EXIT_FAILED

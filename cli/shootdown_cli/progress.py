@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -10,6 +11,10 @@ from types import TracebackType
 from typing import Self
 
 BAR_WIDTH = 40
+BAR_LEAST = 5
+"""A narrower bar is left out."""
+COLUMNS = 80
+"""How wide a line is where nobody knows."""
 LINE_EVERY_S = 5.0
 """How often at most a share is written where no line can be written over."""
 PULSE_S = 1.0
@@ -30,7 +35,7 @@ class ProgressLine:
         if self._quiet:
             return
         if self._terminal:
-            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.write(f"\r\x1b[K{text[: self._columns() - 1]}")
             self._open = True
         else:
             sys.stderr.write(text + "\n")
@@ -38,8 +43,10 @@ class ProgressLine:
 
     def show_share(self, done: int, total: int, what: str) -> None:
         """Show how many of all have been done, and for how long that has been going on."""
-        bar = "#" * (BAR_WIDTH * done // total)
-        self.show_spent(f"[{bar:<{BAR_WIDTH}}] {done} of {total} {what}")
+        said = f"{done} of {total} {what}"
+        width = min(BAR_WIDTH, self._columns() - len(said) - len("[] , 999 s") - 1)
+        bar = "#" * (width * done // total)
+        self.show_spent(f"[{bar:<{width}}] {said}" if width >= BAR_LEAST else said)
 
     def show_spent(self, text: str) -> None:
         """Show a text and for how long it has been going on, where no terminal is now and then."""
@@ -48,6 +55,12 @@ class ProgressLine:
             return
         self._shown = now
         self.show(f"{text}, {now - self._began:.0f} s")
+
+    def _columns(self) -> int:
+        """How wide a line may be: a wider one could not be written over."""
+        if not self._terminal:
+            return COLUMNS
+        return os.get_terminal_size(sys.stderr.fileno()).columns or COLUMNS
 
     def end(self) -> None:
         """Clear the line."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from types import FrameType
 
 from shootdown_device_agent.shell.agent import serve
@@ -19,6 +20,7 @@ from shootdown_device_agent.shell.config import AgentConfig
 from shootdown_protocol.errors import UsageError
 
 USAGE = 2
+FAILED = 4
 
 
 class _Said:
@@ -64,7 +66,11 @@ def main(words: list[str]) -> int:
         server_key=os.environ.get("SHOOTDOWN_SERVER_KEY", ""),
         leaves=lambda: why,
     )
-    return serve(config, _Said(), lambda: None)
+    try:
+        return serve(config, _Said(), lambda: None)
+    except (Exception, SystemExit):  # noqa: BLE001 - a user's class may raise anything
+        traceback.print_exc()
+        return FAILED
 
 
 if __name__ == "__main__":

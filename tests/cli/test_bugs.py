@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from tests.cli.conftest import Shootdown
 
 OWN = """\
@@ -146,3 +147,21 @@ def test_an_empty_folder_is_no_catalogue(shootdown: Shootdown, tmp_path: Path) -
     """A folder without bugs, or none at all, is an error of usage."""
     for folder in (tmp_path, tmp_path / "absent"):
         assert shootdown("bugs", "--from", str(folder)).status == 2
+
+
+@pytest.mark.parametrize("columns", ["20", "40", "50"])
+def test_a_narrow_terminal_has_the_text_under_the_name(
+    shootdown: Shootdown, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    """Beside a long name would be room for a letter or two."""
+    monkeypatch.setenv("COLUMNS", columns)
+    name = "a-bug-with-a-rather-long-name-of-its-own"
+    Path("own").mkdir()
+    Path("own", f"{name}.litmus").write_text(OWN.replace("mine", name))
+    Path("own", "silent.py").write_text(SILENT)
+
+    told = shootdown("bugs", "--from", "own")
+
+    lines = told.output.splitlines()
+    assert f"  {name}" in lines
+    assert lines[lines.index(f"  {name}") + 1].startswith("      A driver that tells")

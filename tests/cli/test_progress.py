@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -43,3 +44,22 @@ def test_what_is_too_busy_to_tell_is_asked(
     assert all(told)
     assert "at work, 0 s" in capsys.readouterr().err
     assert "pulse" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize("columns", [40, 50, 200])
+def test_a_line_is_no_wider_than_the_terminal(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wider one would be broken, and could not be written over; the numbers are all there."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr.fileno", lambda: 2)
+    monkeypatch.setattr("os.get_terminal_size", lambda _file: os.terminal_size((columns, 24)))
+    line = ProgressLine(quiet=False)
+
+    line.show_share(17, 49, "bugs")
+    line.show("x" * 300)
+
+    share, long = capsys.readouterr().err.split("\r\x1b[K")[1:]
+    assert share.endswith("] 17 of 49 bugs, 0 s")
+    assert len(share) < columns
+    assert len(long) == min(columns - 1, 300)

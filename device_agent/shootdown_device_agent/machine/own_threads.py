@@ -20,7 +20,9 @@ from shootdown_engine.store import Store
 from shootdown_engine.task import Task
 from shootdown_engine.trap import Request, trap
 from shootdown_protocol.history import Kind
+from shootdown_protocol.limits import VALUE_MAX
 
+_VALUES: Final = range(VALUE_MAX + 1)
 _MARK: Final = "_is_device_thread"
 _known: Final[dict[type, tuple[str, ...]]] = {}
 D = TypeVar("D", bound=Device)
@@ -84,7 +86,13 @@ class Io:
         return await self._access(Intent(Kind.LOAD, self._index(location), 0, ""))
 
     async def store(self, location: str, value: int) -> bool:
-        """Store a value, 0 to 1023, as a column does; False when it was refused."""
+        """Store a value, 0 to 1023, as a column does; False when it was refused.
+
+        `ValueError`: a value that is not one of these.
+        """
+        if value not in _VALUES:
+            message = f"store({location!r}, {value!r}): a value is 0 to {VALUE_MAX}"
+            raise ValueError(message)
         stored = await self._access(Intent(Kind.STORE, self._index(location), value, ""))
         return stored is not None
 

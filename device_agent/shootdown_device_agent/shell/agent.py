@@ -113,8 +113,10 @@ class Agent:
         except ShootdownError as error:
             self._give_up(str(error))
             return 4
-        except Exception as error:
-            self._give_up(f"{type(error).__name__}: {error}")
+        except (Exception, SystemExit) as error:
+            from shootdown_engine.origin import in_words  # noqa: PLC0415 - who ends well does not
+
+            self._give_up(in_words(error))
             raise
         finally:
             self.close()

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
+from shootdown_device_agent.machine.config import check_settings
 from shootdown_device_agent.machine.device import Device
 from shootdown_protocol.errors import ErrorCode, UsageError
 
@@ -32,7 +33,9 @@ def load_device(spec: str) -> type[Device]:
     if path.suffix != ".py" or not path.is_file():
         _refuse(repr(spec), "FILE.py:Class, with a file that is there")
     module = _import(path)
-    return _named(module, name, path) if name else _only(module, path)
+    made = _named(module, name, path) if name else _only(module, path)
+    check_settings(made.SETTINGS, f"SETTINGS of {made.__name__} in {path}")
+    return made
 
 
 def split_spec(spec: str) -> tuple[str, str]:

@@ -166,7 +166,11 @@ class System:
                 memo.shut.add((number, state & self.cells.masks[number]))
                 self._learn(memo, more=False)
             return False
-        transition = self._transition(memo, reads, result)
+        try:
+            transition = self._transition(memo, reads, result)
+        except (Exception, SystemExit) as error:
+            error.add_note(f"in {self.owner(node)}")
+            raise
         look = transition.findings or self._may_overlap(transition, state)
         outcome = transition.keep, transition.put, transition if look else None, transition
         memo.table[state & memo.mask] = outcome
@@ -186,7 +190,7 @@ class System:
         self.store.begin(self.read(state))
         try:
             result = function(self.store)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if node is not None:
                 error.add_note(f"in {self.owner(node)}")
             raise
