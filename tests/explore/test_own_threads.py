@@ -7,7 +7,7 @@ from tests.explore.shipped import ALL
 
 from shootdown_daemon.machine.disciplines import DISCIPLINES
 from shootdown_device_agent.sdk import Device, InvalidateRequest, Io, Store, device_thread
-from shootdown_verify.explore import Budget, Strategy, Verdict, explore
+from shootdown_verify.explore import Budget, Result, Strategy, Verdict, explore
 
 
 class Patrol(Device):
@@ -34,6 +34,50 @@ class Lost(Device):
     async def stray(self, io: Io) -> None:
         """Name a location that no scenario has."""
         await io.load("no such place")
+
+
+class Spins(Device):
+    """A right device that polls for ever."""
+
+    @device_thread
+    async def spin(self, io: Io) -> None:
+        """Never end."""
+        while True:
+            await io.pause()
+
+
+def spun(discipline: str, strategy: Strategy) -> Result:
+    """What half a second of search finds with a thread that never ends."""
+    scenario = ALL["cow-two-pages"]
+    return explore(
+        scenario.program,
+        DISCIPLINES[discipline],
+        conditions=scenario.conditions,
+        strategy=strategy,
+        budget=Budget(seconds=0.5),
+        make_device=Spins,
+    )
+
+
+def test_a_thread_that_never_ends_uses_the_budget_up() -> None:
+    """Its steps concern nobody, so it would be followed for ever; the thread is named."""
+    result = spun("clear_flush", Strategy.EXHAUSTIVE)
+
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.stopped_by.startswith("seconds, as d0.spin made 1000 steps in a row")
+
+
+def test_a_thread_that_never_ends_puts_nobody_off() -> None:
+    """What the others do wrong meanwhile is still found."""
+    assert spun("none", Strategy.EXHAUSTIVE).verdict is Verdict.VIOLATION
+
+
+def test_runs_at_random_stop_with_the_budget() -> None:
+    """Also in the midst of one, and a thread that never ends is told."""
+    result = spun("clear_flush", Strategy.PCT)
+
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.stopped_by == "seconds, and no run came to its end"
 
 
 @pytest.mark.parametrize(("device", "verdict"), [(Patrol, Verdict.OK), (Deaf, Verdict.VIOLATION)])

@@ -199,7 +199,8 @@ class Automaton:
     ) -> Node:
         number = len(self.nodes)
         if number > NODES_MAX:
-            raise TooManyNodes(self.spec.name)
+            message = f"{self.spec.name}, which has more than {NODES_MAX:,} local states"
+            raise TooManyNodes(message)
         node = Node(self.number, number, place, request, parent, result)
         node.coroutine = coroutine
         self.nodes.append(node)

@@ -69,6 +69,7 @@ def is_foe(system: System, memo: Memo, step: Pending, state: int) -> bool:
     foe = memo.task != step.task and bool(cells) and _can_touch(system, memo, cells, step, state)
     (step.foes if foe else step.friends).add(memo)
     memo.judges.append(step)
+    system.judging = True
     return foe
 
 

@@ -22,7 +22,7 @@ SETTLE = "settle"
 """Who reports what is found when a finished instance is settled."""
 _LOOKUP = "atc_lookup"
 _WALK = "walk"
-_AFTERMATH_STEPS_MAX = 10_000
+_AFTERMATH_STEPS_MAX = 1000
 
 
 class Teller:

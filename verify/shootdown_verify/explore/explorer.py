@@ -33,7 +33,7 @@ from shootdown_verify.explore.counterexample import Teller
 from shootdown_verify.explore.dpor import ScheduleSearch, SleepSets, SourceDpor, Tally
 from shootdown_verify.explore.ending import Ending
 from shootdown_verify.explore.preemption import PreemptionSearch
-from shootdown_verify.explore.reduction import ReducedSearch
+from shootdown_verify.explore.reduction import LONG, ReducedSearch
 from shootdown_verify.explore.result import (
     Budget,
     Counterexample,
@@ -259,7 +259,14 @@ class Exploration:
             if other is not None:
                 return other
         result = self._of_states(Strategy.EXHAUSTIVE, search)
+        if search.stopped_by and search.tireless:
+            result = replace(result, stopped_by=f"{search.stopped_by}, as {self._tireless(search)}")
         return self._shortened(result) if result.counterexamples and not every else result
+
+    def _tireless(self, search: ReducedSearch) -> str:
+        specs = enumerate(self.system.specs)
+        names = ", ".join(spec.name for task, spec in specs if search.tireless >> task & 1)
+        return f"{names} made {LONG} steps in a row that concern nobody else and may never end"
 
     def _race(self, search: ReducedSearch) -> Result | None:
         """Let both searches go on by turns; gives the result if source-DPOR wins."""
@@ -373,10 +380,13 @@ class Exploration:
             if monotonic() >= self.deadline:
                 break
             chooser = choosers[campaign.runs % len(choosers)]
-            run = walk(self.system, chooser, self.ending.stuck, self.budget.run_steps)
+            run = self._walk(chooser)
             campaign.count(chooser, run)
             found = run if run.findings else None
         told = () if found is None else (self.teller.tell(found.schedule, found.findings),)
+        stopped = "runs" if campaign.runs >= self.budget.runs else "seconds"
+        if not campaign.ended:
+            stopped += ", and no run came to its end"
         return Result(
             verdict=Verdict.VIOLATION if told else Verdict.INCONCLUSIVE,
             strategy=strategy,
@@ -385,8 +395,11 @@ class Exploration:
             steps=campaign.steps,
             counterexamples=told,
             bounds=campaign.bounds(),
-            stopped_by="" if told else "runs" if campaign.runs >= self.budget.runs else "seconds",
+            stopped_by="" if told else stopped,
         )
+
+    def _walk(self, chooser: Chooser) -> Walk:
+        return walk(self.system, chooser, self.ending.stuck, self.budget.run_steps, self.deadline)
 
     def _choosers(self, strategy: Strategy, rng: random.Random) -> list[Chooser]:
         if strategy is Strategy.RANDOM:
@@ -394,10 +407,9 @@ class Exploration:
         if strategy is Strategy.POS:
             return [Pos(rng)]
         warm = (
-            walk(self.system, Uniform(rng), self.ending.stuck, self.budget.run_steps)
-            for _ in range(_WARM_UP_RUNS)
+            self._walk(Uniform(rng)) for _ in range(_WARM_UP_RUNS) if monotonic() < self.deadline
         )
-        steps = max(len(run.schedule) for run in warm) * 5 // 4
+        steps = max((len(run.schedule) for run in warm), default=0) * 5 // 4
         return [Pct(rng, len(self.system.specs), depth, steps) for depth in PCT_DEPTHS]
 
 
@@ -409,6 +421,7 @@ class Campaign:
         self.tasks = tasks
         self.runs = 0
         self.steps = 0
+        self.ended = 0
         self._hit: dict[int, float] = {}
         self._miss: dict[int, float] = {}
         self._counted: dict[int, int] = {}
@@ -419,6 +432,7 @@ class Campaign:
         length = len(run.schedule)
         self.runs += 1
         self.steps += length
+        self.ended += run.ended
         if not isinstance(chooser, Pct):
             return
         depth = chooser.depth

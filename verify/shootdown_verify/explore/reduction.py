@@ -29,7 +29,9 @@ have shut u out, as u came there while the cell held it. So the note does not ho
 
 Such chains must end, or somebody could be put off for ever. Most tasks only move on; a set needs a
 step of one of them, or one that leads to a state not met before: on a cycle there would be only
-the latter, each to a state that is expanded later.
+the latter, each to a state that is expanded later. A task that polls for ever never comes back to a
+node, as each has another list of results: one that goes on alone for long is *tireless*, and no
+chain or set is made for its sake any more.
 
 A first search, which knows nothing, soon comes to its end with nearly all taken on false trust.
 Unless it has found something, a few random runs teach what steps touch, and it begins again.
@@ -48,6 +50,8 @@ from shootdown_verify.explore.transition import Memo, Outcome
 
 LESSONS: Final = 8
 """Random runs before a search begins again."""
+LONG: Final = 1000
+"""Steps in a row that concern nobody else, after which a task is taken for tireless."""
 LESSON_STEPS: Final = 400
 """Steps after which one of them is given up."""
 
@@ -60,6 +64,7 @@ class ReducedSearch(BreadthFirst):
     """Breadth-first search in which steps that concern nobody else are made first.
 
     Its runs are no shortest ones. ``lessons`` are the random runs that teach it, 0 for none.
+    ``tireless`` are tasks, a bit each, that went on alone for so long that they may never end.
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class ReducedSearch(BreadthFirst):
         self._doubtful: list[Note] = []
         self._knowledge = system.knowledge
         self._looping = self._loops()
+        self.tireless = 0
 
     def _descend(self) -> None:
         super()._descend()
@@ -132,8 +138,10 @@ class ReducedSearch(BreadthFirst):
         system, parent, note = self.system, self.parent, self._note
         others = [other for other in memos if other is not memo]
         tasks = 1 << memo.task
+        if tasks & self.tireless:
+            return False
         moved = False
-        while True:
+        for _ in range(LONG):
             outcome = memo.get(state & memo.mask)
             if outcome is None:
                 outcome = system.perform(memo, state)
@@ -159,6 +167,8 @@ class ReducedSearch(BreadthFirst):
             if after is None:
                 break
             memo = after
+        else:
+            self.tireless |= tasks
         if moved:
             self._next.append(state)
         return moved
@@ -187,10 +197,11 @@ class ReducedSearch(BreadthFirst):
                 fresh |= 1 << step.task
             elif self._may_go_on(step.task):
                 enough |= 1 << step.task
-        tasks = Crowd(self.system, memos, state).smallest(fresh | enough)
+        movers = (fresh | enough) & ~self.tireless
+        tasks = Crowd(self.system, memos, state).smallest(movers)
         if not tasks:
             return outcomes
-        self._note((state, tasks, bool(fresh & tasks)))
+        self._note((state, tasks, bool(fresh & tasks & movers)))
         return [outcome for outcome in outcomes if tasks >> outcome[3].task & 1]
 
     def _may_go_on(self, task: int) -> bool:

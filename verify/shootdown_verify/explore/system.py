@@ -46,7 +46,8 @@ class System:
     """Tasks, their store, and all that was learnt about them; ``start`` is the first state.
 
     ``judge`` is asked about every record. With ``registers``, what a load with a register saw is
-    kept in the state, in the cell ``("register", task, name)``.
+    kept in the state, in the cell ``("register", task, name)``. ``judging``: somebody has judged
+    what is still to come of nodes.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class System:
         self.start = sum(a.root.number << NODE_BITS * a.number for a in self.automata)
         self.quiet_mask, self.quiet_bits = self._quiet()
         self.knowledge = 0
+        self.judging = False
         self.reached: dict[tuple[Memo, int, int, bool], bool] = {}
         self.numbers = Struct(f"<{len(specs)}H").unpack
         self.nodes_bytes = NODE_BYTES * len(specs)
@@ -325,6 +327,8 @@ class System:
         """
         self.reached.clear()
         self.knowledge += more
+        if not self.judging:
+            return
         seen = {memo}
         waiting = [memo]
         while waiting:

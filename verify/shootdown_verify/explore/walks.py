@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from time import monotonic
 from typing import Final, Protocol
 
 from shootdown_verify.check.finding import Finding
@@ -22,6 +23,7 @@ from shootdown_verify.explore.system import System
 from shootdown_verify.explore.transition import Transition
 
 PROWLS: Final = 2
+_STEPS_BETWEEN_CLOCKS: Final = 64
 
 
 class Chooser(Protocol):
@@ -125,12 +127,18 @@ def walk(
     chooser: Chooser,
     stuck: Callable[[int], tuple[Finding, ...]],
     run_steps: int,
+    deadline: float = float("inf"),
 ) -> Walk:
-    """Make one run, to its end, its first finding, or ``run_steps`` steps."""
+    """Make one run, to its end, its first finding, ``run_steps`` steps, or a deadline.
+
+    ``deadline`` is a reading of `time.monotonic`.
+    """
     chooser.begin()
     run = Walk(system.start)
     rounds = dict.fromkeys(range(system.prowlers_from, len(system.specs)), 0)
     while len(run.schedule) < run_steps:
+        if len(run.schedule) % _STEPS_BETWEEN_CLOCKS == 0 and monotonic() >= deadline:
+            break
         enabled = [step for step in system.enabled(run.state) if rounds.get(step.task, 0) < PROWLS]
         if not enabled or system.is_quiet(run.state):
             run.ended = True
