@@ -17,6 +17,7 @@ from shootdown_protocol.limits import ITAGS
 class InvalidateRequest(NamedTuple):
     """An invalidation for one device; ``size`` in bytes, a power of two; ``address`` aligned.
 
+    ``size`` 0, which no kernel sends: a fault has made the device obey and drop nothing.
     ``flags`` are `shootdown_protocol.messages.InvalidateFlag`.
     """
 

@@ -171,7 +171,7 @@ class TranslationAgent:
 
 
 def pages_of(request: InvalidateRequest) -> tuple[int, int]:
-    """First and last page number that a request covers."""
+    """First and last page number that a request covers; one of no bytes: none, in this order."""
     return request.address >> PAGE_SHIFT, request.address + request.size - 1 >> PAGE_SHIFT
 
 
@@ -182,6 +182,8 @@ def around(request: InvalidateRequest, vpns: tuple[int, ...], largest: int) -> t
 
 @lru_cache(4096)
 def _around(address: int, size: int, vpns: tuple[int, ...], largest: int) -> tuple[int, ...]:
+    if not size:
+        return ()
     last = first_page(address + size - 1 >> PAGE_SHIFT, largest) + (1 << largest - PAGE_SHIFT) - 1
     first = first_page(address >> PAGE_SHIFT, largest)
     return tuple(vpn for vpn in vpns if first <= vpn <= last)

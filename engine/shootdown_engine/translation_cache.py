@@ -61,13 +61,17 @@ def _cells_within(
     first: int,
     last: int,
 ) -> tuple[tuple[tuple[Hashable, ...], Key], ...]:
-    """Cells, and keys, of all that may be cached of some pages and overlaps a range."""
+    """Cells, and keys, of all that may be cached of some pages and overlaps a range.
+
+    A range whose last page is before its first overlaps nothing.
+    """
     return tuple(
         {
             cell_of(kind, device, pasid, vpn, shift): (pasid, first_page(vpn, shift), shift)
             for vpn in pages
             for shift in shifts
-            if first_page(vpn, shift) <= last
+            if first <= last
+            and first_page(vpn, shift) <= last
             and first_page(vpn, shift) + (1 << shift - PAGE_SHIFT) > first
         }.items()
     )

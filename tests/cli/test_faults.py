@@ -63,6 +63,17 @@ def test_exploring_with_faults_says_which(shootdown: Shootdown) -> None:
     assert (survived["verdict"], survived["faults"]) == ("ok", 1)
 
 
+def test_an_invalidation_that_drops_nothing_is_shown_as_one(shootdown: Shootdown) -> None:
+    """A device under ``agent.stale`` obeys what it was sent, by its name, and nothing is gone."""
+    words = ("explore", "zap-use-after-free", "--faults", "1", "--fault-kinds")
+
+    stale = shootdown(*words, "agent.stale").output
+    early = shootdown("explore", "completion-before-drain", *words[2:], "completion.early").output
+
+    assert "d0.invalidate {invalidation of A at d0, ITag 0: applied" in stale
+    assert ("atc d0 A: dropped" in stale, "atc d0 A: dropped" in early) == (False, True)
+
+
 def test_no_fault_is_in_vain(shootdown: Shootdown) -> None:
     """What goes wrong without one is shown without one, and happens again from its file."""
     words = ("explore", "zap-use-after-free", "--discipline", "range_end", "--json")

@@ -23,8 +23,8 @@ from shootdown_protocol.limits import ITAGS
 
 DeviceFault = Callable[[Store, Device], str]
 _LAST_PAGE = (1 << 52) - 1
-NOWHERE = 0
-"""Address of no location: what names it names nothing that a device may hold."""
+_NOTHING = 0
+"""Size of a range without a page: who is asked to drop that has nothing to drop."""
 
 
 def _channel(device: Device) -> tuple[Hashable, ...]:
@@ -81,9 +81,9 @@ def misnumber(store: Store, device: Device) -> str:
 def keep_stale(store: Store, device: Device) -> str:
     """``agent.stale``: the request that has waited longest will be completed and drop nothing."""
     queue = _waiting(store, device)
-    if not queue or queue[0].address == NOWHERE:
+    if not queue or queue[0].size == _NOTHING:
         return ""
-    _requeue(store, device, (queue[0]._replace(address=NOWHERE), *queue[1:]))
+    _requeue(store, device, (queue[0]._replace(size=_NOTHING), *queue[1:]))
     return f"ITag {queue[0].itag} drops nothing"
 
 

@@ -180,7 +180,7 @@ class _Teller:
         page = self.name(location) or f"{what.address:#x}"
         group = f"invalidation of {page} at {device}, ITag {what.itag}"
         dropped = (Change(f"atc {device} {page}", "", "dropped"),)
-        changes = dropped if what.state == "applied" else ()
+        changes = dropped if what.state == "applied" and what.size else ()
         return _moment(stamped, what.state, location, group, changes)
 
     def fault(self, _index: int, stamped: Stamped, fault: Fault) -> Moment:

@@ -13,4 +13,4 @@ class HonoursFirstPage(Device):
 
     def obey(self, store: Store, request: InvalidateRequest) -> None:
         """Obey a request for the range's first page."""
-        super().obey(store, request._replace(size=PAGE_SIZE))
+        super().obey(store, request._replace(size=min(request.size, PAGE_SIZE)))
