@@ -425,7 +425,9 @@ def fault_add(
         str, Option("When it ends by itself: 5s, 500ms; never if not said.", "--for")
     ] = "",
     prob: Annotated[float, Option("Probability at each occasion.")] = 1.0,
-    count: Annotated[int, Option("Most applications; 0: any number.", least=0)] = 0,
+    count: Annotated[
+        int, Option("Most applications, by all agents together; 0: any number.", least=0)
+    ] = 0,
     on: OnOption = None,
     as_json: JsonOption = False,
 ) -> int:

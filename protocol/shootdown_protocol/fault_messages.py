@@ -28,7 +28,8 @@ FaultStatuses = Annotated[tuple[FaultStatus, ...], Meta(max_length=limits.FAULTS
 class SetFaults(DeviceMessage, frozen=True, tag=40):
     """The faults that the agent itself is to apply from now on, each with its number.
 
-    How often each was applied comes back among the counters, as ``fault.NUMBER``.
+    ``count`` is this agent's share, and ``applied`` how often its last processes applied it. How
+    often it was applied in all comes back among the counters, as ``fault.NUMBER``.
     """
 
     faults: FaultStatuses

@@ -175,6 +175,33 @@ def test_a_fault_that_never_fired_is_said_aloud(ground: Ground) -> None:
     assert ended.told["faults"][0]["applied"] == 0
 
 
+def test_a_run_is_judged_by_its_own_faults_only(ground: Ground) -> None:
+    """On a testbed that stays, what another run's plan did or did not is not this run's."""
+    ground.up("one")
+    run_on = ("cow-two-pages", "--on", "one")
+    never = ground.run(*run_on, "--fault", plan(ground, 'kind = "inv.drop"\nagent = 7'))
+    assert never.status == 3, str(never)
+
+    plain = ground.run(*run_on)
+    assert ground.do("fault", "add", "inv.delay", "--ms", "1").status == 0
+    counts = [ground.run(*run_on).told["faults"][0]["applied"] for _ in range(2)]
+
+    assert (plain.status, plain.told["faults"]) == (0, []), str(plain)
+    assert all(counts)
+    assert [fault["applied"] for fault in faults(ground)] == [0, sum(counts)]
+    assert ground.do("down").status == 0
+
+
+def test_agents_do_not_exceed_a_count_together(ground: Ground) -> None:
+    """Of a fault that each of them applies to its own devices, each has a share."""
+    slow = 'kind = "agent.slow_walk"\nms = 1\ncount = 3'
+
+    ended = run(ground, "--fault", plan(ground, slow))
+
+    assert [fault["applied"] for fault in ended.told["faults"]] == [3], str(ended)
+    assert [len(injected(ground, f"agent{number}")) for number in range(2)] in ([2, 1], [1, 2])
+
+
 def test_a_thread_is_paused_at_a_step_until_it_is_healed(ground: Ground) -> None:
     """The fault is listed with how often it was applied; healing clears it and lets all go on."""
     ground.up("one", "--load", "cow-two-pages")

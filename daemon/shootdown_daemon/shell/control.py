@@ -229,7 +229,7 @@ class ControlPlane:
                     "invalidations_resent": run.counters()["invalidations_resent"],
                 },
                 histories=tuple(run.histories),
-                faults=run.faults.statuses(),
+                faults=run.faults.within(run.faults_before),
             ),
         )
         self.event("run_ended", run=run.number, end=run.end.value)

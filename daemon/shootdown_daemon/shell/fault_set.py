@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from random import Random
+from typing import NamedTuple
 
 import msgspec
 
 from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_protocol.faults import (
     ALL_AGENTS,
+    AT_START,
     COUNTER,
     KINDS,
     RANDOM_AGENT,
@@ -47,6 +49,8 @@ class LiveFault:
         "holds_until_s",
         "number",
         "of_run",
+        "sharers",
+        "shares",
         "taken_s",
     )
 
@@ -61,6 +65,9 @@ class LiveFault:
         self.of_run = of_run
         self.applied = 0
         self.by_agent: dict[str, int] = {}
+        self.sharers = 0
+        """Among how many agents its count was divided, once it was."""
+        self.shares: dict[str, int] = {}
         self.taken_s = self.holds_until_s = 0.0
         """When it was applied last, and when the last of what it holds will go on."""
 
@@ -68,6 +75,22 @@ class LiveFault:
     def spent(self) -> bool:
         """Whether it has been applied as often as it may."""
         return bool(self.fault.count) and self.applied >= self.fault.count
+
+    def share(self, agent: str, sharers: int) -> int:
+        """How many of its applications are an agent's that applies it itself.
+
+        The first who ask have one more where they cannot all have the same, and whoever joins when
+        all is given away has none: so the agents together never exceed the count.
+        """
+        count = self.fault.count
+        if self.agent:
+            return count
+        if agent not in self.shares:
+            self.sharers = self.sharers or sharers
+            before = len(self.shares)
+            more = before < count % self.sharers
+            self.shares[agent] = (count // self.sharers + more) * (before < self.sharers)
+        return self.shares[agent]
 
     def lasts_s(self, random: Random) -> float:
         """How long an application made now lasts."""
@@ -77,10 +100,25 @@ class LiveFault:
         return ms / 1000
 
 
+class Before(NamedTuple):
+    """What there was when a run began: the newest number, and what could still be applied.
+
+    ``applied`` has by number how often each of those had been applied by then.
+    """
+
+    newest: int
+    applied: Mapping[int, int]
+
+
+SINCE_START = Before(0, {})
+"""For the run of a testbed that is there for it alone: all that ever was is the run's."""
+
+
 class FaultSet:
     """Faults by number. ``changed`` is told when what agents must know has changed.
 
-    ``agents`` gives the names of the members by their numbers; ``now`` is a clock in seconds.
+    ``agents`` gives the names of the members by their numbers, ``sharers`` how many agents there
+    are to apply faults themselves when all have joined; ``now`` is a clock in seconds.
     """
 
     def __init__(
@@ -88,6 +126,7 @@ class FaultSet:
         now: Callable[[], float],
         agents: Callable[[], dict[int, str]],
         changed: Callable[[], None],
+        sharers: Callable[[], int],
     ) -> None:
         """Begin with none."""
         self.random = Random(0)
@@ -96,6 +135,7 @@ class FaultSet:
         self._now = now
         self._agents = agents
         self._changed = changed
+        self._sharers = sharers
         self._numbers = 0
 
     @property
@@ -171,7 +211,10 @@ class FaultSet:
             self._remove(fault)
 
     def counted(self, agent: str, counters: Mapping[str, int]) -> None:
-        """Take in how often an agent has applied its faults, each in all."""
+        """Take in how often an agent has applied its faults, each in all.
+
+        A process that has just taken another's place may not know yet, and takes nothing back.
+        """
         for name, applied in counters.items():
             if name.startswith(COUNTER):
                 self._count(agent, int(name.removeprefix(COUNTER)), applied)
@@ -179,18 +222,50 @@ class FaultSet:
     def _count(self, agent: str, number: int, applied: int) -> None:
         for live in (*self.present, *self.ended):
             if live.number == number:
-                live.by_agent[agent] = applied
+                live.by_agent[agent] = max(applied, live.by_agent.get(agent, 0))
                 live.applied = sum(live.by_agent.values())
                 if live.spent and live in self.live.get(live.fault.kind, ()):
                     self._remove(live)
 
     def for_agent(self, name: str) -> tuple[FaultStatus, ...]:
-        """What an agent is to apply itself."""
-        return tuple(
-            status(live)
-            for live in self.present
-            if live.fault.kind in AGENT_APPLIES and live.agent in {"", name}
-        )
+        """What an agent is to apply itself: its share of each count, and how much it has used."""
+        told = []
+        for live in self.present:
+            if live.fault.kind not in AGENT_APPLIES or live.agent not in {"", name}:
+                continue
+            fault = live.fault
+            if fault.count:
+                share = live.share(name, max(1, self._sharers()))
+                if not share:
+                    continue
+                fault = msgspec.structs.replace(fault, count=share)
+            applied = live.by_agent.get(name, 0)
+            told.append(FaultStatus(live.number, fault, applied, healed=False))
+        return tuple(told)
+
+    def before(self) -> Before:
+        """What there is as a run begins, for `within`."""
+        self.heal_due()
+        return Before(self._numbers, {live.number: live.applied for live in self.present})
+
+    def within(self, before: Before) -> tuple[FaultStatus, ...]:
+        """Faults that a run has met since then, each with how often it was applied in it.
+
+        What had ended is none of them. What can only happen when a testbed starts, and did so
+        before, is none unless it happened again.
+        """
+        told = []
+        for each in self.statuses():
+            if each.number <= before.newest:
+                if each.number not in before.applied:
+                    continue
+                applied = each.applied - before.applied[each.number]
+                if not applied and each.fault.kind in AT_START:
+                    continue
+                told.append(msgspec.structs.replace(each, applied=applied))
+            else:
+                told.append(each)
+        return tuple(told)
 
     def statuses(self) -> tuple[FaultStatus, ...]:
         """Every fault, those that have ended too, as far back as a message can tell."""

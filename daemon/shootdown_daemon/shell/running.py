@@ -23,7 +23,7 @@ from shootdown_daemon.shell.confined import (
     is_confined,
 )
 from shootdown_daemon.shell.cpu_faults import CpuFaults
-from shootdown_daemon.shell.fault_set import FaultSet
+from shootdown_daemon.shell.fault_set import SINCE_START, FaultSet
 from shootdown_daemon.shell.gated_run import Divergence, GatedRun, device_of_task
 from shootdown_daemon.shell.hosting import as_hosted, attached_devices, with_options
 from shootdown_daemon.shell.links import AgentLink, DeviceRouter
@@ -68,6 +68,7 @@ class Running:
     ) -> None:
         """Lay out memory, open the history, send every agent the program."""
         self.faults = faults
+        self.faults_before = faults.before() if config.owner is None else SINCE_START
         self.config = config
         self.router = router
         self.request = request

@@ -27,6 +27,7 @@ from shootdown_daemon.shell.log import ProcessLog
 from shootdown_daemon.shell.new_segment import create_segment
 from shootdown_daemon.shell.process_faults import ProcessFaults
 from shootdown_protocol.errors import SegmentError
+from shootdown_protocol.fault_messages import FAULTS
 from shootdown_protocol.faults import FaultStatus
 from shootdown_protocol.history import Injected
 from shootdown_protocol.messages import RunEnd, RunScenario
@@ -79,7 +80,7 @@ class Daemon:
         self.log.info("ready", segment=config.segment, agents_expected=config.agents)
 
     def _set_up_faults(self) -> None:
-        self.faults = FaultSet(time.monotonic, self._names, self.devices.tell_faults)
+        self.faults = FaultSet(time.monotonic, self._names, self.devices.tell_faults, self._sharers)
         timeout_ms = self.config.completion_timeout_ms
         self._links = LinkFaults(self.faults, time.monotonic, timeout_ms, self._injected)
         self._processes = ProcessFaults(
@@ -208,6 +209,12 @@ class Daemon:
 
     def _names(self) -> dict[int, str]:
         return {link.number: link.name for link in self.agents()}
+
+    def _sharers(self) -> int:
+        """How many agents apply faults themselves, those that are still to join among them."""
+        own = sum(not link.serves for link in self.agents())
+        able = sum(FAULTS in link.capabilities for link in self.agents())
+        return able + max(0, self.config.agents - own)
 
     def close(self) -> None:
         """Say goodbye, close sockets, remove the segment."""

@@ -29,7 +29,7 @@ _DRAWS_MAX = 4096
 
 
 class DeviceFaults:
-    """Faults of an agent's devices; ``applied`` counts by number, since the daemon set them."""
+    """Faults of an agent's devices; ``applied`` counts by number, a last process's too."""
 
     def __init__(self, now: Callable[[], float], log: Callable[[Injected], None]) -> None:
         """Begin with none."""
@@ -61,7 +61,7 @@ class DeviceFaults:
         """Apply these from now on, and no others."""
         self._present = tuple(faults)
         for status in self._present:
-            self.applied.setdefault(status.number, 0)
+            self.applied.setdefault(status.number, status.applied)
         if not self.applied:
             self._random.seed(str(seed))
 
@@ -70,7 +70,7 @@ class DeviceFaults:
         for name, applied in counters.items():
             if name.startswith(COUNTER):
                 number = int(name.removeprefix(COUNTER))
-                self.applied[number] = self.applied.get(number, 0) + applied
+                self.applied[number] = max(self.applied.get(number, 0), applied)
 
     def before_step(self, store: Store, task: Task) -> None:
         """Apply what belongs before a task's pending step, drawn for once a step."""
