@@ -18,6 +18,8 @@ heartbeat_limit_ms = 4000
 completion_timeout_ms = 800
 drain_timeout_ms = 6000
 """
+ELSEWHERE = 'kind = "cpu.preempt"\nthread = "CPU2"\nat = "wp_page_copy.set_pte_at"'
+"""A fault that is never applied: the scenario's third CPU does not take that step."""
 
 
 def hasty(ground: Ground, agents: int) -> str:
@@ -166,9 +168,7 @@ def test_a_faulty_device_is_caught(ground: Ground) -> None:
 
 def test_a_fault_that_never_fired_is_said_aloud(ground: Ground) -> None:
     """A run that was to show something and did not is not ok."""
-    elsewhere = 'kind = "cpu.preempt"\nthread = "CPU2"\nat = "wp_page_copy.set_pte_at"'
-
-    ended = run(ground, "--fault", plan(ground, elsewhere), instances=100)
+    ended = run(ground, "--fault", plan(ground, ELSEWHERE), instances=100)
 
     assert ended.status == 3, str(ended)
     assert "fault 1 was never applied: cpu.preempt --thread CPU2" in ended.errors
@@ -179,7 +179,7 @@ def test_a_run_is_judged_by_its_own_faults_only(ground: Ground) -> None:
     """On a testbed that stays, what another run's plan did or did not is not this run's."""
     ground.up("one")
     run_on = ("cow-two-pages", "--on", "one")
-    never = ground.run(*run_on, "--fault", plan(ground, 'kind = "inv.drop"\nagent = 7'))
+    never = ground.run(*run_on, "--fault", plan(ground, ELSEWHERE))
     assert never.status == 3, str(never)
 
     plain = ground.run(*run_on)
