@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable
 from typing import Final
+
+from shootdown_cli import streams
 
 EXIT_OK: Final = 0
 EXIT_VIOLATION: Final = 1
@@ -28,14 +29,13 @@ def status_of(work: Callable[[], int]) -> int:
         status = work()
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("shootdown: interrupted", file=sys.stderr)
-        return EXIT_FAILED
+        streams.say("shootdown: interrupted")
+        status = EXIT_FAILED
     except BrokenPipeError:
-        # Else Python would try once more, and complain, when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_UNREAD
+        status = EXIT_UNREAD
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's class may raise anything
         status = _explain(error)
+    streams.let_go()
     return status
 
 
@@ -49,13 +49,16 @@ def _explain(error: Exception | SystemExit) -> int:
     if origin_of(error).line:
         return _give_up(error)
     if isinstance(error, SourceError):
-        print(error, file=sys.stderr)
+        streams.say(error)
         return EXIT_USAGE
+    if isinstance(error, OSError) and error.filename == streams.Out.NAME:
+        streams.say(f"shootdown: {error.filename}: {error.strerror}")
+        return EXIT_FAILED
     if isinstance(error, (SegmentError, TestbedFailed, OSError)):
-        print(f"shootdown: {error}", file=sys.stderr)
+        streams.say(f"shootdown: {error}")
         return EXIT_FAILED
     if isinstance(error, ShootdownError):
-        print(f"shootdown: {error}", file=sys.stderr)
+        streams.say(f"shootdown: {error}")
         return EXIT_USAGE
     import traceback
 
@@ -67,5 +70,5 @@ def _give_up(error: BaseException) -> int:
     """Name an exception that nobody expected: there is no verdict, and it is no violation."""
     from shootdown_engine.origin import in_words
 
-    print(f"shootdown: no verdict: {in_words(error)}", file=sys.stderr)
+    streams.say(f"shootdown: no verdict: {in_words(error)}")
     return EXIT_FAILED

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import sys
 
+from shootdown_cli import streams
 from shootdown_cli.exits import EXIT_OK, EXIT_USAGE, status_of
 
 
 def main() -> None:
     """Run the command line; the process's exit status is the command's."""
+    streams.make_sound()
     if not __debug__:
         sys.stderr.write(
             "shootdown: Python was started with -O, which removes assertions, and they are how\n"
@@ -24,9 +26,7 @@ def main() -> None:
 
     found = plain.parse(sys.argv[1:])
     if found is None:
-        from shootdown_cli.app import make_app
-
-        make_app()()
+        sys.exit(status_of(_leave_to_typer))
     else:
         _import_msgspec()
         status = status_of(lambda: found.command(**found.values))
@@ -35,6 +35,17 @@ def main() -> None:
             # would take a tenth of the time that the testbed took to be there.
             os._exit(status)
         sys.exit(status)
+
+
+def _leave_to_typer() -> int:
+    """Let typer obey; its help may not be writable either."""
+    from shootdown_cli.app import make_app
+
+    try:
+        make_app()()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else EXIT_OK
+    return EXIT_OK
 
 
 def _import_msgspec() -> None:

@@ -15,6 +15,7 @@ from shootdown_cli.interrupts import Interrupts
 from shootdown_cli.places import TestbedRecord
 from shootdown_cli.testbed import Processes
 from shootdown_protocol import messages
+from shootdown_protocol.errors import ErrorCode, UsageError
 from shootdown_protocol.faults import FaultStatus
 from shootdown_protocol.messages import PROTOCOL_VERSION, RunEnd
 
@@ -74,7 +75,7 @@ class Race:
         self._began_s = self._shown_s = self._heard_s = time.monotonic()
 
     def run(self) -> Raced:
-        """Ask for the run and see it to its end."""
+        """Ask for the run and see it to its end; `UsageError` when the testbed is not free."""
         self.client.send(self.request)
         while not self._over:
             answer = self.client.receive(POLL_S)
@@ -95,6 +96,8 @@ class Race:
             _take_end(self.raced, answer)
             self._over = True
         elif isinstance(answer, messages.ErrorReply) and answer.request == self.request.request:
+            if answer.code is ErrorCode.TESTBED_BUSY:
+                raise _busy(answer.why, self.record.name)
             self._fail(answer.why)
         elif isinstance(answer, messages.RunProgress):
             self.raced.instances = answer.done
@@ -127,6 +130,15 @@ class Race:
     def _fail(self, why: str, *, hung: bool = False) -> None:
         self.raced.failed, self.raced.hung = why, hung
         self._over = True
+
+
+def _busy(why: str, name: str) -> UsageError:
+    return UsageError(
+        ErrorCode.TESTBED_BUSY,
+        seen=why,
+        expected="a testbed that is free: wait until that is over (`shootdown status` tells)",
+        where=f"--on {name}",
+    )
 
 
 def _take_end(raced: Raced, end: messages.RunEnded) -> None:

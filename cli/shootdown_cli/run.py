@@ -93,7 +93,11 @@ def run(options: RunOptions) -> int:
             raced = _race_on_own(options, scenario, plan, out, own, interrupts, line)
         else:
             assert record is not None
-            raced = _race_on(options, scenario, plan, out, record, interrupts, line)
+            try:
+                raced = _race_on(options, scenario, plan, out, record, interrupts, line)
+            except UsageError:
+                places.take_back(out)
+                raise
         line.show("judging")
         count = interrupts.count
         watch = Watch(line.show, lambda: interrupts.count > count)

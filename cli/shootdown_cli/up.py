@@ -85,7 +85,9 @@ def up(where: Where, load: Load, fault: str | None, *, as_json: bool) -> int:
             except BaseException:
                 processes.end(0.0)
                 raise
-        except (UsageError, KeyboardInterrupt):
+        except TestbedFailed:
+            raise  # Its logs say why.
+        except BaseException:
             places.take_back(directory)
             raise
     return EXIT_OK

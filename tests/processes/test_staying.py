@@ -121,9 +121,11 @@ def test_a_testbed_runs_one_scenario_at_a_time(ground: Ground) -> None:
     second = ground.run("cow-two-pages", "--on", "busy")
     first.signal(signal.SIGINT)
 
-    assert second.status == 4, str(second)
-    assert "busy with cow-two-pages" in second.told["error"]
+    assert (second.status, second.output) == (2, ""), str(second)
+    assert "busy with cow-two-pages; expected a testbed that is free: wait" in second.errors
     assert first.end().status == 3
+    (folder,) = (path for path in ground.out.glob("2*") if path.name.endswith("-cow-two-pages"))
+    assert (ground.out / "latest").resolve() == folder.resolve()
     assert ground.do("down").status == 0
 
 
