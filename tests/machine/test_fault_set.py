@@ -88,3 +88,13 @@ def test_a_process_in_anothers_place_goes_on_with_its_share() -> None:
 
     (told,) = some.for_agent("agent0")
     assert (told.fault.count, told.applied) == (2, 2)
+
+
+def test_an_agents_number_is_that_of_its_name() -> None:
+    """Whichever has joined first; one that has a name of its own goes by when it joined."""
+    names = {0: "agent1", 1: "agent0", 2: "mine"}
+    some = FaultSet(lambda: 0.0, lambda: names, lambda: None, lambda: len(names))
+
+    meant = [some.add(Fault("inv.drop", agent=number)).agent for number in ("0", "1", "2")]
+
+    assert meant == ["agent0", "agent1", "mine"]

@@ -285,7 +285,9 @@ class FaultSet:
         if fault.agent == RANDOM_AGENT:
             return self.random.choice(sorted(agents.values())) if agents else ""
         if fault.agent.isdecimal():
-            return agents.get(int(fault.agent), f"agent{fault.agent}")
+            called = f"agent{int(fault.agent)}"
+            # The order in which agents have joined is chance; their names are what people see.
+            return called if called in agents.values() else agents.get(int(fault.agent), called)
         return fault.agent
 
     def _remove(self, live: LiveFault) -> None:
