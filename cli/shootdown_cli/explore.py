@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 OVER_BUDGET = ((Strategy.PREEMPTIONS, 0.5), (Strategy.PCT, 0.25), (Strategy.POS, 0.25))
 """What is tried when an exhaustive search runs out, each with its share of the rest of the time."""
 EXHAUSTIVE_SHARE = 0.5
+RAISED = 8
+"""Among how many searches with fewer faults, at most, the time for them is shared out evenly."""
 SHRINK_SHARE = 0.1
 """What the search of one smaller scenario may take, of the time that was given."""
 VACUOUS = "no translation could have been stale, so nothing was put to the test"
@@ -177,12 +179,22 @@ def _faults_of(scenario: Scenario, options: ExploreOptions) -> Environment:
 def _with_fewest_faults(
     scenario: Scenario, options: ExploreOptions, strategy: Strategy, share: float
 ) -> Result:
-    """Search without faults first, then with one more each time, so that none is in vain."""
-    for budget in range(options.faults.budget):
+    """Search without faults first, then with one more each time, so that none is in vain.
+
+    Where every order was looked at and none applied all that might happen, a search with one more
+    would be the same search: that result is the result for any number. The searches with fewer
+    have, in all, as much time as the last.
+    """
+    most, seconds = options.faults.budget, options.budget.seconds * share
+    for budget in range(most):
         fewer = replace(options, faults=replace(options.faults, budget=budget))
-        result = _search(scenario, fewer, strategy, share / (options.faults.budget + 1))
-        if result.verdict is Verdict.VIOLATION or result.stopped_by == INTERRUPTED:
+        result = _search(scenario, fewer, strategy, share / (min(most, RAISED) + 1))
+        seconds -= result.elapsed_s
+        is_last = result.complete and result.most_faults < budget
+        if is_last or result.verdict is Verdict.VIOLATION or result.stopped_by == INTERRUPTED:
             return result
+        if seconds <= 0:
+            break
     return _search(scenario, options, strategy, share)
 
 
@@ -379,6 +391,8 @@ def _text(explored: Explored) -> str:
         proved = "proved" + f" with at most {options.faults}" * bool(options.faults)
         head = f"{explored.verdict.value.upper()}  {'' if explored.reason else proved}"
         lines = [f"{head}{explored.reason}      {under}", f"           {took}"]
+        if options.faults and result.complete and result.most_faults < options.faults.budget:
+            lines.append(f"           no order applies more than {result.most_faults}")
         for other in (result, *explored.further):
             lines += [f"           {line}" for line in _what_is_known(other)]
         return "\n".join(lines)

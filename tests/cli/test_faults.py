@@ -74,6 +74,18 @@ def test_an_invalidation_that_drops_nothing_is_shown_as_one(shootdown: Shootdown
     assert ("atc d0 A: dropped" in stale, "atc d0 A: dropped" in early) == (False, True)
 
 
+def test_more_faults_than_any_order_applies_cost_nothing(shootdown: Shootdown) -> None:
+    """However many may happen, the search ends where no order applies them all, and says so."""
+    words = ("explore", "zap-use-after-free", "--fault-kinds", "completion.drop", "--faults")
+
+    some, many = (shootdown(*words, number).output for number in ("20", "1000000"))
+
+    said = "no order applies more than "
+    assert said in some
+    assert many.partition(said)[2] == some.partition(said)[2]
+    assert f"proved with at most {10**6} of completion.drop" in many
+
+
 def test_no_fault_is_in_vain(shootdown: Shootdown) -> None:
     """What goes wrong without one is shown without one, and happens again from its file."""
     words = ("explore", "zap-use-after-free", "--discipline", "range_end", "--json")

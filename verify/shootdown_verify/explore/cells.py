@@ -67,6 +67,11 @@ class Cells:
             shift += width
         return self._values[number][index]
 
+    def values_met(self, cell: Cell) -> tuple[Hashable, ...]:
+        """All values that a cell has had; of one that nothing has touched, none."""
+        number = self.numbers.get(cell)
+        return () if number is None else tuple(self._values[number])
+
     def encode(self, number: int, value: Hashable) -> int:
         """Bits of a state in which a cell has a value; gives the cell a field if it needs one."""
         key = (type(value), value)

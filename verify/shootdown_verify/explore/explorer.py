@@ -20,6 +20,7 @@ from shootdown_daemon.machine.disciplines import Discipline
 from shootdown_daemon.machine.kernel import settle
 from shootdown_daemon.machine.mutant import RIGHT, Mutant
 from shootdown_device_agent.machine.device import Device
+from shootdown_engine.fault_step import BUDGET
 from shootdown_engine.store import Store
 from shootdown_engine.task import Task
 from shootdown_protocol.history import AnyRecord
@@ -162,6 +163,7 @@ class Exploration:
         self.budget = budget
         self.deadline = self.began + budget.seconds
         self.program = program
+        self.faults = faults.budget
         stores: list[ExploringStore] = []
 
         def make_store(layout: Layout) -> ExploringStore:
@@ -227,10 +229,17 @@ class Exploration:
             result,
             outcomes=frozenset(self.ending.outcomes) if self.system.registers else frozenset(),
             hazards=self.system.hazards,
+            most_faults=self._most_faults(),
             elapsed_s=monotonic() - self.began,
             shortest_steps=len(first.steps) if first is not None else -1,
             preemptions=first.preemptions if first is not None else result.preemptions,
         )
+
+    def _most_faults(self) -> int:
+        """The largest number of faults in any order met: the budget, less what was always left."""
+        met = self.system.cells.values_met(BUDGET)
+        left = [each if isinstance(each, int) else 0 for each in met]
+        return self.faults - min(left, default=self.faults)
 
     def _spec(self, task: Task, *, endless: bool) -> TaskSpec:
         prowls = task.name in self.whole.prowlers

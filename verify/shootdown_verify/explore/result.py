@@ -109,6 +109,7 @@ class Result:
     breadth-first search; ``traces`` complete runs were made by the others, with ``blocked`` ones
     that led nowhere new, in ``steps`` steps. ``shortest_steps`` is the length of the first
     counterexample (-1 without one), and ``shortest`` says whether none has fewer steps.
+    ``most_faults`` is the largest number of faults in any order that was looked at.
     ``preemptions`` are those of the first counterexample, or the bound up to which a search by
     preemptions found nothing, or -1. ``outcomes`` are those of all ends seen. ``stopped_by``
     names the limit that was met.
@@ -130,6 +131,7 @@ class Result:
     hazards: Hazards = field(default_factory=Hazards)
     bounds: tuple[RandomBound, ...] = ()
     stopped_by: str = ""
+    most_faults: int = 0
     elapsed_s: float = 0.0
 
     @property
