@@ -41,6 +41,8 @@ def status(on: str | None, agent: str, *, as_json: bool) -> int:
         return EXIT_OK
     doing = f"running {reply.scenario}, {reply.instances:,} instances" if reply.run else "idle"
     print(f"{reply.testbed}: {doing}")
+    if reply.load_ended:
+        print(f"  the load has ended: {reply.load_ended}")
     for process in reply.processes:
         counters = ", ".join(f"{name} {count:,}" for name, count in process.counters.items())
         print(f"  {process.name:<10} pid {process.pid:<8} {process.state.value:<8} {counters}")

@@ -120,6 +120,7 @@ def picture(
     """
     doing = f"running {reply.scenario}" if reply.run else "idle"
     lines = [f"{reply.testbed}: {doing}"]
+    lines += [f"  the load has ended: {reply.load_ended}"] * bool(reply.load_ended)
     for process in reply.processes:
         counters = []
         for name, count in process.counters.items():

@@ -420,13 +420,17 @@ class Status(ControlRequest, frozen=True, tag="status"):
 
 
 class StatusReply(ControlMessage, frozen=True, tag="status_reply"):
-    """The answer to `Status`. ``run`` and ``scenario`` are 0 and empty when nothing runs."""
+    """The answer to `Status`. ``run`` and ``scenario`` are 0 and empty when nothing runs.
+
+    ``load_ended`` says why a load does not go on; empty when it does, or there was none.
+    """
 
     testbed: Name
     run: Number
     scenario: Text
     instances: InstanceCount
     processes: Annotated[tuple[ProcessStatus, ...], Meta(max_length=limits.PROCESSES_MAX)]
+    load_ended: Text = ""
 
 
 class ScheduledStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -112,6 +112,23 @@ def test_a_load_makes_way_for_a_run(ground: Ground) -> None:
     assert ground.do("down").status == 0
 
 
+def test_a_load_that_has_ended_is_told_with_its_reason(ground: Ground) -> None:
+    """When an agent is lost, ``status`` says so, and so does whoever wants to run."""
+    lost = ground.up("broken", "--load", "cow-two-pages", agents=2)["agents"]["agent1"]
+    until(lambda: ground.counter("broken", "instances") > 0, "the load runs")
+    assert ground.status("broken").load_ended == ""
+
+    os.kill(lost, signal.SIGKILL)
+    until(lambda: state(ground, "broken") == "idle", "the load has ended")
+    told = ground.do("status", "--json").told
+    refused = ground.run("cow-two-pages", "--on", "broken")
+
+    assert told["load_ended"] == "agent agent1 is lost: its process has ended"
+    assert f"  the load has ended: {told['load_ended']}\n" in ground.do("status").output
+    assert refused.told["error"].endswith(f"; the load has ended: {told['load_ended']}")
+    assert ground.do("down").status == 0
+
+
 def test_a_testbed_runs_one_scenario_at_a_time(ground: Ground) -> None:
     """A second asker is told that it is busy, and the first is not disturbed."""
     ground.up("busy")

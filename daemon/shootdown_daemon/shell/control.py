@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from shootdown_daemon.shell.running import Running
     from shootdown_daemon.shell.server import Daemon
 
+_LOAD_ENDS = frozenset((RunEnd.AGENT_LOST, RunEnd.QUARANTINED, RunEnd.FAILED, RunEnd.STANDSTILL))
+"""How a run ends behind which a load may not go on."""
 PROGRESS_S = 0.2
 """How often an asker is told how far its run has come."""
 
@@ -61,6 +63,7 @@ class ControlPlane:
         self._progress_s = 0.0
         self._runs = 0
         self.load: messages.RunScenario | None = None
+        self._load_ended = ""
         self._queued: tuple[bytes, messages.RunScenario] | None = None
 
     def handle(self, daemon: Daemon) -> None:
@@ -136,6 +139,7 @@ class ControlPlane:
                 self._queued = (asker, request)
                 return
             why = f"{len(members)} of {self.config.agents} agents have joined"
+            why += f"; the load has ended: {self._load_ended}" if self._load_ended else ""
             self._error(asker, request.request, ErrorCode.AGENT_LOST, why)
             return
         unable = [link.name for link in members if messages.DEVICE_CLASSES not in link.capabilities]
@@ -179,7 +183,7 @@ class ControlPlane:
                 self.load = None
             return
         if run.is_load:
-            self.load = request
+            self.load, self._load_ended = request, ""
         daemon.start(run)
         self._answer(asker, messages.RunStarted(request.request, run.number))
         self.event("run_started", scenario=run.program.name, run=run.number)
@@ -233,6 +237,8 @@ class ControlPlane:
             ),
         )
         self.event("run_ended", run=run.number, end=run.end.value)
+        if self.load is not None and run.end in _LOAD_ENDS:
+            self._load_ended = run.why[:1000]
         if run.is_load and run.end in (RunEnd.FAILED, RunEnd.STANDSTILL):
             self.load = None  # It would fail again, and again.
 
@@ -278,6 +284,7 @@ class ControlPlane:
             scenario="" if run is None else run.program.name,
             instances=0 if run is None else run.live.done,
             processes=tuple(processes),
+            load_ended=self._load_ended,
         )
 
     def _error(self, asker: bytes, request: int, code: ErrorCode, why: str) -> None:
