@@ -20,6 +20,8 @@ SHAPES = Path(__file__).parents[1] / "litmus" / "histories"
 KINDS = {"load": LOAD, "store": STORE, "fence": FENCE}
 NAMES = {number: name for name, number in KINDS.items()}
 EVENTS_MAX = 10
+NO_START, NO_END = -(10**6), 10**6
+"""In the place of a time that is not recorded."""
 
 Spans = list[list[tuple[int, int]]]
 
@@ -52,7 +54,9 @@ def as_lines(timed: Timed, random: Random) -> bytes:
         if cell.order is not None:
             line["order"] = cell.order
         if timed.spans is not None:
-            line["start"], line["end"] = timed.spans[thread][place[thread]]
+            start, end = timed.spans[thread][place[thread]]
+            line |= {"start": start} if start != NO_START else {}
+            line |= {"end": end} if end != NO_END else {}
         place[thread] += 1
         lines.append(json.dumps(line))
     return "\n".join(lines).encode() + b"\n"

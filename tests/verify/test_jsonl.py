@@ -73,6 +73,16 @@ def test_blank_lines_are_counted_and_passed_over() -> None:
             "order 9999",
             "64 bits",
         ),
+        (
+            b'{"thread": "P", "kind": "load", "location": "x", "value": -%s}' % (b"1" * 4301),
+            "an integer of 4,301 digits",
+            "one of at most 4,300",
+        ),
+        (
+            b'{"thread": "P", "kind": "fence", "end": %s}' % (b"1" * 400),
+            "a time of 400 digits",
+            "at most 308 digits",
+        ),
     ],
 )
 def test_a_bad_line_is_named_with_what_was_expected(line: bytes, seen: str, expected: str) -> None:
@@ -84,6 +94,16 @@ def test_a_bad_line_is_named_with_what_was_expected(line: bytes, seen: str, expe
     assert "h.jsonl, line 2" in message
     assert seen in refused.value.seen
     assert expected in refused.value.expected
+
+
+def test_one_end_and_another_begin_show_a_violation_of_real_time() -> None:
+    """No event has both times, and still the store had ended before the load began."""
+    columns = read(
+        '{"thread": "P0", "kind": "store", "location": "x", "value": 1, "end": 5}',
+        '{"thread": "P1", "kind": "load", "location": "x", "value": 0, "start": 7}',
+    )
+
+    assert [found.model for found in judge(columns).found] == [Model.REAL_TIME]
 
 
 def test_bad_lines_are_skipped_and_counted_when_asked_to() -> None:

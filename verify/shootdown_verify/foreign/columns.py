@@ -80,6 +80,8 @@ class Columns:
     """Loads and stores that did not say when they began and ended."""
     timed: int = 0
     """Events that did."""
+    has_clock: bool = False
+    """Whether any event said when it ended and any when it began, be it another one."""
 
     def __len__(self) -> int:
         return len(self.kind)

@@ -5,6 +5,7 @@ A block is decoded at once; only one with a bad line is gone through line by lin
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ from shootdown_verify.source import nearest
 BLOCK_BYTES: Final = 1 << 22
 LINE_BYTES_MAX: Final = 1 << 20
 """A longer line is no event."""
+DIGITS_MAX: Final = 4300
+"""Of an integer; what decodes JSON takes no longer one."""
 PEAK: Final = 5
 """How many times the columns judging takes at its peak."""
 GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -39,6 +42,8 @@ _GZIP_WINDOW: Final = 31
 
 KindName = Literal["load", "store", "fence", "init"]
 _KINDS: Final = {"load": LOAD, "store": STORE, "fence": FENCE, "init": -1}
+_DOUBLE_MAX: Final = 10**308 - 1
+"""The largest integer of 308 digits: every one up to it is within the range of a double."""
 _INT_64: Final = np.iinfo(np.int64)
 _LARGE: Final = 1 << 20
 """Numbers at the lower end of int64 that stand for values beyond it."""
@@ -232,6 +237,10 @@ def _decode(text: bytes) -> Line:
     try:
         found = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        digits = max(map(len, re.findall(rb"\d+", text)), default=0)
+        if "out of range" in str(error) and digits > DIGITS_MAX:
+            seen = f"an integer of {digits:,} digits"
+            raise _BadLineError(seen, f"one of at most {DIGITS_MAX:,}") from error
         shown = text[:60].decode(errors="backslashreplace")
         raise _BadLineError(f"{shown!r}, which is no JSON ({error})", _WHOLE) from error
     if not isinstance(found, dict):
@@ -291,8 +300,8 @@ def _take(reading: _Reading, lines: list[Line], numbers: Numbers) -> None:
         ),
         value=_values(reading, [line.value or 0 for line in lines]),
         order=_orders(reading, [line.order for line in lines], numbers),
-        start=_times([line.start for line in lines], NO_START),
-        end=_times([line.end for line in lines], NO_END),
+        start=_times(reading, [line.start for line in lines], NO_START, numbers),
+        end=_times(reading, [line.end for line in lines], NO_END, numbers),
         line=numbers,
     )
     part.location[kind == FENCE] = -1
@@ -377,7 +386,9 @@ def _orders(reading: _Reading, orders: list[int | None], numbers: Numbers) -> Nu
         return np.array(kept, dtype=np.int64)
 
 
-def _times(times: list[int | float | None], missing: int) -> Times:
+def _times(
+    reading: _Reading, times: list[int | float | None], missing: int, numbers: Numbers
+) -> Times:
     """Times as int64, or as float64 where one is no integer of 64 bits."""
     filled = [missing if time is None else time for time in times]
     if float not in set(map(type, filled)):
@@ -385,7 +396,15 @@ def _times(times: list[int | float | None], missing: int) -> Times:
             return np.array(filled, dtype=np.int64)
         except OverflowError:
             pass
-    return np.array(filled, dtype=np.float64)
+    try:
+        return np.array(filled, dtype=np.float64)
+    except OverflowError:
+        for at, (time, number) in enumerate(zip(filled, numbers.tolist(), strict=True)):
+            if isinstance(time, int) and abs(time) > _DOUBLE_MAX:
+                seen = f"a time of {len(str(abs(time))):,} digits"
+                _refuse(reading, number, seen, "a number of at most 308 digits")
+                filled[at] = missing
+        return np.array(filled, dtype=np.float64)
 
 
 def _in_time(reading: _Reading, part: Part) -> Part:
@@ -426,8 +445,10 @@ def _columns(reading: _Reading) -> Columns:
         initial=reading.initial,
         large_values=reading.large,
     )
-    timed = (whole.start != NO_START) & (whole.end != NO_END)
+    begun, ended = whole.start != NO_START, whole.end != NO_END
+    timed = begun & ended
     columns.timed = int(timed.sum())
+    columns.has_clock = bool(begun.any() and ended.any())
     columns.untimed = int((~timed & (whole.kind != FENCE)).sum())
     return columns
 

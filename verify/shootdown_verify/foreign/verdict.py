@@ -168,8 +168,7 @@ class _Laid:
         self.placed = Placed(columns, chosen.writer, positions(columns, chosen.writer, chosen.rank))
         self.by_time: list[Numbers] = []
         self.untimed: list[Numbers] = []
-        timed = columns.timed > 0
-        if timed:
+        if columns.has_clock:
             order = time_order(self.placed)
             self.by_time = windows(self.placed, order, timed=True)
             if not self.by_time:
@@ -212,7 +211,7 @@ def holds(columns: Columns, model: Model) -> bool:
     chosen = next(guesses(columns, match(columns)))
     placed = Placed(columns, chosen.writer, positions(columns, chosen.writer, chosen.rank))
     by_time = model is Model.REAL_TIME
-    order = time_order(placed) if columns.timed else np.arange(len(columns))
+    order = time_order(placed) if columns.has_clock else np.arange(len(columns))
     parts = windows(placed, order, timed=by_time)
     return all(HOLDS[model](execution(placed, events, timed=by_time)) for events in parts)
 
@@ -284,7 +283,7 @@ class _Open:
         """Ask for each model, the weakest first, whether some choice satisfies it."""
         models = self.verdict.models
         for model in _LADDER:
-            if model is Model.REAL_TIME and not self.columns.timed:
+            if model is Model.REAL_TIME and not self.columns.has_clock:
                 continue
             models[model] = self._judge_model(model)
             if models[model] == VIOLATION:
@@ -381,7 +380,6 @@ class _Open:
             if known and event not in self.matching.partial:
                 stores = self.matching.candidates.get(event, (int(writer[event]),))
                 candidates[place] = _likeliest_first(int(chosen.writer[event]), stores, local)
-        timed = columns.timed > 0
         starts, ends = columns.start[events].tolist(), columns.end[events].tolist()
         return Problem(
             threads=[columns.threads[t] for t in columns.thread[events]],
@@ -390,7 +388,7 @@ class _Open:
             candidates=candidates,
             ordered=self._recorded(events),
             guess=chosen.rank[events].tolist(),
-            spans=list(zip(starts, ends, strict=True)) if timed else (),
+            spans=list(zip(starts, ends, strict=True)) if columns.has_clock else (),
         )
 
     def _recorded(self, events: Numbers) -> list[list[int]]:
