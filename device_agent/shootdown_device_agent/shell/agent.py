@@ -357,8 +357,8 @@ class Agent:
         from shootdown_device_agent.shell.injecting import DeviceFaults  # noqa: PLC0415
 
         if self.faults is None:
-            self.faults = DeviceFaults(time.monotonic, self._injected)
-        self.faults.set(message.faults, self.config.name)
+            self.faults = DeviceFaults(time.monotonic, self._injected, self.config.name)
+        self.faults.set(message.faults)
         self._apply_faults()
 
     def _hand_over(self, message: HandOver) -> None:

@@ -31,13 +31,15 @@ _DRAWS_MAX = 4096
 class DeviceFaults:
     """Faults of an agent's devices; ``applied`` counts by number, a last process's too."""
 
-    def __init__(self, now: Callable[[], float], log: Callable[[Injected], None]) -> None:
-        """Begin with none."""
+    def __init__(
+        self, now: Callable[[], float], log: Callable[[Injected], None], seed: str
+    ) -> None:
+        """Begin with none; ``seed`` decides what ``prob`` comes to, so each agent has its own."""
         self.applied: dict[int, int] = {}
         self._now = now
         self._log = log
         self._present: tuple[FaultStatus, ...] = ()
-        self._random = Random(0)
+        self._random = Random(seed)
         self._slow: list[tuple[float, int, Task]] = []
         self._held = 0
         self._draws: dict[tuple[int, Task], tuple[Request, bool]] = {}
@@ -57,13 +59,11 @@ class DeviceFaults:
         """How often each was applied, as counters carry it."""
         return {f"{COUNTER}{number}": times for number, times in self.applied.items()}
 
-    def set(self, faults: Iterable[FaultStatus], seed: object) -> None:
+    def set(self, faults: Iterable[FaultStatus]) -> None:
         """Apply these from now on, and no others."""
         self._present = tuple(faults)
         for status in self._present:
             self.applied.setdefault(status.number, status.applied)
-        if not self.applied:
-            self._random.seed(str(seed))
 
     def take_up(self, counters: Mapping[str, int]) -> None:
         """Count on from what this agent's last process had applied."""
