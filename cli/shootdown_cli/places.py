@@ -44,6 +44,10 @@ def find_config(kind: str, name: str, suffix: str) -> Path:
         return shipped[file]
     import difflib
 
+    if wrong := _what_is_wrong(name, path):
+        raise UsageError(
+            ErrorCode.USAGE, seen=wrong, expected=f"a {suffix} file, or a shipped name", where=kind
+        )
     have = ", ".join(sorted(found.stem for found in (configs() / kind).glob(f"*{suffix}")))
     like = difflib.get_close_matches(file, shipped, 1)
     hint = f"; did you mean {like[0].removesuffix(suffix)}?" if like else ""
@@ -53,6 +57,17 @@ def find_config(kind: str, name: str, suffix: str) -> Path:
         expected=f"a {suffix} file or one of {have}",
         where=kind,
     )
+
+
+def _what_is_wrong(name: str, path: Path) -> str:
+    """Why what can only be meant as a path is no file; nothing where it may be a name."""
+    if not name:
+        return "an empty name"
+    if path.is_dir():
+        return f"{name}, which is a directory"
+    if path.exists():
+        return f"{name}, which is no regular file"
+    return f"{name}, which is not there" if "/" in name else ""
 
 
 def runtime_root() -> Path:

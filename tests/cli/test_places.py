@@ -61,3 +61,20 @@ def test_a_link_to_a_folder_is_refused(
 
     with pytest.raises(UsageError, match="expected a folder of mode 0700"):
         places.runtime_root()
+
+
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        (".", "., which is a directory"),
+        ("/dev/null", "/dev/null, which is no regular file"),
+        ("/nonexistent.litmus", "/nonexistent.litmus, which is not there"),
+        ("", "an empty name"),
+    ],
+)
+def test_a_path_is_taken_for_no_shipped_name(name: str, seen: str) -> None:
+    """What is wrong with it is said, and no name that looks alike."""
+    with pytest.raises(UsageError) as error:
+        places.find_config("scenarios", name, ".litmus")
+
+    assert error.value.seen == seen

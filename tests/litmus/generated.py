@@ -203,7 +203,7 @@ def texts(draw: st.DrawFn) -> str:
     translations(draw, draft, [c for c in columns if c.startswith("DEV")])
     rows = table(draw, draft, columns)
     bound = some(draw, PLAIN_OPERATIONS)
-    if bound:
+    if draft.operations.intersection(bound):
         draft.lines.append(f"bind {' '.join(bound)};")
         draft.operations.update(bound)
     for option in some(draw, sorted(OPTIONS)):

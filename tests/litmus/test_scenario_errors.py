@@ -64,6 +64,13 @@ INITIAL_STATE = [
     ("atc DEV0 A", "C@c = child of A; same_table ^C B", "the child 'C'", "its parent", ""),
     ("atc DEV0 A", "bind ^wp_page_cpy", "'wp_page_cpy'", "an operation", "wp_page_copy"),
     ("atc DEV0 A", "bind wp_page_copy ^wp_page_copy", "a second time", "once", ""),
+    (
+        "atc DEV0 A",
+        "bind ^zap_pte_range",
+        "which no column does",
+        "the columns do wp_page_copy",
+        "",
+    ),
     ("atc DEV0 A", "reuse ^lfo", "'lfo'", "lifo or fifo", "lifo"),
     ("atc DEV0 A", "ptl mm; ^ptl mm", "a second 'ptl'", "one 'ptl' at most", ""),
 ]

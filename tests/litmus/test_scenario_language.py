@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from importlib import import_module
+from pathlib import Path
 
 import pytest
-from tests.litmus.texts import MINIMAL, minimal, read
+from tests.litmus.texts import MINIMAL, OPERATIONS, minimal, read
 
+from shootdown_daemon.machine import operations
 from shootdown_protocol.program import (
     Column,
     Instruction,
@@ -18,6 +22,9 @@ from shootdown_protocol.program import (
 )
 from shootdown_verify.check.finding import Model
 from shootdown_verify.litmus import And, Expectation, FinalIs, RegisterIs, render
+from shootdown_verify.litmus.vocabulary import INNER_OPERATIONS
+
+PACKAGE = operations.__name__
 
 
 def test_scenario_keeps_what_it_was_read_from() -> None:
@@ -219,3 +226,14 @@ def test_a_bug_states_its_facts_and_what_is_wrong() -> None:
     assert scenario.facts is not None
     assert (scenario.facts.class_, scenario.facts.right) == ("mirror", "early")
     assert read(render(scenario)) == scenario
+
+
+def test_operations_that_others_begin_are_known() -> None:
+    """``bind`` may name what faults and other operations begin, and the list has all of these."""
+    begun = set()
+    for file in Path(operations.__file__).parent.glob("*.py"):
+        module = operations if file.stem == "__init__" else import_module(f"{PACKAGE}.{file.stem}")
+        for word in re.findall(r"\.(?:within|call)\(\*?([A-Z_]+|\"\w+\")", file.read_text()):
+            begun.add(word.strip('"') if '"' in word else getattr(module, word)[0])
+
+    assert begun & OPERATIONS == INNER_OPERATIONS

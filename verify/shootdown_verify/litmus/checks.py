@@ -15,7 +15,7 @@ from shootdown_verify.check.finding import CONDITION
 from shootdown_verify.litmus.scope import Scope
 from shootdown_verify.litmus.syntax import Cell, Declaration
 from shootdown_verify.litmus.tokens import Token
-from shootdown_verify.litmus.vocabulary import BIND_OPERATION, FACTS, MODELS
+from shootdown_verify.litmus.vocabulary import BIND_OPERATION, FACTS, INNER_OPERATIONS, MODELS
 from shootdown_verify.source import nearest, one_of, quote
 
 _Placed = tuple[int, int, Cell]
@@ -31,6 +31,7 @@ def check(scope: Scope, *, binds: bool) -> None:
     _waits_can_come_true(scope)
     _locations_have_one_writer(scope)
     _conditions_can_be_met(scope)
+    _something_bound_runs(scope)
     _claims_are_sound(scope, binds=binds)
     _facts_are_whole(scope)
     _pasid_goes_round(scope)
@@ -240,6 +241,18 @@ def _register_is_loaded(
     if register.text not in own:
         expected = f"a register that {column.text} loads ({one_of(own)})"
         raise scope.fault(register, quote(register.text), expected, nearest(register.text, own))
+
+
+def _something_bound_runs(scope: Scope) -> None:
+    """A discipline that moves only what never happens cannot be told from any other."""
+    bound = scope.tree.bound
+    named = dict.fromkeys(cell.verb.text for _, _, cell in _cells(scope) if cell.op is Op.RUN)
+    if not bound or not (INNER_OPERATIONS | named.keys()).isdisjoint(t.text for t in bound):
+        return
+    done = f"the columns do {', '.join(named)}" if named else "the columns do no operation"
+    seen = f"{quote(bound[0].text)}, which no column does"
+    expected = f"an operation that happens; {done}"
+    raise scope.fault(bound[0], seen, expected, nearest(bound[0].text, named))
 
 
 def _claims_are_sound(scope: Scope, *, binds: bool) -> None:

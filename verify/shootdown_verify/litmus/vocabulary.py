@@ -43,6 +43,22 @@ MOVE_OPERATIONS: Final = (
     "move_pages_ptes",
 )
 """Operations that need a place to move their location to."""
+INNER_OPERATIONS: Final = frozenset(
+    {
+        "do_anonymous_page",
+        "do_huge_pmd_wp_page",
+        "do_huge_zero_wp_pmd",
+        "do_swap_page",
+        "huge_pmd_share",
+        "hugetlb_wp",
+        "replace_page",
+        "try_to_migrate_one",
+        "try_to_unmap_one",
+        "wp_page_copy",
+        "wp_page_reuse",
+    }
+)
+"""Operations that page faults or others begin, so that they run although no column names them."""
 BIND_OPERATION: Final = "iommu_sva_bind_device"
 """The operation that gives an address space its PASID."""
 SUBSCRIBER_OPERATIONS: Final = {
