@@ -17,6 +17,7 @@ from shootdown_cli.declared import (
     DisciplineOption,
     FaultOption,
     InsecureOption,
+    JsonLinesOption,
     JsonOption,
     ListenOption,
     LogsOption,
@@ -252,7 +253,7 @@ def explore(
     ] = False,
     settings: SettingsOption = None,
     out: OutOption = Path("out"),
-    as_json: JsonOption = False,
+    as_json: JsonLinesOption = False,
 ) -> int:
     """Try every order of a scenario's steps: the shortest counterexample, or a proof."""
     from shootdown_cli.explore import ExploreOptions, explore_all
@@ -305,7 +306,7 @@ def replay(
     verify: Annotated[int, Option("How often to make it happen.", least=1)] = 10,
     as_json: JsonOption = False,
 ) -> int:
-    """Make a counterexample happen again."""
+    """Make a counterexample happen again; exit status 0 if it does each time, 4 if not."""
     from shootdown_cli.replay import replay as work
 
     return work(file, verify, live=live, by_messages=messages, as_json=as_json)

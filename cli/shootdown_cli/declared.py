@@ -92,6 +92,9 @@ OnOption = Annotated[
     Option("A live testbed's name; default: the only one.", "--on", complete="complete_live"),
 ]
 JsonOption = Annotated[bool, Option("Print one JSON object.", "--json")]
+JsonLinesOption = Annotated[
+    bool, Option("Print one JSON object for each scenario, one a line.", "--json")
+]
 FaultOption = Annotated[
     str | None,
     Option("A fault plan: a .toml file, or a shipped plan's name.", complete="complete_plan"),

@@ -78,7 +78,10 @@ def replay(file: Path, verify: int, *, live: bool, by_messages: bool, as_json: b
 
 
 def read_replay(file: Path) -> tuple[Replay, Scenario]:
-    """A replay file and its scenario, which must be the one that the schedule was found for."""
+    """A replay file and its scenario, which must be the one that the schedule was found for.
+
+    Files of one's own that it names are looked for from here, then from its folder upwards.
+    """
     try:
         found = load_replay(file)
     except OSError as error:
@@ -101,7 +104,24 @@ def read_replay(file: Path) -> tuple[Replay, Scenario]:
             expected=f"the one that the schedule was found for, {found.digest[:12]}",
             where=str(file),
         )
+    found = dataclasses.replace(
+        found,
+        device=located(found.device, file),
+        mutant=located(found.mutant, file),
+        discipline=located(found.discipline, file),
+    )
     return found, scenario
+
+
+def located(spec: str, file: Path) -> str:
+    """A ``FILE.py:NAME`` as it is found from here, else from a folder that a replay file is in."""
+    name, colon, rest = spec.rpartition(":") if ":" in spec else (spec, "", "")
+    path = Path(name)
+    if path.suffix != ".py" or path.is_file():
+        return spec
+    around = (folder / path for folder in file.resolve().parents)
+    there = next((each for each in around if each.is_file()), path)
+    return f"{there}{colon}{rest}"
 
 
 def follow(found: Replay, scenario: Scenario) -> Replayed:

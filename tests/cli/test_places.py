@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shootdown_cli import places
+from shootdown_cli.replay import located
 from shootdown_protocol.errors import UsageError
 
 
@@ -78,3 +79,14 @@ def test_a_path_is_taken_for_no_shipped_name(name: str, seen: str) -> None:
         places.find_config("scenarios", name, ".litmus")
 
     assert error.value.seen == seen
+
+
+def test_a_device_is_found_from_where_its_replay_file_lies(tmp_path: Path) -> None:
+    """A file that is not here is looked for in the folders around the replay file."""
+    (tmp_path / "mine.py").touch()
+    file = tmp_path / "out" / "run" / "a.replay"
+
+    assert located("mine.py:Mine", file) == f"{tmp_path.resolve()}/mine.py:Mine"
+    assert located("mine.py", file) == f"{tmp_path.resolve()}/mine.py"
+    assert located("other.py:Mine", file) == "other.py:Mine"
+    assert located("clear_flush", file) == "clear_flush"

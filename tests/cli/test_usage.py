@@ -56,7 +56,7 @@ def test_a_discipline_that_is_no_good(shootdown: Shootdown, name: str) -> None:
 
 WORDS = [
     (["run", "nosuch"], "cow-two-pages"),
-    (["run", "."], "which is no file"),
+    (["run", "."], "which is a directory"),
     (["run", "wrong.litmus"], "wrong.litmus:"),
     (["run", "binary.litmus"], "UTF-8"),
     (["run", "cow-two-pages", "--discipline", "rangeend"], "did you mean range_end?"),
