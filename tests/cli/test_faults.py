@@ -67,7 +67,7 @@ def test_an_invalidation_that_drops_nothing_is_shown_as_one(shootdown: Shootdown
     """A device under ``agent.stale`` obeys what it was sent, by its name, and nothing is gone."""
     words = ("explore", "zap-use-after-free", "--faults", "1", "--fault-kinds")
 
-    stale = shootdown(*words, "agent.stale").output
+    stale = " ".join(shootdown(*words, "agent.stale").output.split())
     early = shootdown("explore", "completion-before-drain", *words[2:], "completion.early").output
 
     assert "d0.invalidate {invalidation of A at d0, ITag 0: applied" in stale

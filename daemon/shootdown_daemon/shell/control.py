@@ -154,7 +154,7 @@ class ControlPlane:
         living = daemon.devices.router.still_there()
         if living:
             why = f"{', '.join(living)} was shut out and still lives: its memory is not used again"
-            self._error(asker, request.request, ErrorCode.TESTBED_BUSY, why)
+            self._error(asker, request.request, ErrorCode.AGENT_LOST, why)
             return
         self._runs += 1
         # Not needed to be ready: `Daemon` imports it when it has time, or it is imported here.
